@@ -1,0 +1,19 @@
+//! The pure core: what things are and what is to be done next. Nothing here does I/O, reads a
+//! clock or draws a random number; `tests/layers.rs` fails when that changes.
+
+pub mod account;
+pub mod backoff;
+pub mod budget;
+pub mod clock;
+pub mod command;
+pub mod domain;
+pub mod fault;
+pub mod gates;
+pub mod ids;
+pub mod inventory;
+pub mod machine;
+pub mod observation;
+pub mod reason;
+pub mod routes;
+pub mod settlement;
+pub mod teardown;

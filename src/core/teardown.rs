@@ -1,0 +1,239 @@
+//! The stored record of one teardown.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::ids::{AccountName, Fence, TeardownId, TenantId};
+use super::reason::Reason;
+
+/// The states of a teardown. The edges between them stand in [`machine`](super::machine).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Waiting for its first look.
+    Queued,
+    /// The inventory is stored; nothing was written yet.
+    EntitlementsFetched,
+    /// Cancellations are being committed and sent.
+    OrdersCancelling,
+    /// Every cancellation that can be asked for was accepted; their goals are awaited.
+    Polling,
+    /// Nothing active is left; DELETE and its proof.
+    Deleting,
+    /// Proven gone.
+    Deleted,
+    /// Stopped for good by an operator.
+    Aborted,
+    /// Stopped; an operator may `retry`.
+    Failed,
+}
+
+impl State {
+    /// Every state, for tables and tests.
+    pub const ALL: [Self; 8] = [
+        Self::Queued,
+        Self::EntitlementsFetched,
+        Self::OrdersCancelling,
+        Self::Polling,
+        Self::Deleting,
+        Self::Deleted,
+        Self::Aborted,
+        Self::Failed,
+    ];
+
+    /// The stable name used in the database, in JSON and in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::EntitlementsFetched => "entitlements_fetched",
+            Self::OrdersCancelling => "orders_cancelling",
+            Self::Polling => "polling",
+            Self::Deleting => "deleting",
+            Self::Deleted => "deleted",
+            Self::Aborted => "aborted",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// The state of a stored name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == name)
+    }
+
+    /// Whether nothing moves any more unless an operator asks for a retry.
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Deleted | Self::Aborted | Self::Failed)
+    }
+}
+
+/// A hold: a person or a guard stopped the teardown until it is released.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Hold {
+    /// Stable code: `operator`, or the guard's code.
+    pub code: Reason,
+    /// Why, in words.
+    pub text: String,
+    /// Who or which guard set it.
+    pub actor: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// The lease under which a process works on a teardown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Lease {
+    /// The process that holds it.
+    pub owner: String,
+    /// When it lapses unless it is renewed.
+    pub until: Timestamp,
+}
+
+/// One row of the table `teardowns`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Teardown {
+    /// Row number.
+    pub id: TeardownId,
+    /// The account the tenant is a customer of.
+    pub account: AccountName,
+    /// The customer's tenant.
+    pub tenant_id: TenantId,
+    /// The domain the operator says the tenant has (`--domain`); checked against what is read.
+    pub expected_domain: Option<String>,
+    /// The domain as last read from the API.
+    pub domain: Option<String>,
+    /// Batch name given at enqueue.
+    pub batch: Option<String>,
+    /// Higher goes first; 0 by default.
+    pub priority: i64,
+    /// Why it was queued, as the operator said.
+    pub note: Option<String>,
+    /// Who queued it.
+    pub requested_by: Option<String>,
+    /// When it was queued.
+    pub created_at: Timestamp,
+    /// Not touched before then.
+    pub not_before: Option<Timestamp>,
+    /// Where it stands.
+    pub state: State,
+    /// Since when it stands there.
+    pub state_since: Timestamp,
+    /// The stored reason of the latest wait or of the failure.
+    pub reason: Option<Reason>,
+    /// The reason in words, with names and numbers.
+    pub reason_text: Option<String>,
+    /// Held by a person or a guard.
+    pub hold: Option<Hold>,
+    /// Consecutive failures of the tenant's own step.
+    pub attempts: u32,
+    /// Consecutive polls that found the tenant still waiting; drives the polling backoff only.
+    pub polls: u32,
+    /// How often a DELETE was refused and cancelling began again.
+    pub rounds: u32,
+    /// When it is due. `None`: at once.
+    pub next_attempt_at: Option<Timestamp>,
+    /// Start of the running stretch of eligible time; `None` while held, paused or halted.
+    pub eligible_since: Option<Timestamp>,
+    /// Eligible time spent before `eligible_since`.
+    pub eligible_used: Duration,
+    /// Orders that a refused DELETE named in its text: read by id until they are seen inactive.
+    pub suspects: Vec<String>,
+    /// Who works on it now.
+    pub lease: Option<Lease>,
+    /// The fence of the latest claim.
+    pub fence: Fence,
+    /// Latest change of the row.
+    pub updated_at: Timestamp,
+    /// When it became terminal.
+    pub finished_at: Option<Timestamp>,
+}
+
+impl Teardown {
+    /// When the deadline falls, if the row stays eligible. `None` while its clock stands.
+    pub fn deadline_at(&self, deadline: Duration) -> Option<Timestamp> {
+        if self.state.is_terminal() {
+            return None;
+        }
+        let left = deadline.saturating_sub(self.eligible_used);
+        self.eligible_since.and_then(|since| since.checked_add(left).ok())
+    }
+}
+
+/// How an operator tells teardowns apart at a glance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Being worked on, or due.
+    Moving,
+    /// Waiting for the API, for a time or for an account; needs nobody.
+    Waiting,
+    /// Stopped by a person or a guard; needs a person.
+    Held,
+    /// Stopped for good unless retried.
+    Failed,
+    /// Deleted or aborted.
+    Done,
+}
+
+impl Status {
+    /// The stable name used in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Moving => "moving",
+            Self::Waiting => "waiting",
+            Self::Held => "held",
+            Self::Failed => "failed",
+            Self::Done => "done",
+        }
+    }
+}
+
+impl Teardown {
+    /// The status at `now`.
+    pub fn status(&self, now: Timestamp) -> Status {
+        match self.state {
+            State::Deleted | State::Aborted => Status::Done,
+            State::Failed => Status::Failed,
+            State::Queued
+            | State::EntitlementsFetched
+            | State::OrdersCancelling
+            | State::Polling
+            | State::Deleting => {
+                if self.hold.is_some() {
+                    Status::Held
+                } else if self.lease.is_none()
+                    && (self.next_attempt_at.is_some_and(|at| now < at)
+                        || self.not_before.is_some_and(|at| now < at))
+                {
+                    Status::Waiting
+                } else {
+                    Status::Moving
+                }
+            }
+        }
+    }
+}
+
+/// A teardown to be queued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewTeardown {
+    /// The account.
+    pub account: AccountName,
+    /// The tenant.
+    pub tenant_id: TenantId,
+    /// The domain the operator expects.
+    pub expected_domain: Option<String>,
+    /// Batch name.
+    pub batch: Option<String>,
+    /// Priority.
+    pub priority: i64,
+    /// Why.
+    pub note: Option<String>,
+    /// Who.
+    pub requested_by: Option<String>,
+    /// Not before.
+    pub not_before: Option<Timestamp>,
+    /// Queue it although it was deleted before.
+    pub again: bool,
+}

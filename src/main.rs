@@ -1,0 +1,3 @@
+//! The `teardownd` program.
+
+fn main() {}

@@ -1,0 +1,502 @@
+//! What is kept, behind one trait. Every method is one transaction: it happens whole or not at all.
+//!
+//! `now` is the caller's clock. Times are kept to the millisecond. A method that takes a [`Fence`]
+//! refuses with [`StoreError::LeaseLost`] when the row has moved on to another claim.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::core::account::{Account, TroubleKind};
+use crate::core::budget::{Ask, Budget, Grant};
+use crate::core::command::{Answer, Command, NewCommand, Outcome};
+use crate::core::gates::{SafetyPolicy, Verdict};
+use crate::core::ids::{AccountName, CommandId, Fence, TeardownId, TenantId};
+use crate::core::observation::Observation;
+use crate::core::reason::Reason;
+use crate::core::teardown::{NewTeardown, State, Teardown};
+
+/// Why a store call did nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The row was claimed anew since: whoever holds this fence must stop.
+    #[error("the lease on teardown {0} was lost")]
+    LeaseLost(TeardownId),
+    /// There is no such row.
+    #[error("no {0}")]
+    NotFound(String),
+    /// The database refused the change (a trigger, a constraint, an illegal transition).
+    #[error("the database refused: {0}")]
+    Refused(String),
+    /// A stored row cannot be understood: it was changed by hand or by another version.
+    #[error("row {row} of table {table} is damaged: {text}")]
+    Damaged {
+        /// Table.
+        table: &'static str,
+        /// Row id, as text.
+        row: String,
+        /// What is wrong.
+        text: String,
+    },
+    /// The database cannot be used as it is; the text says what to do.
+    #[error("{0}")]
+    Unfit(String),
+    /// Any other failure of the engine below (disk full, locked too long, I/O).
+    #[error("database: {0}")]
+    Engine(String),
+}
+
+/// Result of a store call.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// What is kept of one purchase, for operators: the machine itself decides from what it reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PurchaseRecord {
+    /// Stable key within the teardown, such as `order:…`, `subscription:…` or `azure:…/…`.
+    pub key: String,
+    /// Kind, such as `reservation`.
+    pub kind: String,
+    /// Product name, as read.
+    pub name: String,
+    /// How it is cancelled, such as `cancel_order`.
+    pub route: String,
+    /// Status as read, in lower case.
+    pub status: String,
+    /// `active`, `pending`, `inactive` or `blocked`.
+    pub standing: String,
+    /// Id of the order it belongs to.
+    pub order_id: Option<String>,
+    /// Why it cannot be cancelled, where it cannot.
+    pub blocked: Option<String>,
+}
+
+/// A stored purchase with its times.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StoredPurchase {
+    /// What was read.
+    #[serde(flatten)]
+    pub record: PurchaseRecord,
+    /// When it was first read.
+    pub first_seen_at: Timestamp,
+    /// When it was last read.
+    pub last_seen_at: Timestamp,
+    /// When it was first read as inactive, if it still is.
+    pub inactive_at: Option<Timestamp>,
+}
+
+/// One row of the append-only table `transitions`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TransitionRecord {
+    /// Row number, growing.
+    pub id: i64,
+    /// The teardown.
+    pub teardown_id: TeardownId,
+    /// Its account.
+    pub account: AccountName,
+    /// Its tenant.
+    pub tenant_id: TenantId,
+    /// When.
+    pub at: Timestamp,
+    /// State before; `None` for the first row, and equal to `to` for a hold or a release.
+    pub from: Option<State>,
+    /// State after.
+    pub to: State,
+    /// Reason code.
+    pub reason: Option<Reason>,
+    /// In words.
+    pub text: Option<String>,
+    /// Who: an operator, or `teardownd`.
+    pub actor: String,
+}
+
+/// What becomes of a row's waiting time after a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// Keep the lease; the reconciler goes on at once.
+    Continue,
+    /// Give the lease back and be due again at that time (`None`: at once).
+    Park(Option<Timestamp>),
+}
+
+/// One step of a reconcile pass, to be committed as a whole (invariant 11).
+///
+/// In this order, in one transaction: check the fence; settle; store the inventory; put each new
+/// command through [`gates::admit`](crate::core::gates::admit) with rows read in this transaction;
+/// insert those allowed; change the row. A [`Verdict::Hold`] sets the row's hold; a
+/// [`Verdict::Halt`] halts the account; a [`Verdict::Wait`] becomes the row's reason, and its time
+/// the next attempt, when no command was admitted.
+#[derive(Debug)]
+pub struct Commit<'a> {
+    /// The row.
+    pub teardown: TeardownId,
+    /// The fence under which the caller works.
+    pub fence: Fence,
+    /// State to go to; may equal the present one, which writes no history row.
+    pub state: State,
+    /// Reason for the history and for the row.
+    pub reason: Option<Reason>,
+    /// In words.
+    pub text: Option<String>,
+    /// Commands settled by what was read.
+    pub settled: Vec<(CommandId, Outcome, String)>,
+    /// Purchases as read in this pass; `None` leaves the stored ones. Stored purchases that the new
+    /// list lacks become inactive with status `gone`.
+    pub purchases: Option<Vec<PurchaseRecord>>,
+    /// Domain as read; `None` leaves the stored one.
+    pub domain: Option<String>,
+    /// New value of `attempts`.
+    pub attempts: u32,
+    /// New value of `polls`.
+    pub polls: u32,
+    /// New value of `rounds`.
+    pub rounds: u32,
+    /// New value of `suspects`.
+    pub suspects: Vec<String>,
+    /// Commands wanted, in order.
+    pub commands: Vec<NewCommand>,
+    /// What was read: the gates ask it.
+    pub seen: &'a Observation,
+    /// Settings of the guards.
+    pub policy: &'a SafetyPolicy,
+    /// What happens to the lease if no gate says otherwise. Ignored for terminal states, which
+    /// always give it back.
+    pub next: Next,
+}
+
+/// What a commit did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Committed {
+    /// The row as it is now. Its lease is `None` when it was given back.
+    pub teardown: Teardown,
+    /// The commands that were admitted and stored, in order.
+    pub admitted: Vec<Command>,
+    /// The first verdict other than `Allow`, if a command was not admitted.
+    pub verdict: Option<Verdict>,
+}
+
+/// A row claimed for work.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claimed {
+    /// The row, leased.
+    pub teardown: Teardown,
+    /// The fence of this claim.
+    pub fence: Fence,
+}
+
+/// What the scheduler wants claimed.
+#[derive(Debug, Clone)]
+pub struct ClaimRequest {
+    /// The process.
+    pub owner: String,
+    /// How long the lease lasts unless it is renewed.
+    pub ttl: Duration,
+    /// How many rows of each account. Accounts that are not named get none; an account in trouble
+    /// gets at most one, and none before its next probe; a paused, halted or throttled account gets
+    /// none.
+    pub slots: Vec<(AccountName, usize)>,
+}
+
+/// What became of one row of an enqueue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EnqueueOutcome {
+    /// Queued as a new row.
+    Queued,
+    /// An active row stands already; that row is named.
+    AlreadyActive,
+    /// Deleted before; that row is named. `again` queues it all the same.
+    AlreadyDeleted,
+}
+
+/// Which teardowns a call is about. Conditions are joined by "and"; an empty list of states or
+/// tenants sets no condition.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// These rows.
+    pub ids: Vec<TeardownId>,
+    /// This account.
+    pub account: Option<AccountName>,
+    /// These tenants.
+    pub tenants: Vec<TenantId>,
+    /// This batch.
+    pub batch: Option<String>,
+    /// These states.
+    pub states: Vec<State>,
+    /// Only the newest row of each (account, tenant).
+    pub latest_only: bool,
+}
+
+/// What an operator asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verb {
+    /// Start no new write (account, or everything).
+    Pause,
+    /// End a pause.
+    Resume,
+    /// Stop these teardowns until they are released.
+    Hold,
+    /// End a hold.
+    Release,
+    /// End these teardowns, unless a DELETE is unsettled or accepted.
+    Abort,
+    /// Queue failed teardowns anew.
+    Retry,
+    /// Lift a halt of an account.
+    Unhalt,
+}
+
+impl Verb {
+    /// Every verb.
+    pub const ALL: [Self; 7] = [
+        Self::Pause,
+        Self::Resume,
+        Self::Hold,
+        Self::Release,
+        Self::Abort,
+        Self::Retry,
+        Self::Unhalt,
+    ];
+
+    /// The stable name used in `operator_requests.verb`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Hold => "hold",
+            Self::Release => "release",
+            Self::Abort => "abort",
+            Self::Retry => "retry",
+            Self::Unhalt => "unhalt",
+        }
+    }
+
+    /// The verb of a stored name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|verb| verb.as_str() == name)
+    }
+}
+
+/// A request of an operator: stored, applied and answered in one transaction. A row typed into
+/// `operator_requests` by SQL is the same thing, applied at the daemon's next tick.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperatorRequest {
+    /// What.
+    pub verb: Verb,
+    /// On what. For pause, resume and unhalt only the account counts; `None` is everything.
+    pub filter: Filter,
+    /// Who.
+    pub actor: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// Until when, for a pause.
+    pub until: Option<Timestamp>,
+}
+
+/// What became of one teardown, or of the account, in an operator's request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RequestEffect {
+    /// The teardown; `None` for an account.
+    pub id: Option<TeardownId>,
+    /// The account; `None` for everything.
+    pub account: Option<AccountName>,
+    /// The tenant.
+    pub tenant_id: Option<TenantId>,
+    /// Whether it was changed.
+    pub applied: bool,
+    /// What was done, or why not: for an abort, what had been cancelled by then.
+    pub text: String,
+}
+
+/// What the daemon tells of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DaemonInfo {
+    /// Name of the process: host, process id and a random part.
+    pub owner: String,
+    /// Version of the program.
+    pub version: String,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// When its scheduler last ticked.
+    pub ticked_at: Timestamp,
+}
+
+/// Rows in each state, for metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    /// Account.
+    pub account: AccountName,
+    /// State.
+    pub state: State,
+    /// Whether held.
+    pub held: bool,
+    /// Rows.
+    pub rows: u64,
+}
+
+/// The store.
+#[async_trait]
+pub trait Store: Send + Sync + fmt::Debug {
+    // ---- queue -------------------------------------------------------------------------------
+
+    /// Queues all of these or none. The answers stand in the order of the input; a tenant that
+    /// occurs twice is `AlreadyActive` the second time.
+    async fn enqueue(
+        &self,
+        rows: &[NewTeardown],
+        now: Timestamp,
+    ) -> Result<Vec<(TeardownId, EnqueueOutcome)>>;
+
+    /// Rows that match, newest first.
+    async fn list(&self, filter: &Filter) -> Result<Vec<Teardown>>;
+
+    /// Stored purchases of a row, by key.
+    async fn purchases(&self, teardown: TeardownId) -> Result<Vec<StoredPurchase>>;
+
+    /// Every command ever committed for a tenant of an account, oldest first.
+    async fn commands(&self, account: &AccountName, tenant: TenantId) -> Result<Vec<Command>>;
+
+    /// History of the rows of a tenant, oldest first.
+    async fn history(
+        &self,
+        account: Option<&AccountName>,
+        tenant: TenantId,
+    ) -> Result<Vec<TransitionRecord>>;
+
+    // ---- leases (invariant 10) ----------------------------------------------------------------
+
+    /// Called once by the one process that may run on this database: gives back every lease, with a
+    /// new fence, and makes those rows due at once. Returns how many.
+    async fn take_over(&self, now: Timestamp) -> Result<u64>;
+
+    /// Claims due rows, each with a new fence: by priority, then by how long they have been due.
+    async fn claim(&self, request: &ClaimRequest, now: Timestamp) -> Result<Vec<Claimed>>;
+
+    /// When the earliest row becomes due that [`claim`](Self::claim) would give to one of these
+    /// accounts; `None` if no row waits for a time.
+    async fn next_due(&self, accounts: &[AccountName], now: Timestamp)
+    -> Result<Option<Timestamp>>;
+
+    /// Renews these leases and returns the ids of those that are lost.
+    async fn renew(
+        &self,
+        owner: &str,
+        leases: &[(TeardownId, Fence)],
+        ttl: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<TeardownId>>;
+
+    /// Gives a lease back without a change; the row is due again at once.
+    async fn release(&self, teardown: TeardownId, fence: Fence, now: Timestamp) -> Result<()>;
+
+    // ---- reconcile -----------------------------------------------------------------------------
+
+    /// Commits one step. See [`Commit`].
+    async fn commit(&self, commit: Commit<'_>, now: Timestamp) -> Result<Committed>;
+
+    /// Asks the gates once more for a committed command, and if they allow it counts the send. Must
+    /// precede every send, also a repeated one.
+    ///
+    /// A command that was never sent and is refused by [`Verdict::Hold`] or [`Verdict::Halt`] is
+    /// settled as withdrawn.
+    #[allow(clippy::too_many_arguments)]
+    async fn begin_send(
+        &self,
+        command: CommandId,
+        teardown: TeardownId,
+        fence: Fence,
+        correlation: Uuid,
+        seen: &Observation,
+        policy: &SafetyPolicy,
+        now: Timestamp,
+    ) -> Result<Verdict>;
+
+    /// Stores what a send taught. Needs no fence: an answer is a fact, whoever holds the lease. An
+    /// accepted command proves its class for the account and wakes the rows that waited for that.
+    async fn record_answer(
+        &self,
+        command: CommandId,
+        answer: &Answer,
+        now: Timestamp,
+    ) -> Result<()>;
+
+    // ---- accounts --------------------------------------------------------------------------------
+
+    /// The row of an account, fresh if there is none. `*` is the row of everything.
+    async fn account(&self, name: &AccountName) -> Result<Account>;
+
+    /// Every stored account, `*` among them if it was ever paused.
+    async fn accounts(&self) -> Result<Vec<Account>>;
+
+    /// Halts an account (invariant 2). A second halt keeps the first one's reason.
+    async fn halt(
+        &self,
+        account: &AccountName,
+        guard: &str,
+        text: &str,
+        now: Timestamp,
+    ) -> Result<()>;
+
+    /// Stores an outage of the account; `since` of a running one of the same kind is kept.
+    async fn set_trouble(
+        &self,
+        account: &AccountName,
+        kind: TroubleKind,
+        text: &str,
+        next_probe_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<()>;
+
+    /// Ends an outage and makes the rows that waited for it due at once.
+    async fn clear_trouble(&self, account: &AccountName, now: Timestamp) -> Result<()>;
+
+    /// Closes an account after a 429. A later end that is already stored stays.
+    async fn throttle(&self, account: &AccountName, until: Timestamp, now: Timestamp)
+    -> Result<()>;
+
+    /// Reserves sends in the budget, durably, before they go out (invariant 9).
+    async fn reserve(
+        &self,
+        account: &AccountName,
+        asks: &[Ask],
+        budget: &Budget,
+        now: Timestamp,
+    ) -> Result<Vec<Grant>>;
+
+    // ---- operators -------------------------------------------------------------------------------
+
+    /// Stores, applies and answers a request.
+    async fn request(
+        &self,
+        request: &OperatorRequest,
+        now: Timestamp,
+    ) -> Result<Vec<RequestEffect>>;
+
+    /// Applies the requests that were typed in by SQL and returns how many there were. One that
+    /// cannot be understood is answered with the reason in its row.
+    async fn apply_requests(&self, now: Timestamp) -> Result<u64>;
+
+    // ---- upkeep ----------------------------------------------------------------------------------
+
+    /// Holds queued rows whose account the configuration does not know, and lets go of those whose
+    /// account has become known. Returns how many rows changed.
+    async fn check_accounts(&self, known: &[AccountName], now: Timestamp) -> Result<u64>;
+
+    /// Stores that the daemon lives.
+    async fn tick(&self, info: &DaemonInfo) -> Result<()>;
+
+    /// What the daemon last told of itself.
+    async fn daemon(&self) -> Result<Option<DaemonInfo>>;
+
+    /// Rows by account, state and hold.
+    async fn counts(&self) -> Result<Vec<Count>>;
+
+    /// Removes terminal rows that finished before `finished`, and history and settled commands
+    /// older than `history` of rows that no longer exist. Returns how many teardowns went.
+    /// A DELETE that is unsettled or accepted is never removed while its tenant has a row.
+    async fn purge(&self, finished: Timestamp, history: Timestamp) -> Result<u64>;
+}
