@@ -15,6 +15,7 @@ use super::ids::TenantId;
 use super::inventory::Customer;
 use super::observation::{Census, CustomerSeen, Observation};
 use super::reason::Reason;
+use super::routes;
 use super::teardown::Teardown;
 
 /// Remote facts may be this old before a PATCH or POST.
@@ -253,8 +254,12 @@ fn admit_remotely(
     let deleting = intent.action == Action::DeleteCustomer;
     let limit = if deleting { FACTS_BEFORE_DELETE } else { FACTS_BEFORE_WRITE };
     let Some(census) = &seen.census else { return Verdict::Stale };
-    let Some(inventory) = &seen.inventory else { return Verdict::Stale };
+    let Some(inventory) = routes::assess(seen) else { return Verdict::Stale };
     if too_old(census.at, now, limit) || too_old(inventory.read_at, now, limit) {
+        return Verdict::Stale;
+    }
+    // Invariant 7 once more, where it cannot be passed by: no DELETE on incomplete knowledge.
+    if deleting && !inventory.proves_nothing_active() {
         return Verdict::Stale;
     }
     let Census { customers, entry, .. } = &census.fact;

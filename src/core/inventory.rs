@@ -4,8 +4,6 @@
 //! compared without case. The raw JSON is kept, because a subscription is changed by sending back
 //! the whole resource.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -122,22 +120,4 @@ pub struct AzureEntitlement {
     pub name: Option<String>,
     /// `status`, in lower case: `active` or `inactive`.
     pub status: Option<String>,
-}
-
-/// Everything a customer has bought. It exists only if every list was read to its end
-/// (invariant 6).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Inventory {
-    /// Orders.
-    pub orders: Vec<Order>,
-    /// Subscriptions.
-    pub subscriptions: Vec<Subscription>,
-    /// Entitlements, or `None` where the API refuses them to this credential: the inventory then
-    /// rests on orders and subscriptions.
-    pub entitlements: Option<Vec<Entitlement>>,
-    /// Azure subscriptions by the id of their Azure plan's subscription. Holds an entry for each
-    /// Azure plan that is not yet inactive.
-    pub azure: BTreeMap<String, Vec<AzureEntitlement>>,
-    /// When the oldest of its reads was started.
-    pub read_at: Timestamp,
 }

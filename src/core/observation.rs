@@ -1,9 +1,11 @@
 //! What a reconcile pass has seen of the world: the input of the decision, besides what is stored.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::fault::Trouble;
-use super::inventory::{Customer, Inventory};
+use super::inventory::{AzureEntitlement, Customer, Entitlement, Order, Subscription};
 
 /// What reading the customer by id showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,16 +43,35 @@ pub struct Census {
     pub conclusive: bool,
 }
 
-/// What one pass has seen. Everything is `None` until it was read in this pass.
+/// What reading the entitlements showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entitlements {
+    /// The complete list.
+    Listed(Vec<Entitlement>),
+    /// The API refuses entitlements to this credential: the inventory rests on orders and
+    /// subscriptions, without this cross-check.
+    Refused,
+}
+
+/// What one pass has seen. Everything is absent until it was read in this pass, and a list is
+/// present only if it was read to its end (invariant 6).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Observation {
     /// The customer by id.
     pub customer: Option<Seen<CustomerSeen>>,
     /// The account's customer list.
     pub census: Option<Seen<Census>>,
-    /// The inventory; its own `read_at` says how old it is.
-    pub inventory: Option<Inventory>,
-    /// The first read that brought no usable answer, if any: the pass ended there.
+    /// All orders of the customer.
+    pub orders: Option<Seen<Vec<Order>>>,
+    /// Orders read by id, because a refusal or an entitlement named them: `None` is "no such order".
+    pub named_orders: BTreeMap<String, Seen<Option<Order>>>,
+    /// All subscriptions of the customer.
+    pub subscriptions: Option<Seen<Vec<Subscription>>>,
+    /// All entitlements of the customer.
+    pub entitlements: Option<Seen<Entitlements>>,
+    /// Azure subscriptions by the subscription id of their Azure plan.
+    pub azure: BTreeMap<String, Seen<Vec<AzureEntitlement>>>,
+    /// The first thing that went wrong in this pass, if any: the pass ends there.
     pub trouble: Option<Trouble>,
 }
 
@@ -59,20 +80,19 @@ pub struct Observation {
 pub enum Read {
     /// `GET /v1/customers/{id}`.
     Customer,
-    /// The complete customer list of the account, started no earlier than the given time.
+    /// The complete customer list of the account.
     Census {
         /// A list whose reading began before this does not count.
-        not_before: Option<Timestamp>,
+        not_before: Timestamp,
     },
-    /// Orders, subscriptions, Azure entitlements and entitlements.
-    Inventory,
-    /// Only the lists in which something is still unfinished; the rest of the inventory is kept.
-    Progress {
-        /// Whether the orders are wanted.
-        orders: bool,
-        /// Whether the subscriptions are wanted.
-        subscriptions: bool,
-        /// Azure plans (by subscription id) whose Azure subscriptions are wanted.
-        plans: Vec<String>,
-    },
+    /// `GET …/orders`.
+    Orders,
+    /// `GET …/orders/{id}`.
+    Order(String),
+    /// `GET …/subscriptions`.
+    Subscriptions,
+    /// `GET …/entitlements`.
+    Entitlements,
+    /// `GET …/subscriptions/{plan}/azureEntitlements`.
+    AzureEntitlements(String),
 }

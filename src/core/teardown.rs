@@ -113,6 +113,9 @@ pub struct Teardown {
     pub requested_by: Option<String>,
     /// When it was queued.
     pub created_at: Timestamp,
+    /// When its present run began: at the enqueue, or at the latest retry. Refusals before that are
+    /// history and decide nothing any more.
+    pub run_since: Timestamp,
     /// Not touched before then.
     pub not_before: Option<Timestamp>,
     /// Where it stands.

@@ -1,0 +1,267 @@
+//! The state `deleting`: one DELETE, and the proof that it worked (invariants 7 and 8).
+
+use jiff::Timestamp;
+
+use super::command::{Command, Outcome};
+use super::fault::Class;
+use super::gates::FACTS_BEFORE_DELETE;
+use super::ids::CommandId;
+use super::machine::{Decision, MAX_ROUNDS, Situation};
+use super::observation::{CustomerSeen, Read, Seen};
+use super::plan::refusal_class;
+use super::reason::Reason;
+use super::routes::{self, Assessment};
+use super::teardown::State;
+
+/// How many order ids of one refusal are followed up.
+const MAX_SUSPECTS: usize = 20;
+
+/// Where the DELETE of this customer stands.
+enum Stage<'a> {
+    /// None was committed yet, or the last one's refusal is dealt with.
+    Before,
+    /// Committed and never sent.
+    Unsent(&'a Command),
+    /// Sent, effect unknown.
+    Unsettled(&'a Command),
+    /// Accepted, or known to have worked: what follows is always the proof.
+    Accepted(&'a Command),
+    /// It was answered that the customer is gone, although no DELETE of ours can have done that.
+    GoneWithoutUs,
+    /// Refused in this stay in `deleting`.
+    Refused(&'a Command, Class),
+}
+
+fn stage<'a>(s: &Situation<'a>) -> Stage<'a> {
+    let Some(command) = s.memory.latest(routes::CUSTOMER) else { return Stage::Before };
+    match command.outcome {
+        None if !command.was_sent() => Stage::Unsent(command),
+        None => Stage::Unsettled(command),
+        Some(Outcome::Accepted | Outcome::GoalReached) => Stage::Accepted(command),
+        Some(Outcome::Withdrawn) => Stage::Before,
+        Some(Outcome::Refused) => match refusal_class(command) {
+            // Sent more than once, an earlier sending may have worked unseen.
+            Class::AlreadyDone | Class::CustomerGone
+                if command.sends > 1 || s.memory.delete_is_out() =>
+            {
+                Stage::Accepted(command)
+            }
+            Class::AlreadyDone | Class::CustomerGone => Stage::GoneWithoutUs,
+            _ if settled_at(command) < s.teardown.state_since => Stage::Before,
+            class => Stage::Refused(command, class),
+        },
+    }
+}
+
+fn settled_at(command: &Command) -> Timestamp {
+    command.settled_at.unwrap_or(command.created_at)
+}
+
+/// The arm of [`decide`](super::machine::decide) for `deleting`.
+pub(super) fn decide(s: &Situation<'_>) -> Decision {
+    match stage(s) {
+        Stage::Before => delete(s, None, 0),
+        Stage::Unsent(command) => delete(s, Some(command.id), 0),
+        Stage::Unsettled(command) => unsettled(s, command),
+        Stage::Accepted(command) => proof(s, command),
+        Stage::GoneWithoutUs => match s.customer(FACTS_BEFORE_DELETE) {
+            Ok(_) => s.set_back("DELETE says the customer is gone, reading it says it is there"),
+            Err(first) => first,
+        },
+        Stage::Refused(command, class) => refused(s, command, class),
+    }
+}
+
+/// Sends the DELETE, new or again, if a fresh and complete inventory shows nothing active.
+/// `round` is added to the count of rounds if something is.
+fn delete(s: &Situation<'_>, again: Option<CommandId>, round: u32) -> Decision {
+    let inventory = match s.inventory(FACTS_BEFORE_DELETE) {
+        Ok(inventory) => inventory,
+        Err(first) => return first,
+    };
+    if !inventory.proves_nothing_active() {
+        return back_to_cancelling(s, &inventory, round);
+    }
+    if let Some(first) = s.census(FACTS_BEFORE_DELETE) {
+        return first;
+    }
+    let mut step = s.step(State::Deleting);
+    match again {
+        Some(id) => step.resends.push(id),
+        None => step.intents.push(routes::delete_customer(s.teardown.tenant_id)),
+    }
+    step.polls = 0;
+    Decision::Transition(Box::new(step))
+}
+
+fn back_to_cancelling(s: &Situation<'_>, inventory: &Assessment, round: u32) -> Decision {
+    let rounds = s.teardown.rounds.saturating_add(round);
+    let text = s.plan(inventory).summary();
+    if rounds > MAX_ROUNDS {
+        return s.fail(
+            Reason::RoundsExhausted,
+            format!("{MAX_ROUNDS} rounds of refused DELETEs; still there: {text}"),
+        );
+    }
+    let mut step = s.step(State::OrdersCancelling);
+    step.reason = Some(Reason::PurchaseActive);
+    step.text = Some(text);
+    step.rounds = rounds;
+    Decision::Transition(Box::new(step))
+}
+
+/// The customer as read after `since`, or the read to make.
+fn customer_since<'a>(
+    s: &Situation<'a>,
+    since: Timestamp,
+) -> Result<&'a Seen<CustomerSeen>, Decision> {
+    s.seen
+        .customer
+        .as_ref()
+        .filter(|seen| seen.at >= since && s.is_fresh(seen.at, FACTS_BEFORE_DELETE))
+        .ok_or_else(|| Decision::Read(vec![Read::Customer]))
+}
+
+/// A DELETE whose effect is unknown: the remote state first, then the same id again.
+fn unsettled(s: &Situation<'_>, command: &Command) -> Decision {
+    let sent_at = command.last_sent_at.unwrap_or(command.created_at);
+    let customer = match customer_since(s, sent_at) {
+        Ok(customer) => customer,
+        Err(first) => return first,
+    };
+    match &customer.fact {
+        CustomerSeen::Present(_) => delete(s, Some(command.id), 1),
+        CustomerSeen::Gone { code, .. } => {
+            let mut step = s.step(State::Deleting);
+            step.settled.push((
+                command.id,
+                Outcome::GoalReached,
+                format!("the customer reads as gone ({code})"),
+            ));
+            Decision::Transition(Box::new(step))
+        }
+    }
+}
+
+/// The proof: a structured "gone" on the customer and then a complete list without it.
+fn proof(s: &Situation<'_>, command: &Command) -> Decision {
+    let customer = match customer_since(s, settled_at(command).min(s.now)) {
+        Ok(customer) => customer,
+        Err(first) => return first,
+    };
+    let CustomerSeen::Gone { code, .. } = &customer.fact else {
+        if s.is_past(settled_at(command), s.policy.reissue_after) {
+            return delete(s, None, 1);
+        }
+        let text = "DELETE was accepted, the customer can still be read".to_owned();
+        return s.poll_again(State::Deleting, Reason::ProofPending, text);
+    };
+    let Some(census) = s.seen.census.as_ref().filter(|census| census.at >= customer.at) else {
+        return Decision::Read(vec![Read::Census { not_before: customer.at }]);
+    };
+    if census.fact.entry.is_some() || !census.fact.conclusive {
+        let text = format!("the customer reads as gone ({code}), the customer list still has it");
+        return s.poll_again(State::Deleting, Reason::ProofPending, text);
+    }
+    let text = format!(
+        "the customer reads as gone ({code}) and the complete list of {} customers lacks it",
+        census.fact.customers
+    );
+    s.go(State::Deleted, Some(Reason::ProvenGone), &text)
+}
+
+/// A refused DELETE: wait, try again, or look what is still active.
+fn refused(s: &Situation<'_>, command: &Command, class: Class) -> Decision {
+    let since = settled_at(command);
+    let text = format!(
+        "DELETE was refused: {} {}: {}",
+        command.http_status.unwrap_or_default(),
+        command.ms_code.as_deref().unwrap_or("no code"),
+        command.text.as_deref().unwrap_or("no text")
+    );
+    match class {
+        Class::Wait if !s.is_past(since, s.policy.polling_initial) => {
+            s.poll_again(State::Deleting, Reason::PurchasePending, text)
+        }
+        Class::Retry | Class::Throttled | Class::Unauthorized
+            if !s.is_past(since, s.policy.retry_initial) =>
+        {
+            s.set_back(&text)
+        }
+        Class::Wait
+        | Class::Retry
+        | Class::Throttled
+        | Class::Unauthorized
+        // After a safety stop only a person makes the account go on, and then it is tried again.
+        | Class::SafetyStop
+        | Class::AlreadyDone
+        | Class::CustomerGone => delete(s, None, 0),
+        Class::OtherRoute | Class::Permanent | Class::Unknown => look_again(s, command, text),
+    }
+}
+
+/// Nobody said why, or the reason is not understood: a fresh inventory decides, with the orders that
+/// the refusal names read by id.
+fn look_again(s: &Situation<'_>, command: &Command, text: String) -> Decision {
+    let known = &s.teardown.suspects;
+    let named = order_ids(command.text.as_deref().unwrap_or(""), &s.teardown.tenant_id.to_string());
+    let mut suspects = known.clone();
+    suspects.extend(named.into_iter().filter(|id| !known.contains(id)));
+    suspects.truncate(MAX_SUSPECTS);
+    if suspects != *known {
+        let mut step = s.step(State::Deleting);
+        step.reason = Some(Reason::DeleteRefused);
+        step.text = Some(text);
+        step.suspects = suspects;
+        return Decision::Transition(Box::new(step));
+    }
+    let inventory = match s.inventory(FACTS_BEFORE_DELETE) {
+        Ok(inventory) if inventory.read_at >= settled_at(command) => inventory,
+        Ok(_) => return Decision::Read(s.every_list()),
+        Err(first) => return first,
+    };
+    if inventory.proves_nothing_active() {
+        return s.fail(Reason::DeleteRefused, text);
+    }
+    back_to_cancelling(s, &inventory, 1)
+}
+
+/// Words of a text that have the form of an order id: a GUID, about 12 hexadecimal digits, or 33
+/// characters of base64url (the forms seen in the documentation's examples).
+fn order_ids(text: &str, tenant: &str) -> Vec<String> {
+    let is_id_char = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let mut ids: Vec<String> = Vec::new();
+    for word in text.split(|c| !is_id_char(c)) {
+        let has_digit = word.bytes().any(|b| b.is_ascii_digit());
+        let hex = word.bytes().all(|b| b.is_ascii_hexdigit());
+        let guid = word.len() == 36 && uuid::Uuid::try_parse(word).is_ok();
+        let looks_like_one =
+            guid || (has_digit && hex && (10..=14).contains(&word.len())) || word.len() == 33;
+        if looks_like_one && !word.eq_ignore_ascii_case(tenant) && !ids.iter().any(|id| id == word)
+        {
+            ids.push(word.to_owned());
+        }
+    }
+    ids
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_ids_are_found_in_the_text_of_a_refusal() {
+        let text = "Customer relationship cannot be removed due to active Azure reserved instances: \
+                    [Hx2m81KsPfvgeJQjgRI8QY1DznnUWZTH1, 8f3af3dea1ea], and \
+                    d51a052e-043c-4a2a-aa37-2bb938cef6c1; customer \
+                    1f2e3d4c-5b6a-4788-9900-aabbccddeeff (deadbeef).";
+        assert_eq!(
+            order_ids(text, "1f2e3d4c-5b6a-4788-9900-aabbccddeeff"),
+            [
+                "Hx2m81KsPfvgeJQjgRI8QY1DznnUWZTH1",
+                "8f3af3dea1ea",
+                "d51a052e-043c-4a2a-aa37-2bb938cef6c1",
+            ]
+        );
+    }
+}

@@ -1,0 +1,352 @@
+//! What each unfinished purchase needs next, from what is read and from the commands on record.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::command::{Action, Command, Intent, Outcome};
+use super::fault::{Class, Fault};
+use super::ids::{CommandId, TenantId};
+use super::machine::Policy;
+use super::routes::{Assessment, Purchase, Standing};
+use super::settlement;
+
+/// What is stored of a purchase from earlier passes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Remembered {
+    /// Not read as inactive the last time.
+    pub unfinished: bool,
+    /// When it was last read as inactive. A command accepted before that has done its work: if the
+    /// purchase is active now, it came back.
+    pub last_inactive_at: Option<Timestamp>,
+    /// The order it belongs to: a software subscription may be cancelled through that.
+    pub order_id: Option<String>,
+}
+
+/// What the store knows of a tenant, besides the row itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Every command ever committed for the tenant in this account, oldest first.
+    pub commands: Vec<Command>,
+    /// Purchases by key.
+    pub purchases: BTreeMap<String, Remembered>,
+}
+
+impl Memory {
+    /// The latest command on a resource, without those that never went out.
+    pub fn latest(&self, resource: &str) -> Option<&Command> {
+        self.commands
+            .iter()
+            .rev()
+            .find(|c| c.intent.resource == resource && c.outcome != Some(Outcome::Withdrawn))
+    }
+
+    /// The latest command that was to cancel a remembered purchase, by its own resource or by that of
+    /// its order.
+    pub fn latest_for(&self, key: &str) -> Option<&Command> {
+        let order = self.purchases.get(key).and_then(|known| known.order_id.as_deref());
+        let by_order = order.and_then(|id| self.latest(&format!("order:{id}")));
+        self.latest(key).into_iter().chain(by_order).max_by_key(|command| command.created_at)
+    }
+
+    /// Whether the latest command on some resource is unsettled although it was sent, or was refused
+    /// in this run in a way that asks for another try.
+    pub fn a_write_is_failing(&self, run_since: Timestamp) -> bool {
+        self.commands.iter().any(|command| {
+            let failing = match command.outcome {
+                None => command.was_sent(),
+                Some(Outcome::Refused) => {
+                    command.settled_at.is_some_and(|at| at >= run_since)
+                        && refusal_class(command) == Class::Retry
+                }
+                Some(Outcome::Accepted | Outcome::GoalReached | Outcome::Withdrawn) => false,
+            };
+            failing
+                && self.latest(&command.intent.resource).is_some_and(|last| last.id == command.id)
+        })
+    }
+
+    /// Whether a DELETE of the customer may have reached Partner Center, or did: it is unsettled and
+    /// was sent, or was accepted, or was settled by reading (invariant 7).
+    pub fn delete_is_out(&self) -> bool {
+        self.commands.iter().filter(|c| c.intent.resource == super::routes::CUSTOMER).any(|c| {
+            match c.outcome {
+                None => c.was_sent(),
+                Some(Outcome::Accepted | Outcome::GoalReached) => true,
+                Some(Outcome::Refused | Outcome::Withdrawn) => false,
+            }
+        })
+    }
+}
+
+/// The class of a refusal on record.
+pub fn refusal_class(command: &Command) -> Class {
+    settlement::classify(&Fault {
+        status: command.http_status.unwrap_or_default(),
+        code: command.ms_code.clone(),
+        text: command.text.clone().unwrap_or_default(),
+        source: None,
+        structured: true,
+    })
+}
+
+/// What one unfinished purchase needs next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Need {
+    /// A new command.
+    Command(Intent),
+    /// The unsettled command once more, under its own id.
+    Resend(CommandId),
+    /// Its cancellation was accepted: wait for the goal.
+    Goal,
+    /// Partner Center is still working on it: wait.
+    Ready,
+    /// Something else must be inactive first.
+    Others,
+    /// A refusal is on record that is newer than what was read: read again.
+    Read,
+    /// The API refuses it for good.
+    Refused(String),
+    /// Only a person can cancel it.
+    Person(String),
+}
+
+/// The needs of all unfinished purchases, in the order of work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Purchase key and need.
+    pub needs: Vec<(String, Need)>,
+}
+
+impl Plan {
+    /// Works out what is needed.
+    pub fn of(
+        assessment: &Assessment,
+        memory: &Memory,
+        tenant: TenantId,
+        run_since: Timestamp,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Self {
+        let looker = Looker { assessment, memory, tenant, run_since, policy, now };
+        let needs = assessment.unfinished().map(|p| (p.key.clone(), looker.need(p))).collect();
+        Self { needs }
+    }
+
+    /// The commands to commit, each resource once.
+    pub fn intents(&self) -> Vec<Intent> {
+        let mut intents: Vec<Intent> = Vec::new();
+        for (_, need) in &self.needs {
+            if let Need::Command(intent) = need
+                && intents.iter().all(|known| known.resource != intent.resource)
+            {
+                intents.push(intent.clone());
+            }
+        }
+        intents
+    }
+
+    /// The unsettled commands to send again.
+    pub fn resends(&self) -> Vec<CommandId> {
+        let mut ids = Vec::new();
+        for (_, need) in &self.needs {
+            if let Need::Resend(id) = need
+                && !ids.contains(id)
+            {
+                ids.push(*id);
+            }
+        }
+        ids
+    }
+
+    /// Whether something can be committed or sent now.
+    pub fn has_work(&self) -> bool {
+        self.needs.iter().any(|(_, need)| matches!(need, Need::Command(_) | Need::Resend(_)))
+    }
+
+    /// Whether a decision needs fresher reads.
+    pub fn wants_read(&self) -> bool {
+        self.needs.iter().any(|(_, need)| *need == Need::Read)
+    }
+
+    /// The keys of purchases only a person can cancel, with the reasons.
+    pub fn for_a_person(&self) -> Vec<String> {
+        self.collect(|need| match need {
+            Need::Person(why) => Some(why),
+            Need::Command(_)
+            | Need::Resend(_)
+            | Need::Goal
+            | Need::Ready
+            | Need::Others
+            | Need::Read
+            | Need::Refused(_) => None,
+        })
+    }
+
+    /// The keys of purchases the API refuses to cancel, with its texts.
+    pub fn refused(&self) -> Vec<String> {
+        self.collect(|need| match need {
+            Need::Refused(why) => Some(why),
+            Need::Command(_)
+            | Need::Resend(_)
+            | Need::Goal
+            | Need::Ready
+            | Need::Others
+            | Need::Read
+            | Need::Person(_) => None,
+        })
+    }
+
+    /// Who waits for what, in words.
+    pub fn summary(&self) -> String {
+        let words = |need: &Need| match need {
+            Need::Command(intent) => format!("to be sent: {}", intent.action.as_str()),
+            Need::Resend(_) => "unsettled".to_owned(),
+            Need::Goal => "cancellation accepted".to_owned(),
+            Need::Ready => "not ready yet".to_owned(),
+            Need::Others => "waits for others".to_owned(),
+            Need::Read => "to be read again".to_owned(),
+            Need::Refused(_) => "refused".to_owned(),
+            Need::Person(_) => "needs a person".to_owned(),
+        };
+        let all: Vec<String> =
+            self.needs.iter().map(|(key, need)| format!("{key} ({})", words(need))).collect();
+        all.join(", ")
+    }
+
+    fn collect(&self, pick: impl Fn(&Need) -> Option<&String>) -> Vec<String> {
+        self.needs
+            .iter()
+            .filter_map(|(key, need)| pick(need).map(|why| format!("{key}: {why}")))
+            .collect()
+    }
+}
+
+struct Looker<'a> {
+    assessment: &'a Assessment,
+    memory: &'a Memory,
+    tenant: TenantId,
+    run_since: Timestamp,
+    policy: &'a Policy,
+    now: Timestamp,
+}
+
+impl Looker<'_> {
+    fn need(&self, purchase: &Purchase) -> Need {
+        let latest = purchase
+            .resources()
+            .filter_map(|resource| self.memory.latest(&resource))
+            .max_by_key(|command| command.created_at);
+        // An unsettled command comes before everything else: its effect is unknown.
+        if let Some(command) = latest
+            && command.is_unsettled()
+        {
+            return Need::Resend(command.id);
+        }
+        if let Some(why) = purchase.blocked() {
+            return Need::Person(why.to_owned());
+        }
+        if self.has_active_predecessor(purchase) {
+            return Need::Others;
+        }
+        match latest {
+            Some(command) => self.after(purchase, command),
+            None => self.fresh(purchase),
+        }
+    }
+
+    fn has_active_predecessor(&self, purchase: &Purchase) -> bool {
+        self.assessment.unfinished().any(|other| purchase.after.contains(&other.key))
+    }
+
+    /// The need of a purchase whose latest command is settled.
+    fn after(&self, purchase: &Purchase, command: &Command) -> Need {
+        let settled_at = command.settled_at.unwrap_or(command.created_at);
+        let class = match command.outcome {
+            Some(Outcome::Accepted | Outcome::GoalReached) => {
+                return self.goal(purchase, settled_at);
+            }
+            Some(Outcome::Refused) => refusal_class(command),
+            Some(Outcome::Withdrawn) | None => return self.fresh(purchase),
+        };
+        if settled_at < self.run_since {
+            return self.fresh(purchase);
+        }
+        let text = || {
+            let code = command.ms_code.as_deref().unwrap_or("no code");
+            format!("{code}: {}", command.text.as_deref().unwrap_or("no text"))
+        };
+        match class {
+            Class::AlreadyDone => self.goal(purchase, settled_at),
+            Class::Wait => self.again(purchase, settled_at, self.policy.polling_initial),
+            Class::Retry | Class::Throttled | Class::Unauthorized => {
+                self.again(purchase, settled_at, self.policy.retry_initial)
+            }
+            // Once a person has lifted the halt, the same step may be tried again.
+            Class::SafetyStop => self.again(purchase, settled_at, Duration::ZERO),
+            Class::OtherRoute if self.next_action(purchase).is_some() => {
+                self.again(purchase, settled_at, Duration::ZERO)
+            }
+            Class::OtherRoute | Class::Permanent | Class::CustomerGone | Class::Unknown => {
+                Need::Refused(text())
+            }
+        }
+    }
+
+    /// A cancellation was accepted: its goal is waited for, unless it was reached before and the
+    /// purchase came back, or the wait has become too long to believe in.
+    fn goal(&self, purchase: &Purchase, settled_at: Timestamp) -> Need {
+        let came_back = self
+            .memory
+            .purchases
+            .get(&purchase.key)
+            .and_then(|known| known.last_inactive_at)
+            .is_some_and(|at| at > settled_at);
+        let too_long = self.is_past(settled_at, self.policy.reissue_after);
+        if came_back || too_long {
+            self.again(purchase, settled_at, Duration::ZERO)
+        } else {
+            Need::Goal
+        }
+    }
+
+    /// A new attempt after `pause`, on facts newer than the last answer.
+    fn again(&self, purchase: &Purchase, settled_at: Timestamp, pause: Duration) -> Need {
+        if !self.is_past(settled_at, pause) {
+            Need::Ready
+        } else if self.assessment.read_at < settled_at {
+            Need::Read
+        } else {
+            self.fresh(purchase)
+        }
+    }
+
+    fn is_past(&self, since: Timestamp, duration: Duration) -> bool {
+        since.checked_add(duration).is_ok_and(|at| self.now >= at)
+    }
+
+    fn fresh(&self, purchase: &Purchase) -> Need {
+        if purchase.standing == Standing::Pending {
+            return Need::Ready;
+        }
+        match self.next_action(purchase).and_then(|action| purchase.intent(action, self.tenant)) {
+            Some(intent) => Need::Command(intent),
+            None => Need::Refused("every route was refused".to_owned()),
+        }
+    }
+
+    /// The best action that no refusal of this run has ruled out.
+    fn next_action(&self, purchase: &Purchase) -> Option<Action> {
+        let resources: Vec<String> = purchase.resources().collect();
+        purchase.actions().find(|action| {
+            !self.memory.commands.iter().any(|command| {
+                command.intent.action == *action
+                    && resources.contains(&command.intent.resource)
+                    && command.outcome == Some(Outcome::Refused)
+                    && command.settled_at.is_some_and(|at| at >= self.run_since)
+                    && refusal_class(command) == Class::OtherRoute
+            })
+        })
+    }
+}
