@@ -3,6 +3,8 @@
 //! The codes are documented (MicrosoftDocs/partner-center-sdk, `error-codes.md`, and the later copy
 //! kvamseek/partner-center of October 2023); which class a code falls in is our own judgement.
 
+use std::fmt;
+
 /// A fault as it was read from an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Fault {
@@ -17,6 +19,19 @@ pub struct Fault {
     /// Whether the body had one of Partner Center's own shapes. A gateway's `{statusCode, message}`,
     /// HTML, an empty body or broken JSON is not structured.
     pub structured: bool,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HTTP {}", self.status)?;
+        if let Some(code) = &self.code {
+            write!(f, ", code {code}")?;
+        }
+        if !self.text.is_empty() {
+            write!(f, ": {}", self.text)?;
+        }
+        Ok(())
+    }
 }
 
 /// What to do about a fault. Letters refer to the table in `docs/api-facts.md`.

@@ -1,0 +1,195 @@
+//! The five shapes of error bodies.
+//!
+//! 1. `{code, description, data?, source}`; the code is a number in every documented example and
+//!    text in the specification (MicrosoftDocs/partner-center-sdk, `error-codes.md`).
+//! 2. `{code, message, description, errorName, isRetryable, parameters, errorMessageExtended}`.
+//! 3. A gateway's `{statusCode, message}`: 429, and 404 for an unknown route.
+//! 4. Entra's `{error, error_description, error_codes, …}`.
+//! 5. Empty, or not JSON.
+//!
+//! Only the first two are Partner Center's own and count as structured.
+
+use serde_json::Value;
+
+use super::fields::Fields;
+use super::{json, tidy};
+use crate::core::fault::Fault;
+
+/// Reads the body of an answer that is an error. Never fails: the less a body tells, the less the
+/// fault does.
+pub fn fault(status: u16, body: &[u8]) -> Fault {
+    match json(body) {
+        Ok(value) => fault_of(status, &value),
+        Err(_) => Fault { status, text: opening(body), ..Fault::default() },
+    }
+}
+
+/// The same, from a body that was already read as JSON.
+pub fn fault_of(status: u16, body: &Value) -> Fault {
+    let Some(fields) = Fields::of(body) else {
+        return Fault { status, text: tidy(&body.to_string()), ..Fault::default() };
+    };
+    let code = own_code(fields);
+    let structured = code.is_some();
+    let nested = fields.object("error");
+    let code = code
+        .or_else(|| nested.and_then(|error| error.text("code")))
+        .or_else(|| entra_code(fields))
+        .map(|code| tidy(&code));
+    let text = [Some(fields), nested]
+        .into_iter()
+        .flatten()
+        .find_map(words)
+        .unwrap_or_else(|| body.to_string());
+    Fault { status, code, text: tidy(&text), source: source(fields), structured }
+}
+
+/// Whether a body of a 2xx answer holds an error: Partner Center has answered 200 with code 400072
+/// (kvamseek/partner-center, `error-codes.md`).
+pub fn carries_error(body: &Value) -> bool {
+    let Some(fields) = Fields::of(body) else { return false };
+    let empty = |value: &Value| matches!(value, Value::Bool(false)) || value.as_str() == Some("");
+    own_code(fields).is_some()
+        || fields.text("errorCode").is_some_and(|code| code != "0")
+        || fields.get("error").is_some_and(|error| !empty(error))
+        || fields.integer("statusCode").is_some_and(|status| status >= 400)
+}
+
+/// How a body that is not JSON begins, for a person to read.
+pub fn opening(body: &[u8]) -> String {
+    let start = &body[..body.len().min(4096)];
+    let text = tidy(&String::from_utf8_lossy(start));
+    if text.is_empty() { "the answer has no text".to_owned() } else { text }
+}
+
+/// The code of shapes 1 and 2.
+fn own_code(fields: Fields<'_>) -> Option<String> {
+    fields.text("code").filter(|code| code != "0")
+}
+
+/// `description` of shapes 1 and 2, `message` of shapes 2 and 3, `error_description` of shape 4.
+fn words(fields: Fields<'_>) -> Option<String> {
+    ["description", "message", "error_description", "errorName", "error"]
+        .into_iter()
+        .find_map(|name| fields.text(name))
+}
+
+fn entra_code(fields: Fields<'_>) -> Option<String> {
+    let codes = fields.list("error_codes").ok()?;
+    let first = codes.first().map(|code| match code {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    });
+    first.or_else(|| fields.text("error"))
+}
+
+fn source(fields: Fields<'_>) -> Option<String> {
+    fields.text("source").map(|source| tidy(&source))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(status: u16, body: Value) -> Fault {
+        fault(status, body.to_string().as_bytes())
+    }
+
+    #[test]
+    fn shape_1_with_a_code_as_number_or_text() {
+        for code in [json!(800_063), json!("800063")] {
+            let fault = read(
+                400,
+                json!({"code": code, "description": "No.\r\nNever.", "data": [], "source": "PartnerFD"}),
+            );
+            let expected = Fault {
+                status: 400,
+                code: Some("800063".to_owned()),
+                text: "No. Never.".to_owned(),
+                source: Some("PartnerFD".to_owned()),
+                structured: true,
+            };
+            assert_eq!(fault, expected);
+        }
+    }
+
+    #[test]
+    fn shape_2_and_names_in_another_case() {
+        let fault = read(
+            409,
+            json!({"Code": 600_061, "Message": "m", "Description": "d", "ErrorName": "Exists"}),
+        );
+        assert_eq!((fault.code.as_deref(), fault.text.as_str()), (Some("600061"), "d"));
+        assert!(fault.structured);
+    }
+
+    #[test]
+    fn shape_3_is_a_gateway_and_not_structured() {
+        for status in [404, 429] {
+            let fault =
+                read(status, json!({"statusCode": status, "message": "Resource not found"}));
+            assert_eq!((fault.code, fault.structured), (None, false));
+            assert_eq!(fault.text, "Resource not found");
+        }
+    }
+
+    #[test]
+    fn shape_4_is_entra_s() {
+        let fault = read(
+            400,
+            json!({"error": "invalid_scope", "error_description": "AADSTS70011: no", "error_codes": [70011]}),
+        );
+        assert_eq!((fault.code.as_deref(), fault.structured), (Some("70011"), false));
+        assert_eq!(fault.text, "AADSTS70011: no");
+        assert_eq!(read(401, json!({"error": "invalid_token"})).text, "invalid_token");
+    }
+
+    #[test]
+    fn shape_5_is_whatever_it_says() {
+        for (body, text) in [
+            (&b""[..], "the answer has no text"),
+            (b"<html>\n<b>Bad Gateway</b>\x07</html>", "<html> <b>Bad Gateway</b> </html>"),
+            (b"\xff\xfe", "\u{fffd}\u{fffd}"),
+            (b"[1]", "[1]"),
+            (b"{}", "{}"),
+        ] {
+            let fault = fault(502, body);
+            assert_eq!((fault.text.as_str(), fault.structured), (text, false));
+        }
+    }
+
+    #[test]
+    fn invariant_13_faults_are_redacted_and_short() {
+        let token = "eyJhbGciOiJSUzI1NiJ9.eyJ0aWQiOiIxIn0.c2lnbmF0dXJl";
+        let description = format!("token {token} is bad. {}", "x ".repeat(1000));
+        let fault = read(400, json!({"code": "1", "description": description, "source": token}));
+        let shown = format!("{fault} {fault:?}");
+        assert!(!shown.contains("eyJ"), "{shown}");
+        assert!(fault.text.len() < 600);
+        let nested = read(400, json!({"error": {"code": token, "message": token}}));
+        assert!(!format!("{nested:?}").contains("eyJ"));
+    }
+
+    #[test]
+    fn a_2xx_may_carry_an_error() {
+        for body in [
+            json!({"code": 400_072, "description": "no"}),
+            json!({"Code": "400072"}),
+            json!({"errorCode": 5}),
+            json!({"error": {"code": "x"}}),
+            json!({"statusCode": 404, "message": "Resource not found"}),
+        ] {
+            assert!(carries_error(&body), "{body}");
+        }
+        for body in [
+            json!({"id": "1", "status": "cancelled"}),
+            json!({"code": null, "error": ""}),
+            json!({"code": 0, "errorCode": "0", "statusCode": 200}),
+            json!([]),
+        ] {
+            assert!(!carries_error(&body), "{body}");
+        }
+    }
+}
