@@ -140,6 +140,9 @@ pub const fn is_edge(from: State, to: State) -> bool {
 /// Decides the next step. Never panics, and reads neither clock nor dice of its own.
 pub fn decide(situation: &Situation<'_>) -> Decision {
     let s = situation;
+    if s.teardown.state.is_terminal() {
+        return s.park(Wake::Never);
+    }
     if let Some(early) = s.deadline().or_else(|| s.trouble()) {
         return early;
     }
@@ -218,6 +221,17 @@ fn orders_cancelling(s: &Situation<'_>) -> Decision {
 }
 
 fn polling(s: &Situation<'_>) -> Decision {
+    // A poll does not ask for the customer; but if it was read, because a list said it is gone or
+    // because another state did, that comes first.
+    if s.seen.customer.is_some() {
+        match s.customer(FACTS_BEFORE_WRITE) {
+            Ok(true) => {}
+            Ok(false) => {
+                return s.go(State::Deleting, None, "a DELETE of this customer is on record");
+            }
+            Err(first) => return first,
+        }
+    }
     if let Some(waiting) = s.poll() {
         return waiting;
     }

@@ -279,6 +279,8 @@ impl Looker<'_> {
         };
         match class {
             Class::AlreadyDone => self.goal(purchase, settled_at),
+            // Sent more than once, what is "in progress" may be our own cancellation.
+            Class::Wait if command.sends > 1 => self.goal(purchase, settled_at),
             Class::Wait => self.again(purchase, settled_at, self.policy.polling_initial),
             Class::Retry | Class::Throttled | Class::Unauthorized => {
                 self.again(purchase, settled_at, self.policy.retry_initial)

@@ -1,1 +1,12 @@
-//! x
+//! The daemon: what claims rows, drives each through the state machine and stops in good order.
+
+pub mod account;
+pub mod clock;
+pub mod cron;
+pub mod daemon;
+pub mod lease;
+pub mod ledger;
+pub mod observe;
+pub mod perform;
+pub mod reconciler;
+pub mod scheduler;

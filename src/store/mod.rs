@@ -84,8 +84,18 @@ pub struct StoredPurchase {
     pub first_seen_at: Timestamp,
     /// When it was last read.
     pub last_seen_at: Timestamp,
-    /// When it was first read as inactive, if it still is.
+    /// When it was last read as inactive; kept when it comes back.
     pub inactive_at: Option<Timestamp>,
+}
+
+/// The purchases of one reading.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PurchasesRead {
+    /// A complete reading. Stored purchases that it lacks become inactive with status `gone`.
+    All(Vec<PurchaseRecord>),
+    /// Some known purchases, from a poll of single lists: only their status, standing and times are
+    /// updated.
+    Some(Vec<PurchaseRecord>),
 }
 
 /// One row of the append-only table `transitions`.
@@ -143,9 +153,8 @@ pub struct Commit<'a> {
     pub text: Option<String>,
     /// Commands settled by what was read.
     pub settled: Vec<(CommandId, Outcome, String)>,
-    /// Purchases as read in this pass; `None` leaves the stored ones. Stored purchases that the new
-    /// list lacks become inactive with status `gone`.
-    pub purchases: Option<Vec<PurchaseRecord>>,
+    /// Purchases as read in this pass; `None` leaves the stored ones.
+    pub purchases: Option<PurchasesRead>,
     /// Domain as read; `None` leaves the stored one.
     pub domain: Option<String>,
     /// New value of `attempts`.

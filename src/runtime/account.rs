@@ -1,0 +1,224 @@
+//! One configured account at run time: its client, its guards, and what its failures mean for every
+//! tenant in it (invariant 14).
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::core::account::TroubleKind;
+use crate::core::clock::Clock;
+use crate::core::fault::{Class, Trouble};
+use crate::core::gates::SafetyPolicy;
+use crate::core::ids::{AccountName, TenantId};
+use crate::core::reason::Reason;
+use crate::core::settlement;
+use crate::partner_center::client::Client;
+use crate::partner_center::error::ApiError;
+use crate::store::{Result, Store};
+
+/// An account in trouble is tried again this often.
+const PROBE: Duration = Duration::from_secs(60);
+/// So many failures in a row, without one answer in between, are the account's and not a tenant's.
+const OUTAGE_AFTER: u32 = 5;
+
+/// A configured account.
+#[derive(Debug)]
+pub struct AccountRuntime {
+    /// Its name.
+    pub name: AccountName,
+    /// Its connection to Partner Center.
+    pub client: Client,
+    /// Its guards.
+    pub safety: SafetyPolicy,
+    health: Health,
+}
+
+impl AccountRuntime {
+    /// Puts an account together.
+    pub fn new(name: AccountName, client: Client, safety: SafetyPolicy) -> Self {
+        Self { name, client, safety, health: Health::default() }
+    }
+
+    /// Notes that Partner Center answered: an outage, if there was one, is over.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn answered(&self, store: &dyn Store, now: Timestamp) -> Result<()> {
+        if self.health.answered() {
+            store.clear_trouble(&self.name, now).await?;
+        }
+        Ok(())
+    }
+
+    /// What a failed call means for the tenant whose pass it happened in. What concerns the account is
+    /// stored before this returns.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn failed(
+        &self,
+        error: &ApiError,
+        tenant: TenantId,
+        store: &dyn Store,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Trouble> {
+        let now = clock.now();
+        let text = error.to_string();
+        match error {
+            ApiError::Throttled { until } => {
+                Ok(Trouble::Account { reason: Reason::Throttled, until: *until, text })
+            }
+            ApiError::Credential { .. } => {
+                let kind = TroubleKind::CredentialRefused;
+                self.trouble(kind, Reason::CredentialRefused, text, store, now).await
+            }
+            ApiError::ForeignToken { .. } => self.halt(text, store, now).await,
+            ApiError::Transport { .. } => self.outage(tenant, true, text, store, now).await,
+            ApiError::Damaged { .. } | ApiError::Ledger(_) => Ok(Trouble::Transient(text)),
+            ApiError::Fault { fault, .. } => match settlement::classify(fault) {
+                Class::SafetyStop => self.halt(text, store, now).await,
+                Class::Retry if fault.status >= 500 => {
+                    self.outage(tenant, false, text, store, now).await
+                }
+                Class::Retry
+                | Class::Wait
+                | Class::Throttled
+                | Class::AlreadyDone
+                | Class::OtherRoute => Ok(Trouble::Transient(text)),
+                Class::Unauthorized => {
+                    let kind = TroubleKind::CredentialRefused;
+                    self.trouble(kind, Reason::CredentialRefused, text, store, now).await
+                }
+                Class::Permanent | Class::CustomerGone => Ok(Trouble::Permanent(fault.clone())),
+                // A gateway's answer says nothing about the tenant.
+                Class::Unknown if !fault.structured => Ok(Trouble::Transient(text)),
+                Class::Unknown => Ok(Trouble::Permanent(fault.clone())),
+            },
+        }
+    }
+
+    /// Halts the account: only a person lifts that (invariant 2).
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn halt(&self, text: String, store: &dyn Store, now: Timestamp) -> Result<Trouble> {
+        tracing::error!(account = %self.name, text, "the account is halted");
+        store.halt(&self.name, Reason::Halted.as_str(), &text, now).await?;
+        Ok(Trouble::Account { reason: Reason::Halted, until: after(now, PROBE), text })
+    }
+
+    async fn outage(
+        &self,
+        tenant: TenantId,
+        transport: bool,
+        text: String,
+        store: &dyn Store,
+        now: Timestamp,
+    ) -> Result<Trouble> {
+        if self.health.failed(tenant, transport) {
+            let kind = TroubleKind::Unreachable;
+            self.trouble(kind, Reason::AccountUnreachable, text, store, now).await
+        } else {
+            Ok(Trouble::Transient(text))
+        }
+    }
+
+    async fn trouble(
+        &self,
+        kind: TroubleKind,
+        reason: Reason,
+        text: String,
+        store: &dyn Store,
+        now: Timestamp,
+    ) -> Result<Trouble> {
+        let until = after(now, PROBE);
+        if self.health.in_trouble() {
+            tracing::warn!(account = %self.name, kind = kind.as_str(), text, "the account is in trouble");
+        }
+        store.set_trouble(&self.name, kind, &text, until, now).await?;
+        Ok(Trouble::Account { reason, until, text })
+    }
+}
+
+fn after(now: Timestamp, duration: Duration) -> Timestamp {
+    now.checked_add(duration).unwrap_or(Timestamp::MAX)
+}
+
+/// Failures in a row, over all tenants of the account.
+#[derive(Debug, Default)]
+struct Health(Mutex<Streak>);
+
+#[derive(Debug)]
+struct Streak {
+    failures: u32,
+    transport: bool,
+    tenants: BTreeSet<TenantId>,
+    /// Whether an outage may be stored: true at first, since an earlier process may have left one.
+    in_trouble: bool,
+}
+
+impl Default for Streak {
+    fn default() -> Self {
+        Self { failures: 0, transport: false, tenants: BTreeSet::new(), in_trouble: true }
+    }
+}
+
+impl Health {
+    fn with<T>(&self, change: impl FnOnce(&mut Streak) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns whether a stored outage may have to be cleared.
+    fn answered(&self) -> bool {
+        self.with(|streak| {
+            streak.failures = 0;
+            streak.transport = false;
+            streak.tenants.clear();
+            std::mem::take(&mut streak.in_trouble)
+        })
+    }
+
+    /// Returns whether the failures are the account's: many in a row without one answer, and either
+    /// of the transport, which no tenant has for itself, or seen by several tenants.
+    fn failed(&self, tenant: TenantId, transport: bool) -> bool {
+        self.with(|streak| {
+            streak.failures = streak.failures.saturating_add(1);
+            streak.transport |= transport;
+            streak.tenants.insert(tenant);
+            streak.failures >= OUTAGE_AFTER && (streak.transport || streak.tenants.len() > 1)
+        })
+    }
+
+    /// Marks an outage; returns whether it is news.
+    fn in_trouble(&self) -> bool {
+        self.with(|streak| !std::mem::replace(&mut streak.in_trouble, true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tenant(n: u128) -> TenantId {
+        TenantId::new(uuid::Uuid::from_u128(n))
+    }
+
+    #[test]
+    fn invariant_14_failures_of_one_tenant_are_not_an_outage_and_of_several_are() {
+        let health = Health::default();
+        assert!((0..50).all(|_| !health.failed(tenant(1), false)));
+        assert!(health.failed(tenant(2), false));
+        health.answered();
+        assert!((0..OUTAGE_AFTER - 1).all(|n| !health.failed(tenant(n.into()), false)));
+        assert!(health.failed(tenant(99), false));
+    }
+
+    #[test]
+    fn invariant_14_a_broken_transport_is_the_accounts_even_with_one_tenant() {
+        let health = Health::default();
+        assert!((0..OUTAGE_AFTER - 1).all(|_| !health.failed(tenant(1), true)));
+        assert!(health.failed(tenant(1), true));
+    }
+}

@@ -1,0 +1,138 @@
+//! The engine as a whole: takes over, runs the scheduler and the leases, keeps house and drains.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::account::AccountRuntime;
+use super::lease::LeaseTable;
+use super::reconciler::Reconciler;
+use super::scheduler::{ClaimCheck, Look, Scheduler};
+use crate::core::clock::{Clock, Entropy};
+use crate::core::machine::Policy;
+use crate::store::{DaemonInfo, Result, Store};
+
+/// `[engine]` and `[retention]`, as far as the engine itself uses them.
+#[derive(Debug, Clone)]
+pub struct EngineSettings {
+    /// Tenants being read or written at once.
+    pub max_in_flight: usize,
+    /// Life of a lease.
+    pub lease_ttl: Duration,
+    /// How long shutdown waits for passes in flight.
+    pub drain_timeout: Duration,
+    /// Timing rules of the machine.
+    pub policy: Policy,
+    /// Terminal rows are kept this long.
+    pub keep_finished: Duration,
+    /// History is kept this long.
+    pub keep_history: Duration,
+}
+
+/// The engine, ready to run.
+#[derive(Debug)]
+pub struct Daemon {
+    scheduler: Arc<Scheduler>,
+    leases: Arc<LeaseTable>,
+    reconciler: Reconciler,
+    settings: EngineSettings,
+    /// Asks for a round of maintenance.
+    pub maintenance: Arc<Notify>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drained {
+    /// Passes that had not come to rest within the drain limit. Their rows are taken over at the next
+    /// start.
+    pub left: usize,
+}
+
+impl Daemon {
+    /// Puts the engine together and takes over whatever an earlier process left leased.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn start(
+        settings: EngineSettings,
+        accounts: Vec<Arc<AccountRuntime>>,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        info: DaemonInfo,
+        may_claim: ClaimCheck,
+    ) -> Result<Self> {
+        let taken = store.take_over(clock.now()).await?;
+        if taken > 0 {
+            tracing::info!(rows = taken, "took over what an earlier process had in flight");
+        }
+        let leases = LeaseTable::new(info.owner.clone(), settings.lease_ttl, Arc::clone(&clock));
+        let reconciler = Reconciler { store, clock, entropy, policy: settings.policy.clone() };
+        let scheduler = Scheduler::new(
+            reconciler.clone(),
+            accounts,
+            Arc::clone(&leases),
+            settings.max_in_flight,
+            settings.lease_ttl,
+            info,
+            may_claim,
+        );
+        Ok(Self {
+            scheduler: Arc::new(scheduler),
+            leases,
+            reconciler,
+            settings,
+            maintenance: Arc::default(),
+        })
+    }
+
+    /// Wakes the scheduler: something may be due.
+    pub fn wake(&self) -> Arc<Notify> {
+        Arc::clone(&self.scheduler.wake)
+    }
+
+    /// Runs until `stop`, then stops claiming and waits for what is in flight: reads are given up,
+    /// writes that have begun are waited for, and every lease is given back.
+    pub async fn run(
+        &self,
+        stop: CancellationToken,
+        looked: impl Fn(&Result<Look>) + Send + Sync,
+    ) -> Drained {
+        let leases_stop = CancellationToken::new();
+        let keeper = tokio::spawn(
+            Arc::clone(&self.leases).keep(Arc::clone(&self.reconciler.store), leases_stop.clone()),
+        );
+        tokio::join!(self.scheduler.run(stop.clone(), looked), self.keep_house(&stop));
+        let passes = self.scheduler.passes();
+        passes.close();
+        let in_time = tokio::select! {
+            () = passes.wait() => true,
+            () = self.reconciler.clock.sleep(self.settings.drain_timeout) => false,
+        };
+        leases_stop.cancel();
+        keeper.abort();
+        let left = if in_time { 0 } else { passes.len() };
+        if left > 0 {
+            tracing::warn!(left, "the drain limit passed; the next start takes these over");
+        }
+        Drained { left }
+    }
+
+    async fn keep_house(&self, stop: &CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.maintenance.notified() => {}
+            }
+            let now = self.reconciler.clock.now();
+            let finished = now.checked_sub(self.settings.keep_finished).unwrap_or(now);
+            let history = now.checked_sub(self.settings.keep_history).unwrap_or(now);
+            match self.reconciler.store.purge(finished, history).await {
+                Ok(rows) => tracing::info!(rows, "maintenance: finished teardowns removed"),
+                Err(error) => tracing::error!(%error, "maintenance failed"),
+            }
+        }
+    }
+}

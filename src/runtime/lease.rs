@@ -1,0 +1,128 @@
+//! Leases this process holds (invariants 5 and 10).
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::core::clock::Clock;
+use crate::core::ids::{Fence, TeardownId};
+use crate::store::{Result, Store};
+
+/// One lease, as the reconciler that works under it sees it.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    id: TeardownId,
+    /// The fence of the claim.
+    pub fence: Fence,
+    /// Cancelled when the lease is lost or the process is to stop.
+    pub stop: CancellationToken,
+    table: Arc<LeaseTable>,
+}
+
+impl Lease {
+    /// Whether a write may start: at least a third of the lease must be left, counted from the start
+    /// of the last renewal by a clock that counts suspension.
+    pub fn may_write(&self) -> bool {
+        let renewed = self.table.lock().get(&self.id).map(|held| held.renewed_at);
+        renewed.is_some_and(|at| {
+            self.table.clock.uptime().saturating_sub(at) <= self.table.ttl.mul_f64(2.0 / 3.0)
+        })
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.table.lock().remove(&self.id);
+    }
+}
+
+#[derive(Debug)]
+struct Held {
+    fence: Fence,
+    renewed_at: Duration,
+    stop: CancellationToken,
+}
+
+/// All leases of the process.
+#[derive(Debug)]
+pub struct LeaseTable {
+    owner: String,
+    ttl: Duration,
+    clock: Arc<dyn Clock>,
+    held: Mutex<BTreeMap<TeardownId, Held>>,
+}
+
+impl LeaseTable {
+    /// An empty table.
+    pub fn new(owner: String, ttl: Duration, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self { owner, ttl, clock, held: Mutex::default() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<TeardownId, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enters a claim whose request was started at `asked_at` of the clock's uptime.
+    pub fn enter(
+        self: &Arc<Self>,
+        id: TeardownId,
+        fence: Fence,
+        asked_at: Duration,
+        stop: CancellationToken,
+    ) -> Lease {
+        self.lock().insert(id, Held { fence, renewed_at: asked_at, stop: stop.clone() });
+        Lease { id, fence, stop, table: Arc::clone(self) }
+    }
+
+    /// How many leases are held.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether none is held.
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// Renews every lease once and stops the work of those that are lost. Returns how many were.
+    ///
+    /// # Errors
+    /// The store's. The leases then run on until they lapse, and no write starts in their last third.
+    pub async fn renew(&self, store: &dyn Store) -> Result<usize> {
+        let asked_at = self.clock.uptime();
+        let leases: Vec<_> = self.lock().iter().map(|(id, held)| (*id, held.fence)).collect();
+        if leases.is_empty() {
+            return Ok(0);
+        }
+        let lost = store.renew(&self.owner, &leases, self.ttl, self.clock.now()).await?;
+        let mut held = self.lock();
+        for (id, fence) in leases {
+            // The row may have been given back and claimed anew while the store was asked.
+            let Some(entry) = held.get_mut(&id).filter(|entry| entry.fence == fence) else {
+                continue;
+            };
+            if lost.contains(&id) {
+                tracing::warn!(teardown = %id, "the lease was lost; its work stops");
+                entry.stop.cancel();
+            } else {
+                entry.renewed_at = asked_at;
+            }
+        }
+        Ok(lost.len())
+    }
+
+    /// Renews at a third of the leases' life until `stop`.
+    pub async fn keep(self: Arc<Self>, store: Arc<dyn Store>, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.clock.sleep(self.ttl / 3) => {}
+            }
+            if let Err(error) = self.renew(store.as_ref()).await {
+                tracing::error!(%error, "leases could not be renewed; tried again in a moment");
+            }
+        }
+    }
+}

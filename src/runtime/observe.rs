@@ -1,0 +1,76 @@
+//! The reading half of a pass: carries out the reads that the decision asked for, side by side.
+
+use futures::future::join_all;
+
+use crate::core::ids::TenantId;
+use crate::core::inventory::{AzureEntitlement, Order, Subscription};
+use crate::core::observation::{Census, CustomerSeen, Entitlements, Observation, Read, Seen};
+use crate::partner_center::client::Client;
+use crate::partner_center::error::ApiError;
+
+/// One fact, as read.
+enum Fact {
+    Customer(Seen<CustomerSeen>),
+    Census(Seen<Census>),
+    Orders(Seen<Vec<Order>>),
+    Order(String, Seen<Option<Order>>),
+    Subscriptions(Seen<Vec<Subscription>>),
+    Entitlements(Seen<Entitlements>),
+    Azure(String, Seen<Vec<AzureEntitlement>>),
+}
+
+async fn fetch(client: &Client, tenant: TenantId, read: Read) -> Result<Fact, ApiError> {
+    Ok(match read {
+        Read::Customer => Fact::Customer(client.customer(tenant).await?),
+        Read::Census { not_before } => Fact::Census(client.census(tenant, Some(not_before)).await?),
+        Read::Orders => Fact::Orders(client.orders(tenant).await?),
+        Read::Order(id) => {
+            let seen = client.order(tenant, &id).await?;
+            Fact::Order(id, seen)
+        }
+        Read::Subscriptions => Fact::Subscriptions(client.subscriptions(tenant).await?),
+        Read::Entitlements => Fact::Entitlements(client.entitlements(tenant).await?),
+        Read::AzureEntitlements(plan) => {
+            let seen = client.azure_entitlements(tenant, &plan).await?;
+            Fact::Azure(plan, seen)
+        }
+    })
+}
+
+/// Reads all of these and enters what came into `seen`.
+///
+/// # Errors
+/// The first read, in the order given, that brought no usable answer. What the others brought is
+/// entered all the same.
+pub async fn observe(
+    client: &Client,
+    tenant: TenantId,
+    reads: Vec<Read>,
+    seen: &mut Observation,
+) -> Result<(), ApiError> {
+    let answers = join_all(reads.into_iter().map(|read| fetch(client, tenant, read))).await;
+    let mut first_error = Ok(());
+    for answer in answers {
+        match answer {
+            Ok(fact) => enter(seen, fact),
+            Err(error) => first_error = first_error.and(Err(error)),
+        }
+    }
+    first_error
+}
+
+fn enter(seen: &mut Observation, fact: Fact) {
+    match fact {
+        Fact::Customer(read) => seen.customer = Some(read),
+        Fact::Census(read) => seen.census = Some(read),
+        Fact::Orders(read) => seen.orders = Some(read),
+        Fact::Order(id, read) => {
+            seen.named_orders.insert(id, read);
+        }
+        Fact::Subscriptions(read) => seen.subscriptions = Some(read),
+        Fact::Entitlements(read) => seen.entitlements = Some(read),
+        Fact::Azure(plan, read) => {
+            seen.azure.insert(plan, read);
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The writing half of a pass: sends committed commands and stores what came of it.
+//!
+//! Before each send the gates are asked once more, in a transaction that also counts the send; the
+//! answer is stored before anything else happens (invariant 4). Nothing here repeats a send: the next
+//! pass does, after it has read the remote state.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use jiff::Timestamp;
+
+use super::account::AccountRuntime;
+use super::lease::Lease;
+use crate::core::budget::Resource;
+use crate::core::clock::{Clock, Entropy};
+use crate::core::command::{Action, Command, Outcome};
+use crate::core::fault::{Class, Trouble};
+use crate::core::gates::Verdict;
+use crate::core::ids::TeardownId;
+use crate::core::observation::Observation;
+use crate::core::reason::Reason;
+use crate::partner_center::client::{Client, PermitKind};
+use crate::partner_center::error::ApiError;
+use crate::store::{Result, Store};
+
+/// How soon a guard that stands before an unsettled command is asked again.
+const GUARD_RECHECK: Duration = Duration::from_secs(60);
+
+/// What became of one command in this pass.
+#[derive(Debug)]
+pub enum Report {
+    /// It was sent, and the answer settled it.
+    Settled,
+    /// The facts grew too old before it could go out: read and decide again.
+    Stale,
+    /// The pass must end, for the reason given.
+    Trouble(Trouble),
+    /// The lease is lost or about to lapse, or the process stops: end the pass and leave it be.
+    Stopped,
+}
+
+/// What sending needs.
+pub struct Performer<'a> {
+    /// The store.
+    pub store: &'a dyn Store,
+    /// The clock.
+    pub clock: &'a Arc<dyn Clock>,
+    /// Randomness for correlation ids.
+    pub entropy: &'a dyn Entropy,
+    /// The account.
+    pub account: &'a AccountRuntime,
+    /// The lease the pass works under.
+    pub lease: &'a Lease,
+    /// The row.
+    pub teardown: TeardownId,
+}
+
+impl Performer<'_> {
+    /// Sends these side by side; their order was settled when they were decided.
+    ///
+    /// # Errors
+    /// The store's: then nothing is known to be stored and the pass must end.
+    pub async fn send_all(&self, commands: &[Command], seen: &Observation) -> Result<Vec<Report>> {
+        join_all(commands.iter().map(|command| self.send(command, seen)))
+            .await
+            .into_iter()
+            .collect()
+    }
+
+    async fn send(&self, command: &Command, seen: &Observation) -> Result<Report> {
+        let client: &Client = &self.account.client;
+        let permit = tokio::select! {
+            () = self.lease.stop.cancelled() => return Ok(Report::Stopped),
+            permit = client.permit(PermitKind::Write, resource_of(command.intent.action)) => permit,
+        };
+        let permit = match permit {
+            Ok(permit) => permit,
+            Err(error) => return self.failed(command, &error).await,
+        };
+        if self.lease.stop.is_cancelled() || !self.lease.may_write() {
+            return Ok(Report::Stopped);
+        }
+        let correlation = self.entropy.uuid();
+        let verdict = self
+            .store
+            .begin_send(
+                command.id,
+                self.teardown,
+                self.lease.fence,
+                correlation,
+                seen,
+                &self.account.safety,
+                self.clock.now(),
+            )
+            .await?;
+        match verdict {
+            Verdict::Allow => {}
+            Verdict::Stale => return Ok(Report::Stale),
+            Verdict::Wait { reason, until, text } => {
+                return Ok(Report::Trouble(Trouble::Account { reason, until, text }));
+            }
+            Verdict::Hold { guard, text } | Verdict::Halt { guard, text } => {
+                // Never sent, it is withdrawn now, and the next commit holds the row. Sent before, its
+                // effect stays unknown while the guard stands.
+                let pause = if command.was_sent() { GUARD_RECHECK } else { Duration::ZERO };
+                let until = self.clock.now().checked_add(pause).unwrap_or(Timestamp::MAX);
+                return Ok(Report::Trouble(Trouble::Account { reason: guard, until, text }));
+            }
+        }
+        let sent = client.send(command, correlation, permit).await;
+        let now = self.clock.now();
+        self.store.record_answer(command.id, &sent.answer, now).await?;
+        tracing::info!(
+            command = %command.id,
+            correlation = %correlation,
+            action = command.intent.action.as_str(),
+            resource = command.intent.resource,
+            status = sent.answer.http_status,
+            code = sent.answer.ms_code,
+            outcome = sent.answer.outcome.map_or("unsettled", Outcome::as_str),
+            "command sent"
+        );
+        if let Some(error) = &sent.error {
+            return self.failed(command, error).await;
+        }
+        self.account.answered(self.store, now).await?;
+        if sent.class == Some(Class::SafetyStop) {
+            let text = sent.answer.text.unwrap_or_default();
+            return Ok(Report::Trouble(self.account.halt(text, self.store, now).await?));
+        }
+        if sent.class == Some(Class::Retry) {
+            return Ok(Report::Trouble(Trouble::Transient(sent.answer.text.unwrap_or_default())));
+        }
+        Ok(Report::Settled)
+    }
+
+    async fn failed(&self, command: &Command, error: &ApiError) -> Result<Report> {
+        let tenant = command.tenant_id;
+        let trouble = self.account.failed(error, tenant, self.store, self.clock).await?;
+        Ok(Report::Trouble(match trouble {
+            // A refusal that did not settle the command is no refusal: the same id goes out again.
+            Trouble::Permanent(fault) => Trouble::Transient(fault.text),
+            Trouble::Transient(_) | Trouble::Account { .. } => trouble,
+        }))
+    }
+}
+
+/// Which budget a command draws on.
+const fn resource_of(action: Action) -> Resource {
+    match action {
+        Action::CancelOrder => Resource::Order,
+        Action::DeleteSubscription
+        | Action::SuspendSubscription
+        | Action::CancelAzureEntitlement
+        | Action::ActivateSubscription => Resource::Subscription,
+        Action::DeleteCustomer => Resource::Customer,
+    }
+}
+
+/// The one report that decides how the pass goes on: a stop before a trouble before stale facts, and
+/// among troubles the account's before the tenant's.
+pub fn weightiest(reports: Vec<Report>) -> Report {
+    let weight = |report: &Report| match report {
+        Report::Settled => 0,
+        Report::Stale => 1,
+        Report::Trouble(Trouble::Transient(_)) => 2,
+        Report::Trouble(Trouble::Permanent(_)) => 3,
+        Report::Trouble(Trouble::Account { reason: Reason::Halted, .. }) => 5,
+        Report::Trouble(Trouble::Account { .. }) => 4,
+        Report::Stopped => 6,
+    };
+    reports.into_iter().max_by_key(weight).unwrap_or(Report::Settled)
+}

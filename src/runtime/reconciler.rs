@@ -1,0 +1,296 @@
+//! One pass over one claimed tenant: observe, decide, commit, perform, and again, until the row is
+//! parked or ends.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::account::AccountRuntime;
+use super::lease::Lease;
+use super::observe::observe;
+use super::perform::{Performer, Report, weightiest};
+use crate::core::clock::{Clock, Entropy};
+use crate::core::command::{Action, Command, NewCommand};
+use crate::core::fault::Trouble;
+use crate::core::gates::Verdict;
+use crate::core::ids::CommandId;
+use crate::core::machine::{self, Decision, Policy, Situation, Transition, Wake};
+use crate::core::observation::{CustomerSeen, Observation};
+use crate::core::plan::{Memory, Remembered};
+use crate::core::routes::{self, Purchase};
+use crate::core::teardown::Teardown;
+use crate::store::{
+    Commit, Committed, Next, PurchaseRecord, PurchasesRead, Result, Store, StoreError,
+};
+
+/// A pass that has not come to an end after so many steps is parked: facts that keep going stale
+/// while they are read must not keep a slot for ever.
+const MAX_STEPS: u32 = 60;
+
+/// What every pass shares.
+#[derive(Debug, Clone)]
+pub struct Reconciler {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Timing rules.
+    pub policy: Policy,
+}
+
+/// One pass.
+struct Pass<'a> {
+    shared: &'a Reconciler,
+    account: &'a AccountRuntime,
+    lease: &'a Lease,
+    teardown: Teardown,
+    memory: Memory,
+    seen: Observation,
+}
+
+/// Whether the pass goes on.
+#[derive(Debug, PartialEq, Eq)]
+enum Flow {
+    Continue,
+    /// The lease was given back.
+    Done,
+    /// The process stops or the lease is lost.
+    Stopped,
+}
+
+impl Reconciler {
+    /// Drives a claimed row until it is parked or ends.
+    ///
+    /// # Errors
+    /// The store's. The row keeps its lease until that lapses, unless the caller gives it back.
+    pub async fn reconcile(
+        &self,
+        account: &AccountRuntime,
+        teardown: Teardown,
+        lease: &Lease,
+    ) -> Result<()> {
+        let memory = self.recall(&teardown).await?;
+        let seen = Observation::default();
+        let mut pass = Pass { shared: self, account, lease, teardown, memory, seen };
+        for _ in 0..MAX_STEPS {
+            if lease.stop.is_cancelled() {
+                return pass.give_back().await;
+            }
+            match pass.step().await? {
+                Flow::Continue => {}
+                Flow::Done => return Ok(()),
+                Flow::Stopped => return pass.give_back().await,
+            }
+        }
+        let text = "the facts grew stale faster than they could be read".to_owned();
+        pass.seen =
+            Observation { trouble: Some(Trouble::Transient(text)), ..Observation::default() };
+        pass.step().await.map(|_| ())
+    }
+
+    async fn recall(&self, teardown: &Teardown) -> Result<Memory> {
+        let (commands, purchases) = futures::try_join!(
+            self.store.commands(&teardown.account, teardown.tenant_id),
+            self.store.purchases(teardown.id),
+        )?;
+        let purchases: BTreeMap<String, Remembered> = purchases
+            .into_iter()
+            .map(|stored| {
+                let unfinished = stored.record.standing != routes::Standing::Inactive.as_str();
+                let known = Remembered {
+                    unfinished,
+                    last_inactive_at: stored.inactive_at,
+                    order_id: stored.record.order_id,
+                };
+                (stored.record.key, known)
+            })
+            .collect();
+        Ok(Memory { commands, purchases })
+    }
+}
+
+impl Pass<'_> {
+    async fn step(&mut self) -> Result<Flow> {
+        let situation = Situation {
+            teardown: &self.teardown,
+            memory: &self.memory,
+            seen: &self.seen,
+            policy: &self.shared.policy,
+            now: self.shared.clock.now(),
+            dice: self.shared.entropy.unit(),
+        };
+        match machine::decide(&situation) {
+            Decision::Read(reads) => {
+                self.seen.trouble = None;
+                let account = self.account;
+                let tenant = self.teardown.tenant_id;
+                let outcome = tokio::select! {
+                    () = self.lease.stop.cancelled() => return Ok(Flow::Stopped),
+                    outcome = observe(&account.client, tenant, reads, &mut self.seen) => outcome,
+                };
+                let (store, clock) = (self.shared.store.as_ref(), &self.shared.clock);
+                match outcome {
+                    Ok(()) => account.answered(store, clock.now()).await?,
+                    Err(error) => {
+                        let trouble = account.failed(&error, tenant, store, clock).await?;
+                        self.seen.trouble = Some(trouble);
+                    }
+                }
+                Ok(Flow::Continue)
+            }
+            Decision::Transition(transition) => self.take(*transition).await,
+        }
+    }
+
+    async fn take(&mut self, transition: Transition) -> Result<Flow> {
+        let resends = transition.resends.clone();
+        let committed = self.commit(transition).await?;
+        self.teardown = committed.teardown;
+        if self.teardown.lease.is_none() {
+            return Ok(Flow::Done);
+        }
+        let commands = self.to_send(&resends, committed.admitted);
+        if commands.is_empty() {
+            if matches!(committed.verdict, Some(Verdict::Stale)) {
+                self.seen = Observation::default();
+            }
+            self.memory = self.shared.recall(&self.teardown).await?;
+            return Ok(Flow::Continue);
+        }
+        self.perform(&commands).await
+    }
+
+    fn to_send(&self, resends: &[CommandId], admitted: Vec<Command>) -> Vec<Command> {
+        let known = self.memory.commands.iter().filter(|command| resends.contains(&command.id));
+        known.cloned().chain(admitted).collect()
+    }
+
+    async fn perform(&mut self, commands: &[Command]) -> Result<Flow> {
+        let performer = Performer {
+            store: self.shared.store.as_ref(),
+            clock: &self.shared.clock,
+            entropy: self.shared.entropy.as_ref(),
+            account: self.account,
+            lease: self.lease,
+            teardown: self.teardown.id,
+        };
+        let reports = performer.send_all(commands, &self.seen).await?;
+        let deleted = commands.iter().any(|c| c.intent.action == Action::DeleteCustomer);
+        match weightiest(reports) {
+            Report::Stopped => return Ok(Flow::Stopped),
+            // What was read before a DELETE says nothing about the world after it.
+            Report::Settled if deleted => self.seen = Observation::default(),
+            Report::Settled => {}
+            Report::Stale => self.seen = Observation::default(),
+            Report::Trouble(trouble) => self.seen.trouble = Some(trouble),
+        }
+        self.memory = self.shared.recall(&self.teardown).await?;
+        Ok(Flow::Continue)
+    }
+
+    async fn commit(&self, transition: Transition) -> Result<Committed> {
+        let from = self.teardown.state;
+        let (state, reason) = (transition.state, transition.reason);
+        let text = transition.text.clone();
+        let commands = transition
+            .intents
+            .into_iter()
+            .map(|intent| NewCommand { id: CommandId(self.shared.entropy.uuid()), intent })
+            .collect();
+        let commit = Commit {
+            teardown: self.teardown.id,
+            fence: self.lease.fence,
+            state,
+            reason,
+            text: transition.text,
+            settled: transition.settled,
+            purchases: self.purchases_read(),
+            domain: self.domain_read(),
+            attempts: transition.attempts,
+            polls: transition.polls,
+            rounds: transition.rounds,
+            suspects: transition.suspects,
+            commands,
+            seen: &self.seen,
+            policy: &self.account.safety,
+            next: match transition.wake {
+                Wake::Now | Wake::Never => Next::Continue,
+                Wake::At(at) => Next::Park(Some(at)),
+            },
+        };
+        let committed = self.shared.store.commit(commit, self.shared.clock.now()).await?;
+        if from != state {
+            tracing::info!(
+                from = from.as_str(),
+                to = state.as_str(),
+                reason = reason.map(|reason| reason.as_str()),
+                text,
+                "transition"
+            );
+            metrics::counter!(
+                "teardownd_transitions_total",
+                "account" => self.teardown.account.to_string(),
+                "to" => state.as_str()
+            )
+            .increment(1);
+        }
+        match &committed.verdict {
+            None | Some(Verdict::Allow | Verdict::Stale) => {}
+            Some(Verdict::Wait { reason, until, text }) => {
+                tracing::debug!(gate = reason.as_str(), %until, text, "a gate says wait");
+            }
+            Some(Verdict::Hold { guard, text }) => {
+                tracing::warn!(guard = guard.as_str(), text, "a guard holds the teardown");
+            }
+            Some(Verdict::Halt { guard, text }) => {
+                tracing::error!(guard = guard.as_str(), text, "a guard halts the account");
+            }
+        }
+        Ok(committed)
+    }
+
+    /// What of the purchases is to be stored: all of them after a full reading, only the status of
+    /// those known before after a partial one.
+    fn purchases_read(&self) -> Option<PurchasesRead> {
+        let record = |purchase: &Purchase| PurchaseRecord {
+            key: purchase.key.clone(),
+            kind: purchase.kind.as_str().to_owned(),
+            name: purchase.name.clone(),
+            route: purchase.actions().next().map_or("person", Action::as_str).to_owned(),
+            status: purchase.status.clone(),
+            standing: purchase.standing.as_str().to_owned(),
+            order_id: purchase.order_id.clone(),
+            blocked: purchase.blocked().map(str::to_owned),
+        };
+        if let Some(assessment) = routes::assess(&self.seen).filter(|a| a.complete) {
+            return Some(PurchasesRead::All(assessment.purchases.iter().map(record).collect()));
+        }
+        let known: Vec<PurchaseRecord> = routes::judge(&self.seen)
+            .iter()
+            .filter(|purchase| self.memory.purchases.contains_key(&purchase.key))
+            .map(record)
+            .collect();
+        (!known.is_empty()).then_some(PurchasesRead::Some(known))
+    }
+
+    fn domain_read(&self) -> Option<String> {
+        let by_id = self.seen.customer.as_ref().and_then(|seen| match &seen.fact {
+            CustomerSeen::Present(customer) => customer.domain.clone(),
+            CustomerSeen::Gone { .. } => None,
+        });
+        let listed = || {
+            let census = self.seen.census.as_ref()?;
+            census.fact.entry.as_ref()?.domain.clone()
+        };
+        by_id.or_else(listed)
+    }
+
+    async fn give_back(&self) -> Result<()> {
+        let now = self.shared.clock.now();
+        match self.shared.store.release(self.teardown.id, self.lease.fence, now).await {
+            Ok(()) | Err(StoreError::LeaseLost(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The scheduler: claims due rows and starts a reconcile pass for each.
+//!
+//! It wakes on a cron tick (`scheduler.pickup`), when a pass ends, and when the earliest parked row
+//! becomes due, on monotonic timers. Cron reads the wall clock and may stall when that is set back,
+//! so it only sends wake-ups; nothing depends on it alone (invariant 14).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
+
+use super::account::AccountRuntime;
+use super::lease::LeaseTable;
+use super::reconciler::Reconciler;
+use crate::core::ids::AccountName;
+use crate::store::{ClaimRequest, Claimed, DaemonInfo, Result, StoreError};
+
+/// The longest sleep between two looks, whatever cron does.
+const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+/// The shortest sleep, so that a row that is due and cannot be claimed does not make a busy loop.
+const SHORTEST_SLEEP: Duration = Duration::from_millis(20);
+/// How often the daemon's row is written.
+const TICK: Duration = Duration::from_secs(10);
+
+/// An account and how many of its tenants are worked on.
+#[derive(Debug)]
+struct Lane {
+    account: Arc<AccountRuntime>,
+    slots: usize,
+    busy: Arc<AtomicUsize>,
+}
+
+/// A taken slot; given back when dropped, also by a pass that panics.
+#[derive(Debug)]
+struct Slot(Arc<AtomicUsize>);
+
+impl Slot {
+    fn take(busy: &Arc<AtomicUsize>) -> Self {
+        busy.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(busy))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Says whether new rows may be claimed, and if not why: below `database.min_free`, for one.
+pub type ClaimCheck = Arc<dyn Fn() -> std::result::Result<(), String> + Send + Sync>;
+
+/// Claims and starts passes.
+pub struct Scheduler {
+    reconciler: Reconciler,
+    lanes: Vec<Lane>,
+    leases: Arc<LeaseTable>,
+    owner: String,
+    ttl: Duration,
+    info: DaemonInfo,
+    /// Wakes it up.
+    pub wake: Arc<Notify>,
+    passes: TaskTracker,
+    may_claim: ClaimCheck,
+}
+
+impl std::fmt::Debug for Scheduler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scheduler").field("owner", &self.owner).finish_non_exhaustive()
+    }
+}
+
+/// What one look at the queue found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// Rows claimed.
+    pub claimed: usize,
+    /// How long nothing is due.
+    pub sleep: Duration,
+}
+
+impl Scheduler {
+    /// Puts a scheduler together. `max_in_flight` is shared evenly by the accounts, so that one that
+    /// is slow cannot take the others' slots.
+    pub fn new(
+        reconciler: Reconciler,
+        accounts: Vec<Arc<AccountRuntime>>,
+        leases: Arc<LeaseTable>,
+        max_in_flight: usize,
+        ttl: Duration,
+        info: DaemonInfo,
+        may_claim: ClaimCheck,
+    ) -> Self {
+        let slots = (max_in_flight / accounts.len().max(1)).max(1);
+        let lanes = accounts
+            .into_iter()
+            .map(|account| Lane { account, slots, busy: Arc::default() })
+            .collect();
+        Self {
+            reconciler,
+            lanes,
+            leases,
+            owner: info.owner.clone(),
+            ttl,
+            info,
+            wake: Arc::new(Notify::new()),
+            passes: TaskTracker::new(),
+            may_claim,
+        }
+    }
+
+    fn names(&self) -> Vec<AccountName> {
+        self.lanes.iter().map(|lane| lane.account.name.clone()).collect()
+    }
+
+    /// The passes that run; closed and awaited at shutdown.
+    pub fn passes(&self) -> &TaskTracker {
+        &self.passes
+    }
+
+    /// Looks and claims until `stop`. A store that fails is tried again; `looked` hears of each look.
+    pub async fn run(&self, stop: CancellationToken, looked: impl Fn(&Result<Look>) + Send + Sync) {
+        let clock = &self.reconciler.clock;
+        let mut next_tick = Duration::ZERO;
+        while !stop.is_cancelled() {
+            if clock.uptime() >= next_tick {
+                next_tick = clock.uptime().saturating_add(TICK);
+                self.tick().await;
+            }
+            let look = self.look(&stop).await;
+            looked(&look);
+            let sleep = match look {
+                Ok(look) => look.sleep,
+                Err(error) => {
+                    tracing::error!(%error, "the queue cannot be read; tried again in a moment");
+                    LONGEST_SLEEP
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.wake.notified() => {}
+                () = clock.sleep(sleep) => {}
+            }
+        }
+    }
+
+    async fn tick(&self) {
+        let now = self.reconciler.clock.now();
+        let info = DaemonInfo { ticked_at: now, ..self.info.clone() };
+        if let Err(error) = self.reconciler.store.tick(&info).await {
+            tracing::error!(%error, "the daemon's tick could not be stored");
+        }
+    }
+
+    /// One look: applies what operators asked for by SQL, claims what is due and starts it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn look(&self, stop: &CancellationToken) -> Result<Look> {
+        let store = &self.reconciler.store;
+        let clock = &self.reconciler.clock;
+        let now = clock.now();
+        store.apply_requests(now).await?;
+        store.check_accounts(&self.names(), now).await?;
+        if let Err(why) = (self.may_claim)() {
+            tracing::warn!(why, "nothing new is claimed");
+            return Ok(Look { claimed: 0, sleep: LONGEST_SLEEP });
+        }
+        let free: Vec<(AccountName, usize)> = self
+            .lanes
+            .iter()
+            .map(|lane| {
+                let busy = lane.busy.load(Ordering::Acquire);
+                (lane.account.name.clone(), lane.slots.saturating_sub(busy))
+            })
+            .filter(|(_, free)| *free > 0)
+            .collect();
+        let asked_at = clock.uptime();
+        let request =
+            ClaimRequest { owner: self.owner.clone(), ttl: self.ttl, slots: free.clone() };
+        let claimed = store.claim(&request, now).await?;
+        let count = claimed.len();
+        for claim in claimed {
+            self.start(claim, asked_at, stop);
+        }
+        let waiting: Vec<AccountName> = free.into_iter().map(|(name, _)| name).collect();
+        let due = store.next_due(&waiting, now).await?;
+        Ok(Look { claimed: count, sleep: sleep_until(due, clock.now()) })
+    }
+
+    fn start(&self, claim: Claimed, asked_at: Duration, stop: &CancellationToken) {
+        let Some(lane) = self.lanes.iter().find(|l| l.account.name == claim.teardown.account)
+        else {
+            return;
+        };
+        let account = Arc::clone(&lane.account);
+        let slot = Slot::take(&lane.busy);
+        let id = claim.teardown.id;
+        let lease = self.leases.enter(id, claim.fence, asked_at, stop.child_token());
+        let span = tracing::info_span!(
+            "reconcile",
+            account = %account.name,
+            tenant = %claim.teardown.tenant_id,
+            teardown = %id
+        );
+        let (reconciler, wake) = (self.reconciler.clone(), Arc::clone(&self.wake));
+        let pass = async move {
+            match reconciler.reconcile(&account, claim.teardown, &lease).await {
+                Ok(()) => {}
+                Err(StoreError::LeaseLost(_)) => {
+                    tracing::info!("the row was taken away; the pass ends");
+                }
+                // The lease is left to lapse, which spaces the tries: a row that cannot be stored
+                // would otherwise be claimed again at once.
+                Err(error) => tracing::error!(%error, "the pass ended on the store"),
+            }
+            drop(lease);
+            drop(slot);
+            wake.notify_one();
+        };
+        self.passes.spawn(pass.instrument(span));
+    }
+}
+
+fn sleep_until(due: Option<Timestamp>, now: Timestamp) -> Duration {
+    let wait = due.map(|due| Duration::try_from(due.duration_since(now)).unwrap_or_default());
+    wait.unwrap_or(LONGEST_SLEEP).clamp(SHORTEST_SLEEP, LONGEST_SLEEP)
+}
