@@ -25,6 +25,8 @@ mod wire;
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use calls::{Call, resource_of};
 pub use client::{AccountSettings, Client, Timeouts};

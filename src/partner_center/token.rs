@@ -199,3 +199,160 @@ fn without_secret(body: &[u8], secret: &SecretString) -> String {
     let encoded: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
     text.replace(secret, "[redacted]").replace(&encoded, "[redacted]")
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::future::join_all;
+
+    use super::super::testing::{
+        Bench, PARTNER, SECRET, fault, ok, reply, token_body, with_header,
+    };
+    use super::super::transport::TransportError;
+    use super::*;
+
+    const OTHER: &str = "3c4d5e6f-7081-4293-a4b5-c6d7e8f90a1b";
+
+    fn queue(bench: &Bench, replies: impl IntoIterator<Item = Result<Response, TransportError>>) {
+        bench.script.tokens.lock().unwrap().extend(replies);
+    }
+
+    async fn pass(bench: &Bench, seconds: u64) {
+        crate::core::clock::Clock::sleep(&*bench.clock, Duration::from_secs(seconds)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn invariant_1_a_foreign_or_undecodable_token_is_never_used() {
+        let bench = Bench::new([]);
+        let opaque = r#"{"expires_in":3600,"access_token":"opaque"}"#;
+        queue(&bench, [Ok(ok(&token_body(OTHER, 1))), Ok(ok(opaque))]);
+        let error = bench.client.orders(super::super::testing::tenant()).await.unwrap_err();
+        assert!(matches!(error, ApiError::ForeignToken { .. }), "{error}");
+        assert_eq!(error.kind(), Kind::SafetyStop);
+        let error = bench.client.customer(super::super::testing::tenant()).await.unwrap_err();
+        assert!(matches!(error, ApiError::UnusableToken { .. }), "{error}");
+        assert!(bench.calls().is_empty(), "nothing reached the API");
+        // The tid is a GUID: letter case does not count.
+        queue(&bench, [Ok(ok(&token_body(&PARTNER.to_uppercase(), 3)))]);
+        bench.client.check_credential().await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn invariant_1_a_foreign_token_at_renewal_stops_although_the_old_one_lives() {
+        let bench = Bench::new([]);
+        bench.client.check_credential().await.unwrap();
+        pass(&bench, 3400).await;
+        queue(&bench, [Ok(ok(&token_body(OTHER, 2)))]);
+        let error = bench.client.check_credential().await.unwrap_err();
+        assert_eq!(error.kind(), Kind::SafetyStop);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_request_serves_everybody_who_waits_also_when_it_fails() {
+        let bench = Bench::new([]);
+        *bench.script.latency.lock().unwrap() = Duration::from_secs(2);
+        queue(&bench, [Err(TransportError::Connect("refused".to_owned()))]);
+        let results = join_all((0..8).map(|_| bench.client.check_credential())).await;
+        assert!(results.iter().all(|r| r.as_ref().is_err_and(|e| e.kind() == Kind::Unreachable)));
+        assert_eq!(bench.token_requests(), 1);
+        let results = join_all((0..8).map(|_| bench.client.check_credential())).await;
+        assert!(results.iter().all(Result::is_ok));
+        assert_eq!(bench.token_requests(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_is_renewed_five_minutes_ahead_and_kept_while_renewal_fails() {
+        let bench = Bench::new([]);
+        bench.client.check_credential().await.unwrap();
+        pass(&bench, 3299).await;
+        bench.client.check_credential().await.unwrap();
+        assert_eq!(bench.token_requests(), 1);
+        pass(&bench, 1).await;
+        let out = || Err(TransportError::Timeout(Duration::from_secs(30)));
+        queue(&bench, [out(), Ok(fault(503, 1)), out()]);
+        bench.client.check_credential().await.unwrap();
+        bench.client.check_credential().await.unwrap();
+        assert_eq!(bench.token_requests(), 2, "a failed renewal is not repeated at once");
+        pass(&bench, 31).await;
+        bench.client.check_credential().await.unwrap();
+        assert_eq!(bench.token_requests(), 3);
+        pass(&bench, 300).await;
+        let error = bench.client.check_credential().await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Unreachable, "an expired token is not used");
+        bench.client.check_credential().await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn short_lives_are_renewed_after_four_fifths() {
+        let bench = Bench::new([]);
+        let short = |n| Ok(ok(&token_body(PARTNER, n).replace("3600", "\"100\"")));
+        queue(&bench, [short(1), short(2)]);
+        bench.client.check_credential().await.unwrap();
+        pass(&bench, 79).await;
+        bench.client.check_credential().await.unwrap();
+        assert_eq!(bench.token_requests(), 1);
+        pass(&bench, 2).await;
+        bench.client.check_credential().await.unwrap();
+        assert_eq!(bench.token_requests(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_request_is_a_v2_client_credentials_grant() {
+        let bench = Bench::new([]);
+        bench.client.check_credential().await.unwrap();
+        let requests = bench.script.token_requests.lock().unwrap();
+        let url = format!("https://login.example/{PARTNER}/oauth2/v2.0/token");
+        assert_eq!((requests[0].method, requests[0].url.as_str()), ("POST", url.as_str()));
+        let body = requests[0].body.clone().unwrap();
+        let form: Vec<_> = form_urlencoded::parse(&body).into_owned().collect();
+        for (name, value) in [
+            ("grant_type", "client_credentials"),
+            ("client_id", "app"),
+            ("client_secret", SECRET),
+            ("scope", "https://api.example/.default"),
+        ] {
+            assert!(form.contains(&(name.to_owned(), value.to_owned())), "{name}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_credential_carries_entra_s_codes_and_no_secret() {
+        let bench = Bench::new([]);
+        let body = format!(
+            r#"{{"error":"invalid_client","error_description":"AADSTS7000222: the value {SECRET} is expired","error_codes":[7000222]}}"#
+        );
+        queue(&bench, [Ok(reply(401, &body))]);
+        let error = bench.client.check_credential().await.unwrap_err();
+        let ApiError::Credential { text, codes } = &error else { panic!("{error}") };
+        assert_eq!(codes, &[7_000_222]);
+        assert!(text.contains("AADSTS7000222"), "{text}");
+        assert_eq!(error.kind(), Kind::CredentialRefused);
+        assert!(!format!("{error:?} {error}").contains(SECRET), "invariant 13");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn invariant_9_a_429_of_the_token_endpoint_closes_the_account() {
+        let bench = Bench::new([]);
+        queue(
+            &bench,
+            [Ok(with_header(reply(429, "{}"), "retry-after", "20")), Ok(reply(429, "{}"))],
+        );
+        let error = bench.client.check_credential().await.unwrap_err();
+        assert!(matches!(error.kind(), Kind::Throttled { .. }), "{error}");
+        assert_eq!(bench.books.closed.lock().unwrap().len(), 1);
+        let error = bench.client.check_credential().await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Unreachable, "without a Retry-After it is an outage");
+        assert_eq!(bench.books.closed.lock().unwrap().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn invariant_13_nothing_shows_the_secret_or_the_token() {
+        let bench = Bench::new([]);
+        bench.client.check_credential().await.unwrap();
+        let request = bench.script.token_requests.lock().unwrap()[0].clone();
+        let shown = format!("{:?} {request:?}", bench.client);
+        assert!(shown.contains("login.example"));
+        for secret in [SECRET, "eyJ"] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+    }
+}
