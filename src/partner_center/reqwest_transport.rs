@@ -135,3 +135,105 @@ fn words(error: &reqwest::Error) -> String {
     }
     if words.is_empty() { "no reason given".to_owned() } else { tidy(&words.join(": ")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Answers each connection with these bytes, and keeps it open if they are none.
+    async fn server(answer: Vec<u8>) -> Url {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let answer = answer.clone();
+                tokio::spawn(async move {
+                    let mut request = [0; 4096];
+                    let _ = stream.read(&mut request).await;
+                    if answer.is_empty() {
+                        std::future::pending::<()>().await;
+                    }
+                    let _ = stream.write_all(&answer).await;
+                });
+            }
+        });
+        Url::parse(&format!("http://127.0.0.1:{port}/v1/secret-path")).unwrap()
+    }
+
+    fn http(head: &str, body: &[u8]) -> Vec<u8> {
+        [format!("HTTP/1.1 {head}\r\ncontent-length: {}\r\n\r\n", body.len()).as_bytes(), body]
+            .concat()
+    }
+
+    async fn get(url: Url, timeout: Duration) -> Result<Response, TransportError> {
+        let transport = ReqwestTransport::new(&TransportSettings::default()).unwrap();
+        let headers = vec![("Authorization", "Bearer s3cret".to_owned())];
+        transport.exchange(Request { method: "GET", url, headers, body: None, timeout }).await
+    }
+
+    const LONG: Duration = Duration::from_secs(300);
+
+    #[tokio::test]
+    async fn answers_are_read_whole_and_redirects_are_not_followed() {
+        let url =
+            server(http("302 Found\r\nLocation: http://127.0.0.1:1/\r\nX-Up: Yes", b"body")).await;
+        let response = get(url, LONG).await.unwrap();
+        assert_eq!((response.status, &response.body[..]), (302, &b"body"[..]));
+        assert_eq!(response.header("x-up"), Some("Yes"));
+    }
+
+    #[tokio::test]
+    async fn compressed_answers_are_unpacked() {
+        let packed: &[u8] = &[
+            0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xab, 0xae, 5, 0, 0x43, 0xbf, 0xa6, 0xa3, 2, 0, 0,
+            0,
+        ];
+        let url = server(http("200 OK\r\nContent-Encoding: gzip", packed)).await;
+        assert_eq!(&get(url, LONG).await.unwrap().body[..], b"{}");
+    }
+
+    #[tokio::test]
+    async fn silence_and_cut_off_answers_are_told_apart_and_show_no_address() {
+        let silent = get(server(Vec::new()).await, Duration::from_millis(50)).await.unwrap_err();
+        assert_eq!(silent, TransportError::Timeout(Duration::from_millis(50)));
+
+        let mut answer = http("200 OK", b"{\"items\":[");
+        answer.truncate(answer.len() - 3);
+        let cut = get(server(answer).await, LONG).await.unwrap_err();
+        assert!(matches!(cut, TransportError::Broken(_)), "{cut}");
+
+        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let url = Url::parse(&format!("http://{gone}/v1/secret-path")).unwrap();
+        let refused = get(url, LONG).await.unwrap_err();
+        assert!(matches!(refused, TransportError::Connect(_)), "{refused}");
+        for error in [silent, cut, refused] {
+            let text = error.to_string();
+            assert!(!text.contains("secret"), "invariant 13: {text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_that_are_too_large_are_refused() {
+        let url = server(http("200 OK", &vec![b' '; LARGEST_ANSWER + 1])).await;
+        let error = get(url, LONG).await.unwrap_err();
+        assert!(error.to_string().contains("larger than"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_header_that_cannot_be_sent_is_an_error_without_its_value() {
+        let transport = ReqwestTransport::new(&TransportSettings::default()).unwrap();
+        let request = Request {
+            method: "GET",
+            url: Url::parse("http://127.0.0.1:1/").unwrap(),
+            headers: vec![("Authorization", "Bearer s3cret\r\nX: y".to_owned())],
+            body: None,
+            timeout: LONG,
+        };
+        let text = transport.exchange(request).await.unwrap_err().to_string();
+        assert!(text.contains("Authorization") && !text.contains("s3cret"), "{text}");
+    }
+}
