@@ -1,5 +1,37 @@
 //! The Partner Center REST client: everything between the core's words and bytes on a wire.
+//!
+//! Reads bring a fact and the time its reading *started*; a write is exactly one exchange, and what
+//! becomes of it is the reconciler's to decide. The client repeats nothing but a read that was
+//! answered with 401, once, with a new token.
 
+mod calls;
+mod census;
+mod client;
+pub mod clouds;
+mod credential;
 pub mod decode;
+mod error;
+mod flight;
 pub mod ledger;
+mod paging;
+mod permits;
+mod reads;
+mod reqwest_transport;
+mod send;
+mod throttle;
+mod token;
 pub mod transport;
+mod wire;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use calls::{Call, resource_of};
+pub use client::{AccountSettings, Client, Timeouts};
+pub use credential::{CredentialError, CredentialSource};
+pub use error::{ApiError, Kind};
+pub use permits::{Permit, PermitKind};
+pub use reqwest_transport::{ReqwestTransport, TransportSettings};
+pub use send::Sent;

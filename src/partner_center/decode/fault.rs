@@ -56,7 +56,7 @@ pub fn carries_error(body: &Value) -> bool {
 }
 
 /// How a body that is not JSON begins, for a person to read.
-pub fn opening(body: &[u8]) -> String {
+fn opening(body: &[u8]) -> String {
     let start = &body[..body.len().min(4096)];
     let text = tidy(&String::from_utf8_lossy(start));
     if text.is_empty() { "the answer has no text".to_owned() } else { text }

@@ -14,12 +14,11 @@ mod token;
 
 use serde_json::Value;
 
-pub(crate) use fault::opening;
 pub use fault::{carries_error, fault, fault_of};
 pub use list::{NextLink, Page, page};
 pub use resources::{
-    LegalBusinessProfile, azure_entitlement, customer, entitlement, legal_business,
-    listed_customer, order, subscription,
+    LegalBusinessProfile, azure_entitlement, customer, entitlement, has_id, identity,
+    legal_business, listed_customer, order, subscription,
 };
 pub use status::set_status;
 pub use text::{TEXT_LIMIT, tidy};

@@ -156,6 +156,17 @@ pub fn legal_business(value: &Value) -> Result<LegalBusinessProfile, Damaged> {
     })
 }
 
+/// Whether a value is a resource that says which one it is.
+pub fn has_id(value: &Value) -> bool {
+    Fields::of(value).is_some_and(|fields| fields.text("id").is_some())
+}
+
+/// What tells one item of a list from another: its id, or where it has none, all of it.
+pub fn identity(value: &Value) -> String {
+    let id = Fields::of(value).and_then(|fields| fields.text("id"));
+    id.map_or_else(|| value.to_string(), |id| id.to_lowercase())
+}
+
 fn id(fields: Fields<'_>, what: &str) -> Result<String, Damaged> {
     fields.text("id").ok_or_else(|| Damaged(format!("{what} has no id")))
 }

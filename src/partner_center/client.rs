@@ -1,0 +1,255 @@
+//! The client of one account: what its calls have in common.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+use uuid::Uuid;
+
+use super::calls::Call;
+use super::census::CustomerList;
+use super::clouds::{self, InvalidEndpoint};
+use super::credential::CredentialSource;
+use super::decode;
+use super::error::ApiError;
+use super::flight::Flight;
+use super::ledger::Ledger;
+use super::permits::{Gate, Permit, PermitKind};
+use super::throttle;
+use super::token::{TokenSettings, TokenSource};
+use super::transport::{Request, Response, Transport};
+use super::wire::Wire;
+use crate::core::budget::Resource;
+use crate::core::clock::{Clock, Entropy};
+use crate::core::ids::{AccountName, TenantId};
+
+/// How often a read asks for a permit anew when each came too late to be used.
+const PERMIT_TRIES: usize = 10;
+
+/// Limits on time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Of a read.
+    pub read: Duration,
+    /// Of a write. Its outcome is unknown when this passes.
+    pub write: Duration,
+    /// Of a token request.
+    pub token: Duration,
+    /// How old a customer list may be that is shared with another tenant.
+    pub census_max_age: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            read: Duration::from_secs(30),
+            write: Duration::from_secs(60),
+            token: Duration::from_secs(30),
+            census_max_age: Duration::from_secs(5),
+        }
+    }
+}
+
+/// One configured account.
+#[derive(Debug, Clone)]
+pub struct AccountSettings {
+    /// Its name.
+    pub name: AccountName,
+    /// The tenant every token must have been issued for (invariant 1).
+    pub partner_tenant: TenantId,
+    /// The app registration's id.
+    pub client_id: String,
+    /// Where its secret comes from.
+    pub credential: CredentialSource,
+    /// Base of the REST API, without `/v1`; also the token's scope.
+    pub api_base: Url,
+    /// Token authority.
+    pub authority: Url,
+    /// Limits on time.
+    pub timeouts: Timeouts,
+}
+
+/// The client of one account. All tenants of the account share it: its token, its budget, and its
+/// customer list.
+#[derive(Debug)]
+pub struct Client {
+    pub(super) base: Url,
+    pub(super) timeouts: Timeouts,
+    pub(super) wire: Wire,
+    pub(super) tokens: TokenSource,
+    pub(super) gate: Arc<Gate>,
+    pub(super) census: Flight<Arc<CustomerList>>,
+    /// Milliseconds of uptime until which entitlements are not asked for again.
+    pub(super) no_entitlements_until: AtomicU64,
+    entropy: Arc<dyn Entropy>,
+}
+
+/// An answer with the time its request was sent.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) at: Timestamp,
+    pub(super) response: Response,
+}
+
+impl Client {
+    /// A client for an account. Sends nothing yet.
+    ///
+    /// # Errors
+    /// When one of the addresses is not https and not a loopback address; the error names its key.
+    pub fn new(
+        settings: AccountSettings,
+        transport: Arc<dyn Transport>,
+        ledger: Arc<dyn Ledger>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, InvalidEndpoint> {
+        let AccountSettings { name, partner_tenant, client_id, credential, .. } = settings;
+        clouds::check(&format!("accounts.{name}.api_base"), &settings.api_base)?;
+        clouds::check(&format!("accounts.{name}.authority"), &settings.authority)?;
+        let gate = Arc::new(Gate::new(name.clone(), ledger, Arc::clone(&clock)));
+        let wire = Wire { account: name, transport, clock };
+        let token_settings = TokenSettings {
+            partner_tenant,
+            client_id,
+            credential,
+            authority: settings.authority,
+            api_base: settings.api_base.clone(),
+            timeout: settings.timeouts.token,
+        };
+        let tokens =
+            TokenSource::new(token_settings, wire.clone(), Arc::clone(&entropy), Arc::clone(&gate));
+        Ok(Self {
+            base: settings.api_base,
+            timeouts: settings.timeouts,
+            wire,
+            tokens,
+            gate,
+            census: Flight::default(),
+            no_entitlements_until: AtomicU64::new(0),
+            entropy,
+        })
+    }
+
+    /// The account's name.
+    pub fn account(&self) -> &AccountName {
+        &self.wire.account
+    }
+
+    /// Makes sure that a token can be had, and that it is one of the partner tenant. Sends nothing
+    /// to the API.
+    ///
+    /// # Errors
+    /// As reads.
+    pub async fn check_credential(&self) -> Result<(), ApiError> {
+        self.tokens.get().await.map(|_| ())
+    }
+
+    /// Waits for the right to send one request, in a fair queue that serves writes first. A token
+    /// is made sure of before, so that a permit is not lost to waiting for one.
+    ///
+    /// # Errors
+    /// When no token can be had, the account is closed or the wait would be a long one
+    /// ([`ApiError::Throttled`]), or the books cannot be written.
+    pub async fn permit(&self, kind: PermitKind, resource: Resource) -> Result<Permit, ApiError> {
+        self.tokens.get().await?;
+        self.gate.acquire(kind, resource).await
+    }
+
+    /// A GET, repeated once with a new token after 401. Statuses other than 401 and 429 are the
+    /// caller's to judge. `at` is when the first request was sent.
+    pub(super) async fn get(
+        &self,
+        call: Call,
+        resource: Resource,
+        url: &Url,
+        continuation: Option<&str>,
+    ) -> Result<Answered, ApiError> {
+        let first = self.get_once(call, resource, url, continuation).await?;
+        if first.response.status != 401 {
+            return Ok(first);
+        }
+        let second = self.get_once(call, resource, url, continuation).await?;
+        if second.response.status == 401 {
+            let fault = decode::fault(401, &second.response.body);
+            return Err(ApiError::Unauthorized { call, fault });
+        }
+        Ok(Answered { at: first.at, response: second.response })
+    }
+
+    async fn get_once(
+        &self,
+        call: Call,
+        resource: Resource,
+        url: &Url,
+        continuation: Option<&str>,
+    ) -> Result<Answered, ApiError> {
+        let token = self.tokens.get().await?;
+        self.usable_read_permit(resource).await?;
+        let correlation = self.entropy.uuid();
+        let mut headers = headers(&token, self.entropy.uuid(), correlation);
+        if let Some(continuation) = continuation {
+            headers.push(("MS-ContinuationToken", continuation.to_owned()));
+        }
+        let request = Request {
+            method: call.method,
+            url: url.clone(),
+            headers,
+            body: None,
+            timeout: self.timeouts.read,
+        };
+        self.exchange(call, request, correlation, &token).await
+    }
+
+    async fn usable_read_permit(&self, resource: Resource) -> Result<(), ApiError> {
+        for _ in 0..PERMIT_TRIES {
+            let permit = self.gate.acquire(PermitKind::Read, resource).await?;
+            if self.gate.is_usable(&permit)? {
+                return Ok(());
+            }
+        }
+        Err(ApiError::Ledger("each reservation took longer than it is good for".to_owned()))
+    }
+
+    /// One exchange with the API: closes the account after a 429 and drops the token after a 401.
+    pub(super) async fn exchange(
+        &self,
+        call: Call,
+        request: Request,
+        correlation: Uuid,
+        token: &SecretString,
+    ) -> Result<Answered, ApiError> {
+        let at = self.wire.clock.now();
+        let response = self.wire.exchange(call, request, correlation).await?;
+        if response.status == 429 {
+            let asked = throttle::retry_after(&response, self.wire.clock.now());
+            let until = self.gate.close(asked, at).await;
+            let fault = Some(decode::fault(429, &response.body));
+            return Err(ApiError::Throttled { until, fault });
+        }
+        self.gate.let_through(at);
+        if response.status == 401 {
+            self.tokens.invalidate(token).await;
+        }
+        Ok(Answered { at, response })
+    }
+}
+
+/// The headers of every call (MicrosoftDocs/partner-center-sdk, `headers.md`). `X-Locale` keeps
+/// Microsoft's texts English.
+pub(super) fn headers(
+    token: &SecretString,
+    request_id: Uuid,
+    correlation: Uuid,
+) -> Vec<(&'static str, String)> {
+    vec![
+        ("Authorization", format!("Bearer {}", token.expose_secret())),
+        ("Accept", "application/json".to_owned()),
+        ("MS-RequestId", request_id.to_string()),
+        ("MS-CorrelationId", correlation.to_string()),
+        ("MS-Contract-Version", "v1".to_owned()),
+        ("X-Locale", "en-US".to_owned()),
+    ]
+}

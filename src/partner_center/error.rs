@@ -1,0 +1,215 @@
+//! Why a call brought no fact.
+
+use jiff::Timestamp;
+
+use super::calls::{Call, TOKEN};
+use super::decode::Damaged;
+use super::transport::TransportError;
+use crate::core::fault::{Class, Fault};
+use crate::core::ids::TenantId;
+use crate::core::settlement;
+
+/// Why a call brought no fact. None of the texts holds a token, a secret or an address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ApiError {
+    /// No whole answer came.
+    #[error("{call}: {error}")]
+    Transport {
+        /// The call.
+        call: Call,
+        /// What happened.
+        error: TransportError,
+    },
+    /// An answer came that cannot be used: cut off, foreign, or not what was asked for (invariant 6).
+    #[error("{call}: the answer cannot be used: {what}")]
+    Damaged {
+        /// The call.
+        call: Call,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// Partner Center, or something before it, answered with a fault.
+    #[error("{call}: {fault}")]
+    Fault {
+        /// The call.
+        call: Call,
+        /// The fault.
+        fault: Fault,
+        /// What is to be done about it.
+        class: Class,
+    },
+    /// 401, for a read also with a new token.
+    #[error("{call}: the token was refused: {fault}")]
+    Unauthorized {
+        /// The call.
+        call: Call,
+        /// The fault.
+        fault: Fault,
+    },
+    /// No token can be had: the secret cannot be read, or Entra refuses it.
+    #[error("{text}")]
+    Credential {
+        /// What is wrong and what to do, or Entra's text.
+        text: String,
+        /// Entra's `error_codes`.
+        codes: Vec<i64>,
+    },
+    /// The token endpoint issued a token of another tenant. It was thrown away (invariant 1).
+    #[error(
+        "the token endpoint issued a token for tenant {found} instead of partner_tenant {expected}; it was not used: check authority and partner_tenant"
+    )]
+    ForeignToken {
+        /// The configured partner tenant.
+        expected: TenantId,
+        /// The token's tenant.
+        found: TenantId,
+    },
+    /// The token endpoint issued something whose tenant cannot be told. It was thrown away
+    /// (invariant 1).
+    #[error("the token endpoint issued a token that cannot be used: {why}; check authority")]
+    UnusableToken {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Nothing may be sent before then: a 429 closed the account, or its request budget is used up.
+    #[error("no request of the account may go out before {until}")]
+    Throttled {
+        /// When it is worth another try.
+        until: Timestamp,
+        /// The 429, if this call was answered with it; without one, nothing was sent.
+        fault: Option<Fault>,
+    },
+    /// The books of the request budget cannot be written, so nothing may be sent.
+    #[error("the request budget cannot be booked: {0}")]
+    Ledger(String),
+}
+
+/// Whom an error concerns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// A passing failure of this tenant's call.
+    Transient,
+    /// Transport, 5xx: perhaps the whole account's outage.
+    Unreachable,
+    /// The account's credential is refused or cannot be read.
+    CredentialRefused,
+    /// The whole account waits until then; spends no attempt.
+    Throttled {
+        /// When it is worth another try.
+        until: Timestamp,
+    },
+    /// Our own books failed: nothing was sent.
+    Store,
+    /// The customer, or the relationship with it, is gone: read it by id.
+    CustomerGone,
+    /// The API refuses for good; a person is needed.
+    Permanent(Fault),
+    /// The whole account must be halted (invariants 1 and 2).
+    SafetyStop,
+}
+
+impl ApiError {
+    /// Nothing was sent, and nothing may be before then.
+    pub(super) fn held_back(until: Timestamp) -> Self {
+        Self::Throttled { until, fault: None }
+    }
+
+    pub(super) fn damaged(call: Call, Damaged(what): Damaged) -> Self {
+        Self::Damaged { call, what }
+    }
+
+    pub(super) fn fault(call: Call, fault: Fault) -> Self {
+        let class = settlement::classify(&fault);
+        Self::Fault { call, fault, class }
+    }
+
+    /// The fault, where the error is one.
+    pub fn as_fault(&self) -> Option<&Fault> {
+        match self {
+            Self::Fault { fault, .. } | Self::Unauthorized { fault, .. } => Some(fault),
+            Self::Throttled { fault, .. } => fault.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// What is to be done about the fault, where the error is one.
+    pub fn class(&self) -> Option<Class> {
+        match self {
+            Self::Fault { class, .. } => Some(*class),
+            Self::Unauthorized { .. } => Some(Class::Unauthorized),
+            Self::Throttled { .. } => Some(Class::Throttled),
+            Self::ForeignToken { .. } => Some(Class::SafetyStop),
+            _ => None,
+        }
+    }
+
+    /// Whom the error concerns.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Transport { .. } => Kind::Unreachable,
+            Self::Damaged { call, .. } | Self::Fault { call, .. } if *call == TOKEN => {
+                Kind::Unreachable
+            }
+            Self::Damaged { .. } => Kind::Transient,
+            Self::Unauthorized { .. } | Self::Credential { .. } | Self::UnusableToken { .. } => {
+                Kind::CredentialRefused
+            }
+            Self::ForeignToken { .. } => Kind::SafetyStop,
+            Self::Throttled { until, .. } => Kind::Throttled { until: *until },
+            Self::Ledger(_) => Kind::Store,
+            Self::Fault { fault, class, .. } => match class {
+                Class::SafetyStop => Kind::SafetyStop,
+                Class::CustomerGone => Kind::CustomerGone,
+                Class::Permanent | Class::Unknown | Class::OtherRoute => {
+                    Kind::Permanent(fault.clone())
+                }
+                Class::Unauthorized => Kind::CredentialRefused,
+                Class::Retry if fault.status >= 500 => Kind::Unreachable,
+                Class::Retry | Class::Wait | Class::AlreadyDone | Class::Throttled => {
+                    Kind::Transient
+                }
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::calls::ORDERS;
+    use super::*;
+
+    fn kind_of(status: u16, code: Option<&str>) -> Kind {
+        let fault = Fault {
+            status,
+            code: code.map(str::to_owned),
+            structured: code.is_some(),
+            ..Fault::default()
+        };
+        ApiError::fault(ORDERS, fault).kind()
+    }
+
+    #[test]
+    fn errors_say_whom_they_concern() {
+        assert_eq!(kind_of(500, None), Kind::Unreachable);
+        assert_eq!(kind_of(503, Some("900192")), Kind::Unreachable);
+        assert_eq!(kind_of(404, None), Kind::Transient);
+        assert_eq!(kind_of(408, None), Kind::Transient);
+        assert_eq!(kind_of(403, Some("800073")), Kind::Transient);
+        assert_eq!(kind_of(403, Some("800019")), Kind::SafetyStop);
+        assert_eq!(kind_of(404, Some("60003")), Kind::CustomerGone);
+        assert!(matches!(kind_of(403, Some("2032")), Kind::Permanent(_)));
+        assert!(matches!(kind_of(400, Some("4242")), Kind::Permanent(_)));
+    }
+
+    #[test]
+    fn errors_name_the_call_by_its_route() {
+        let error = ApiError::Transport {
+            call: ORDERS,
+            error: TransportError::Connect("refused".to_owned()),
+        };
+        assert_eq!(
+            error.to_string(),
+            "GET /v1/customers/{customer}/orders: cannot connect: refused"
+        );
+    }
+}

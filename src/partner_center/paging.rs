@@ -1,0 +1,88 @@
+//! Lists read to their end (invariant 6).
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use url::Url;
+
+use super::calls::{Call, next_address};
+use super::client::Client;
+use super::decode::{self, Damaged, NextLink, Page};
+use super::error::ApiError;
+use crate::core::budget::Resource;
+
+/// More pages than any list of a sandbox can have.
+const MOST_PAGES: usize = 200;
+
+/// A list, complete.
+#[derive(Debug)]
+pub(super) struct Listing {
+    /// When the request for its first page was sent.
+    pub(super) at: Timestamp,
+    /// Every item of every page.
+    pub(super) items: Vec<Value>,
+    /// How many pages it came in.
+    pub(super) pages: usize,
+}
+
+impl Client {
+    /// Reads a list to its end. A page that comes twice means that the list cannot be told whole.
+    pub(super) async fn list(
+        &self,
+        call: Call,
+        resource: Resource,
+        url: Url,
+    ) -> Result<Listing, ApiError> {
+        let damaged = |what: Damaged| ApiError::damaged(call, what);
+        let mut guard = RepeatGuard::default();
+        let mut listing: Option<Listing> = None;
+        let (mut url, mut continuation): (Url, Option<String>) = (url, None);
+        loop {
+            guard.admit_link(&url, continuation.as_deref()).map_err(damaged)?;
+            let answered = self.get(call, resource, &url, continuation.as_deref()).await?;
+            let value = self.json_of_200(call, &answered.response)?;
+            let Page { items, next } = decode::page(value).map_err(damaged)?;
+            guard.admit_items(&items).map_err(damaged)?;
+            let listing =
+                listing.get_or_insert(Listing { at: answered.at, items: Vec::new(), pages: 0 });
+            listing.items.extend(items);
+            listing.pages += 1;
+            let Some(NextLink { uri, continuation: token }) = next else { break };
+            if listing.pages == MOST_PAGES {
+                return Err(damaged(Damaged(format!("the list has more than {MOST_PAGES} pages"))));
+            }
+            url = next_address(&self.base, &uri).map_err(damaged)?;
+            continuation = token;
+        }
+        listing.ok_or_else(|| damaged(Damaged::new("the list has no page")))
+    }
+}
+
+/// Notices a page that comes twice, by how it was asked for or by what is on it.
+#[derive(Debug, Default)]
+struct RepeatGuard {
+    links: HashSet<String>,
+    pages: HashSet<Vec<String>>,
+}
+
+impl RepeatGuard {
+    /// A link is its continuation token, where it has one: the address may then stay the same from
+    /// page to page.
+    fn admit_link(&mut self, url: &Url, continuation: Option<&str>) -> Result<(), Damaged> {
+        let link = match continuation {
+            Some(token) => format!("token {token}"),
+            None => format!("address {url}"),
+        };
+        let new = self.links.insert(link);
+        if new { Ok(()) } else { Err(Damaged::new("the list leads back to a page already read")) }
+    }
+
+    fn admit_items(&mut self, items: &[Value]) -> Result<(), Damaged> {
+        if items.is_empty() {
+            return Ok(());
+        }
+        let new = self.pages.insert(items.iter().map(decode::identity).collect());
+        if new { Ok(()) } else { Err(Damaged::new("the list holds the same page twice")) }
+    }
+}

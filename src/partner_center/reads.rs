@@ -1,0 +1,290 @@
+//! The reads of one customer. `Seen::at` is when the first request was sent: what was read may be
+//! that old.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use url::Url;
+
+use super::calls::{
+    self, AZURE_ENTITLEMENTS, CUSTOMER, Call, ENTITLEMENTS, LEGAL_BUSINESS, ORDER, ORDERS,
+    SUBSCRIPTION, SUBSCRIPTIONS,
+};
+use super::client::Client;
+use super::decode::{self, Damaged, LegalBusinessProfile};
+use super::error::ApiError;
+use super::transport::Response;
+use crate::core::budget::Resource;
+use crate::core::fault::{Class, Fault};
+use crate::core::ids::TenantId;
+use crate::core::inventory::{AzureEntitlement, Entitlement, Order, Subscription};
+use crate::core::observation::{CustomerSeen, Seen};
+use crate::core::settlement;
+
+/// After a refusal entitlements are not asked for again for this long.
+const ENTITLEMENTS_PAUSE: Duration = Duration::from_secs(3600);
+
+impl Client {
+    /// The customer by id. A fault of Partner Center's own that says there is none, or no
+    /// relationship with it, is [`CustomerSeen::Gone`].
+    ///
+    /// # Errors
+    /// Anything else, also the bare 404 of a gateway (invariant 8).
+    pub async fn customer(&self, tenant: TenantId) -> Result<Seen<CustomerSeen>, ApiError> {
+        let tenant = tenant.to_string();
+        let (at, result) =
+            self.resource(CUSTOMER, Resource::Customer, &["customers", &tenant]).await?;
+        let fact = match result {
+            Ok(value) => {
+                let customer = self.decoded(CUSTOMER, &value, decode::listed_customer)?;
+                CustomerSeen::Present(customer)
+            }
+            Err(fault) if settlement::is_gone(&fault) => {
+                CustomerSeen::Gone { code: fault.code.unwrap_or_default(), text: fault.text }
+            }
+            Err(fault) => return Err(ApiError::fault(CUSTOMER, fault)),
+        };
+        Ok(Seen { fact, at })
+    }
+
+    /// Every order of a customer. New orders may take 15 minutes to appear.
+    ///
+    /// # Errors
+    /// When the list could not be read whole.
+    pub async fn orders(&self, tenant: TenantId) -> Result<Seen<Vec<Order>>, ApiError> {
+        let path = ["customers", &tenant.to_string(), "orders"];
+        self.items(ORDERS, Resource::Order, &path, decode::order).await
+    }
+
+    /// One order; `None` when there is none of that id (404 with code 20000).
+    ///
+    /// # Errors
+    /// When it could not be read.
+    pub async fn order(&self, tenant: TenantId, id: &str) -> Result<Seen<Option<Order>>, ApiError> {
+        let path = ["customers", &tenant.to_string(), "orders", id];
+        let seen = self.optional(ORDER, Resource::Order, &path, "20000", decode::order).await?;
+        let same = |order: &Order| {
+            let alternate = order.alternate_id.as_deref().unwrap_or_default();
+            order.id.eq_ignore_ascii_case(id) || alternate.eq_ignore_ascii_case(id)
+        };
+        demand_same(ORDER, seen, same)
+    }
+
+    /// Every subscription of a customer.
+    ///
+    /// # Errors
+    /// When the list could not be read whole.
+    pub async fn subscriptions(
+        &self,
+        tenant: TenantId,
+    ) -> Result<Seen<Vec<Subscription>>, ApiError> {
+        let path = ["customers", &tenant.to_string(), "subscriptions"];
+        self.items(SUBSCRIPTIONS, Resource::Subscription, &path, decode::subscription).await
+    }
+
+    /// One subscription; `None` when there is none of that id (404 with code 20003).
+    ///
+    /// # Errors
+    /// When it could not be read.
+    pub async fn subscription(
+        &self,
+        tenant: TenantId,
+        id: &str,
+    ) -> Result<Seen<Option<Subscription>>, ApiError> {
+        let path = ["customers", &tenant.to_string(), "subscriptions", id];
+        let seen = self
+            .optional(SUBSCRIPTION, Resource::Subscription, &path, "20003", decode::subscription)
+            .await?;
+        demand_same(SUBSCRIPTION, seen, |read| read.id.eq_ignore_ascii_case(id))
+    }
+
+    /// The Azure subscriptions under an Azure plan, named by the id of the plan's subscription.
+    ///
+    /// # Errors
+    /// When the list could not be read whole.
+    pub async fn azure_entitlements(
+        &self,
+        tenant: TenantId,
+        subscription: &str,
+    ) -> Result<Seen<Vec<AzureEntitlement>>, ApiError> {
+        let tenant = tenant.to_string();
+        let path = ["customers", &tenant, "subscriptions", subscription, "azureEntitlements"];
+        let decode = decode::azure_entitlement;
+        self.items(AZURE_ENTITLEMENTS, Resource::Subscription, &path, decode).await
+    }
+
+    /// Every entitlement of a customer, included ones beside those that include them. `None` when
+    /// the API does not give them to an app without a user: its pages conflict on that. They are
+    /// then not asked for again for an hour, and the inventory rests on orders and subscriptions.
+    ///
+    /// # Errors
+    /// When the list could not be read whole for any other reason.
+    pub async fn entitlements(
+        &self,
+        tenant: TenantId,
+    ) -> Result<Seen<Option<Vec<Entitlement>>>, ApiError> {
+        if self.wire.clock.uptime() < self.no_entitlements_until() {
+            return Ok(Seen { fact: None, at: self.wire.clock.now() });
+        }
+        let path = ["customers", &tenant.to_string(), "entitlements"];
+        let asked_at = self.wire.clock.now();
+        match self.items(ENTITLEMENTS, Resource::Customer, &path, decode::entitlement).await {
+            Ok(Seen { fact, at }) => {
+                Ok(Seen { fact: Some(fact.into_iter().flatten().collect()), at })
+            }
+            Err(error) if is_refusal_of_app(&error) => {
+                self.pause_entitlements(&error);
+                Ok(Seen { fact: None, at: asked_at })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The partner's own legal business profile.
+    ///
+    /// # Errors
+    /// When it could not be read.
+    pub async fn legal_business_profile(&self) -> Result<Seen<LegalBusinessProfile>, ApiError> {
+        let path = ["profiles", "legalbusiness"];
+        let (at, result) = self.resource(LEGAL_BUSINESS, Resource::Customer, &path).await?;
+        let value = result.map_err(|fault| ApiError::fault(LEGAL_BUSINESS, fault))?;
+        if decode::carries_error(&value) {
+            let fault = decode::fault_of(200, &value);
+            return Err(ApiError::fault(LEGAL_BUSINESS, fault));
+        }
+        let fact = self.decoded(LEGAL_BUSINESS, &value, decode::legal_business)?;
+        Ok(Seen { fact, at })
+    }
+
+    fn no_entitlements_until(&self) -> Duration {
+        Duration::from_millis(self.no_entitlements_until.load(Ordering::Relaxed))
+    }
+
+    fn pause_entitlements(&self, error: &ApiError) {
+        let now = self.wire.clock.uptime();
+        let until = u64::try_from((now + ENTITLEMENTS_PAUSE).as_millis()).unwrap_or(u64::MAX);
+        let before = self.no_entitlements_until.fetch_max(until, Ordering::Relaxed);
+        // Tenants that asked at the same time hear the same refusal; one line is enough.
+        if Duration::from_millis(before) <= now {
+            tracing::warn!(
+                account = %self.wire.account, %error,
+                "entitlements are refused to this credential: going by orders and subscriptions",
+            );
+        }
+    }
+
+    /// Reads a list whole and decodes each item; one that cannot be decoded damages the list.
+    async fn items<T>(
+        &self,
+        call: Call,
+        resource: Resource,
+        path: &[&str],
+        decode: impl Fn(&Value) -> Result<T, Damaged>,
+    ) -> Result<Seen<Vec<T>>, ApiError> {
+        let url = self.address(call, path)?;
+        let listing = self.list(call, resource, url).await?;
+        let fact = listing.items.iter().map(decode).collect::<Result<_, _>>();
+        Ok(Seen { fact: fact.map_err(|d| ApiError::damaged(call, d))?, at: listing.at })
+    }
+
+    /// Reads a resource that may not be there, which one code with 404 says.
+    async fn optional<T>(
+        &self,
+        call: Call,
+        resource: Resource,
+        path: &[&str],
+        gone: &str,
+        decode: impl Fn(&Value) -> Result<T, Damaged>,
+    ) -> Result<Seen<Option<T>>, ApiError> {
+        let (at, result) = self.resource(call, resource, path).await?;
+        let fact = match result {
+            Ok(value) => Some(self.decoded(call, &value, decode)?),
+            Err(fault)
+                if fault.structured
+                    && fault.status == 404
+                    && fault.code.as_deref() == Some(gone) =>
+            {
+                None
+            }
+            Err(fault) => return Err(ApiError::fault(call, fault)),
+        };
+        Ok(Seen { fact, at })
+    }
+
+    /// Reads one resource: its JSON, or the fault that came instead.
+    async fn resource(
+        &self,
+        call: Call,
+        resource: Resource,
+        path: &[&str],
+    ) -> Result<(Timestamp, Result<Value, Fault>), ApiError> {
+        let url = self.address(call, path)?;
+        let answered = self.get(call, resource, &url, None).await?;
+        let result = match self.json_of_200(call, &answered.response) {
+            Ok(value) => Ok(value),
+            Err(ApiError::Fault { fault, .. }) => Err(fault),
+            Err(error) => return Err(error),
+        };
+        Ok((answered.at, result))
+    }
+
+    /// The body of a 200. Every other 2xx is no answer to a read, and everything else is a fault.
+    pub(super) fn json_of_200(&self, call: Call, response: &Response) -> Result<Value, ApiError> {
+        match response.status {
+            200 => decode::json(&response.body).map_err(|d| ApiError::damaged(call, d)),
+            201..=299 => {
+                let what = format!("HTTP {} instead of 200", response.status);
+                Err(ApiError::Damaged { call, what })
+            }
+            status => Err(ApiError::fault(call, decode::fault(status, &response.body))),
+        }
+    }
+
+    /// Decodes a resource. A 200 without one that carries an error code is that fault.
+    fn decoded<T>(
+        &self,
+        call: Call,
+        value: &Value,
+        decode: impl Fn(&Value) -> Result<T, Damaged>,
+    ) -> Result<T, ApiError> {
+        decode(value).map_err(|damage| {
+            if decode::carries_error(value) {
+                ApiError::fault(call, decode::fault_of(200, value))
+            } else {
+                ApiError::damaged(call, damage)
+            }
+        })
+    }
+
+    fn address(&self, call: Call, path: &[&str]) -> Result<Url, ApiError> {
+        calls::address(&self.base, path).map_err(|damage| ApiError::damaged(call, damage))
+    }
+}
+
+/// Refuses an answer about another resource than was asked for.
+fn demand_same<T>(
+    call: Call,
+    seen: Seen<Option<T>>,
+    same: impl Fn(&T) -> bool,
+) -> Result<Seen<Option<T>>, ApiError> {
+    if seen.fact.as_ref().is_none_or(same) {
+        return Ok(seen);
+    }
+    Err(ApiError::damaged(call, Damaged::new("it is about another resource than was asked for")))
+}
+
+/// Whether the API refuses entitlements to an app without a user: code 900329, a token refused for
+/// this call, or any 403 that is not about the customer or the environment. Which of them really
+/// comes is not documented.
+fn is_refusal_of_app(error: &ApiError) -> bool {
+    match error {
+        ApiError::Unauthorized { .. } => true,
+        ApiError::Fault { fault, class, .. } => {
+            let refusing = matches!(class, Class::Permanent | Class::OtherRoute | Class::Unknown);
+            fault.status == 403 && fault.structured && refusing
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,6 @@
+//! The client against a scripted network.
+
+mod census;
+mod permits;
+mod reads;
+mod send;

@@ -1,0 +1,255 @@
+//! Reads: 401, paging, lists that are none, resources that are gone.
+
+use std::time::Duration;
+
+use crate::core::clock::Clock;
+use crate::core::observation::CustomerSeen;
+use crate::partner_center::testing::{Bench, Reply, TENANT, fault, ok, reply, tenant};
+use crate::partner_center::transport::TransportError;
+use crate::partner_center::{ApiError, Kind};
+
+const ORDERS: &str = "/v1/customers/2a3b4c5d-6e7f-4081-9293-a4b5c6d7e8f9/orders";
+
+fn page(ids: &[&str], next: Option<(&str, Option<&str>)>) -> Reply {
+    let items: Vec<_> = ids.iter().map(|id| serde_json::json!({ "id": id })).collect();
+    let mut body = serde_json::json!({ "totalCount": 99, "items": items });
+    if let Some((uri, token)) = next {
+        let headers: Vec<_> = token
+            .iter()
+            .map(|t| serde_json::json!({"key": "MS-ContinuationToken", "value": t}))
+            .collect();
+        body["links"] =
+            serde_json::json!({"next": {"uri": uri, "method": "GET", "headers": headers}});
+    }
+    Ok(ok(&format!("\u{feff}{body}")))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_answered_with_401_is_repeated_once_with_a_new_token() {
+    let bench = Bench::new([Ok(fault(401, 900420)), page(&["a"], None)]);
+    *bench.script.latency.lock().unwrap() = Duration::from_secs(1);
+    let begun = bench.clock.now();
+    let seen = bench.client.orders(tenant()).await.unwrap();
+    assert_eq!(seen.fact.len(), 1);
+    assert_eq!(seen.at, begun + Duration::from_secs(1), "from when the first request was sent");
+    assert_eq!(bench.calls(), [format!("GET {ORDERS}"), format!("GET {ORDERS}")]);
+    assert_eq!(bench.token_requests(), 2);
+    assert_ne!(bench.header(0, "Authorization"), bench.header(1, "Authorization"));
+    assert_ne!(bench.header(0, "MS-RequestId"), bench.header(1, "MS-RequestId"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_401_is_the_credential_s_trouble() {
+    let bench = Bench::new([Ok(fault(401, 800001)), Ok(fault(401, 800001))]);
+    let error = bench.client.orders(tenant()).await.unwrap_err();
+    assert!(matches!(error, ApiError::Unauthorized { .. }), "{error}");
+    assert_eq!(error.kind(), Kind::CredentialRefused);
+    assert_eq!(bench.calls().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reads_repeat_nothing_else() {
+    for trouble in [
+        Err(TransportError::Timeout(Duration::from_secs(30))),
+        Ok(reply(500, "")),
+        Ok(reply(408, "")),
+        Ok(reply(503, "<html>")),
+        Ok(fault(400, 2055)),
+    ] {
+        let bench = Bench::new([trouble]);
+        bench.client.orders(tenant()).await.unwrap_err();
+        assert_eq!(bench.calls().len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_page_is_followed_with_its_headers() {
+    let bench = Bench::new([
+        page(&["a", "b"], Some(("/customers/x/orders?seek=Next", Some("t1")))),
+        page(&["c"], Some(("/customers/x/orders?seek=Next", Some("t2")))),
+        page(&[], Some(("/v1/customers/x/orders?seek=Last", None))),
+        page(&["d"], None),
+    ]);
+    let orders = bench.client.orders(tenant()).await.unwrap().fact;
+    let ids: Vec<_> = orders.iter().map(|order| order.id.as_str()).collect();
+    assert_eq!(ids, ["a", "b", "c", "d"]);
+    assert_eq!(
+        bench.calls()[1..],
+        [
+            "GET /v1/customers/x/orders?seek=Next",
+            "GET /v1/customers/x/orders?seek=Next",
+            "GET /v1/customers/x/orders?seek=Last"
+        ]
+    );
+    let tokens: Vec<_> = (0..4).map(|n| bench.header(n, "MS-ContinuationToken")).collect();
+    assert_eq!(tokens, [None, Some("t1".to_owned()), Some("t2".to_owned()), None]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_6_a_page_that_comes_twice_is_damage() {
+    let link = |n: u32| format!("/customers/x/orders?page={n}");
+    for replies in [
+        // The same continuation under another address.
+        vec![
+            page(&["a"], Some((&link(1), Some("t")))),
+            page(&["b"], Some((&link(2), Some("t")))),
+            page(&["c"], None),
+        ],
+        // The same address.
+        vec![
+            page(&["a"], Some((&link(1), None))),
+            page(&["b"], Some((&link(1), None))),
+            page(&[], None),
+        ],
+        // Back to the first address.
+        vec![page(&["a"], Some((ORDERS, None))), page(&["b"], None)],
+        // The same items under another address.
+        vec![page(&["a", "b"], Some((&link(1), None))), page(&["A", "b"], None)],
+    ] {
+        let bench = Bench::new(replies);
+        let error = bench.client.orders(tenant()).await.unwrap_err();
+        assert!(matches!(error, ApiError::Damaged { .. }), "{error}");
+        assert_eq!(error.kind(), Kind::Transient);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_6_the_number_of_pages_is_bounded() {
+    let pages = (0..500).map(|n| {
+        page(&[&format!("order-{n}")], Some((&format!("/customers/x/orders?page={n}"), None)))
+    });
+    let bench = Bench::new(pages);
+    let error = bench.client.orders(tenant()).await.unwrap_err();
+    assert!(error.to_string().contains("200 pages"), "{error}");
+    assert_eq!(bench.calls().len(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_6_next_links_to_other_hosts_are_not_followed() {
+    for uri in ["https://evil.example/v1/customers", "//evil.example/v1/customers", "/v1/../x"] {
+        let bench = Bench::new([page(&["a"], Some((uri, None)))]);
+        let error = bench.client.orders(tenant()).await.unwrap_err();
+        assert!(matches!(error, ApiError::Damaged { .. }), "{error}");
+        assert_eq!(bench.calls().len(), 1, "the token went nowhere else");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_6_a_list_that_is_none_is_never_empty() {
+    for (status, body) in [
+        (200, ""),
+        (200, "null"),
+        (200, "[]"),
+        (200, "{}"),
+        (200, r#"{"items":null}"#),
+        (200, r#"{"items":[{"id":"a"},"#),
+        (200, r#"{"items":[{"status":"active"}]}"#),
+        (200, r#"{"items":[null]}"#),
+        (200, r#"{"items":[],"code":400072,"description":"no"}"#),
+        (200, "<html>sign in</html>"),
+        (201, r#"{"items":[]}"#),
+        (204, ""),
+        (206, r#"{"items":[]}"#),
+        (302, r#"{"items":[]}"#),
+        (404, r#"{"items":[]}"#),
+    ] {
+        let bench = Bench::new([Ok(reply(status, body))]);
+        let result = bench.client.orders(tenant()).await;
+        assert!(result.is_err(), "{status} {body}: {result:?}");
+    }
+    let bench = Bench::new([Ok(ok(r#"{"items":[]}"#))]);
+    assert!(bench.client.orders(tenant()).await.unwrap().fact.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_8_a_customer_is_gone_only_by_a_structured_fault() {
+    for (status, code) in [(404, 60003), (404, 1000), (403, 20002), (403, 900_159)] {
+        let bench = Bench::new([Ok(fault(status, code))]);
+        let seen = bench.client.customer(tenant()).await.unwrap();
+        assert!(matches!(seen.fact, CustomerSeen::Gone { .. }), "{status} {code}");
+    }
+    for other in [
+        reply(404, r#"{"statusCode":404,"message":"Resource not found"}"#),
+        reply(404, ""),
+        reply(410, "<html>"),
+        fault(404, 3000),
+        fault(404, 20000),
+        reply(200, r#"{"code":60003,"description":"gone"}"#),
+        reply(200, "{}"),
+        reply(204, ""),
+    ] {
+        let bench = Bench::new([Ok(other)]);
+        bench.client.customer(tenant()).await.unwrap_err();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn single_orders_and_subscriptions_may_be_gone() {
+    let bench = Bench::new([
+        Ok(fault(404, 20000)),
+        Ok(fault(404, 20003)),
+        Ok(ok(r#"{"id":"long","alternateId":"0123456789AB","status":"Completed"}"#)),
+        Ok(ok(r#"{"id":"other"}"#)),
+        Ok(fault(404, 20003)),
+        Ok(ok(r#"{"code":400072,"description":"catalogue"}"#)),
+    ]);
+    assert_eq!(bench.client.order(tenant(), "o").await.unwrap().fact, None);
+    assert_eq!(bench.client.subscription(tenant(), "s").await.unwrap().fact, None);
+    let order = bench.client.order(tenant(), "0123456789ab").await.unwrap().fact.unwrap();
+    assert_eq!(order.status.as_deref(), Some("completed"));
+    let error = bench.client.subscription(tenant(), "s").await.unwrap_err();
+    assert!(matches!(error, ApiError::Damaged { .. }), "another resource came: {error}");
+    let error = bench.client.order(tenant(), "o").await.unwrap_err();
+    assert!(matches!(error, ApiError::Fault { .. }), "a code of subscriptions: {error}");
+    let error = bench.client.order(tenant(), "o").await.unwrap_err();
+    assert_eq!(error.as_fault().and_then(|f| f.code.as_deref()), Some("400072"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn entitlements_that_are_refused_to_an_app_are_not_asked_for_again_for_an_hour() {
+    for refusal in [fault(403, 900_329), fault(403, 2032), fault(403, 424_242)] {
+        let bench = Bench::new([
+            Ok(refusal),
+            Ok(ok(r#"{"items":[{"referenceOrder":{"id":"o"},"includedEntitlements":[{}]}]}"#)),
+        ]);
+        assert_eq!(bench.client.entitlements(tenant()).await.unwrap().fact, None);
+        bench.clock.sleep(Duration::from_secs(3599)).await;
+        assert_eq!(bench.client.entitlements(tenant()).await.unwrap().fact, None);
+        assert_eq!(bench.calls(), [format!("GET /v1/customers/{TENANT}/entitlements")]);
+        bench.clock.sleep(Duration::from_secs(2)).await;
+        let entitlements = bench.client.entitlements(tenant()).await.unwrap().fact.unwrap();
+        assert_eq!(entitlements.len(), 2, "included ones are listed too");
+    }
+    let bench = Bench::new([Ok(fault(401, 400)), Ok(fault(401, 400))]);
+    assert_eq!(bench.client.entitlements(tenant()).await.unwrap().fact, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_faults_on_entitlements_are_faults() {
+    for (status, code) in [(403, 800_019), (403, 20002), (403, 800_073), (404, 3000), (500, 1)] {
+        let bench = Bench::new([Ok(fault(status, code))]);
+        let error = bench.client.entitlements(tenant()).await.unwrap_err();
+        assert!(matches!(error, ApiError::Fault { .. }), "{error}");
+    }
+    let bench = Bench::new([Ok(reply(403, "<html>"))]);
+    bench.client.entitlements(tenant()).await.unwrap_err();
+}
+
+#[tokio::test(start_paused = true)]
+async fn azure_entitlements_and_the_profile_have_their_addresses() {
+    let bench = Bench::new([
+        Ok(ok(r#"{"items":[{"id":"e","status":"Active"}]}"#)),
+        Ok(ok(r#"{"companyName":"Lantern Row","vettingStatus":"Authorized"}"#)),
+    ]);
+    let azure = bench.client.azure_entitlements(tenant(), "plan").await.unwrap().fact;
+    assert_eq!(azure[0].status.as_deref(), Some("active"));
+    let profile = bench.client.legal_business_profile().await.unwrap().fact;
+    assert_eq!(profile.company_name.as_deref(), Some("Lantern Row"));
+    assert_eq!(
+        bench.calls(),
+        [
+            format!("GET /v1/customers/{TENANT}/subscriptions/plan/azureEntitlements"),
+            "GET /v1/profiles/legalbusiness".to_owned(),
+        ]
+    );
+}
