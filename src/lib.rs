@@ -16,7 +16,7 @@
 pub mod core;
 pub mod interfaces;
 pub mod partner_center;
-// pub mod runtime;
+pub mod runtime;
 #[cfg(feature = "simulator")]
 pub mod simulator;
 pub mod store;

@@ -9,13 +9,11 @@ use jiff::Timestamp;
 
 use crate::core::account::TroubleKind;
 use crate::core::clock::Clock;
-use crate::core::fault::{Class, Trouble};
+use crate::core::fault::Trouble;
 use crate::core::gates::SafetyPolicy;
 use crate::core::ids::{AccountName, TenantId};
 use crate::core::reason::Reason;
-use crate::core::settlement;
-use crate::partner_center::client::Client;
-use crate::partner_center::error::ApiError;
+use crate::partner_center::{ApiError, Client, Kind};
 use crate::store::{Result, Store};
 
 /// An account in trouble is tried again this often.
@@ -66,36 +64,30 @@ impl AccountRuntime {
     ) -> Result<Trouble> {
         let now = clock.now();
         let text = error.to_string();
-        match error {
-            ApiError::Throttled { until } => {
-                Ok(Trouble::Account { reason: Reason::Throttled, until: *until, text })
+        match error.kind() {
+            Kind::Transient | Kind::Store => Ok(Trouble::Transient(text)),
+            Kind::Throttled { until } => {
+                Ok(Trouble::Account { reason: Reason::Throttled, until, text })
             }
-            ApiError::Credential { .. } => {
+            Kind::CredentialRefused => {
                 let kind = TroubleKind::CredentialRefused;
                 self.trouble(kind, Reason::CredentialRefused, text, store, now).await
             }
-            ApiError::ForeignToken { .. } => self.halt(text, store, now).await,
-            ApiError::Transport { .. } => self.outage(tenant, true, text, store, now).await,
-            ApiError::Damaged { .. } | ApiError::Ledger(_) => Ok(Trouble::Transient(text)),
-            ApiError::Fault { fault, .. } => match settlement::classify(fault) {
-                Class::SafetyStop => self.halt(text, store, now).await,
-                Class::Retry if fault.status >= 500 => {
-                    self.outage(tenant, false, text, store, now).await
+            Kind::SafetyStop => self.halt(text, store, now).await,
+            Kind::Unreachable => {
+                let transport = error.as_fault().is_none();
+                if self.health.failed(tenant, transport) {
+                    let kind = TroubleKind::Unreachable;
+                    self.trouble(kind, Reason::AccountUnreachable, text, store, now).await
+                } else {
+                    Ok(Trouble::Transient(text))
                 }
-                Class::Retry
-                | Class::Wait
-                | Class::Throttled
-                | Class::AlreadyDone
-                | Class::OtherRoute => Ok(Trouble::Transient(text)),
-                Class::Unauthorized => {
-                    let kind = TroubleKind::CredentialRefused;
-                    self.trouble(kind, Reason::CredentialRefused, text, store, now).await
-                }
-                Class::Permanent | Class::CustomerGone => Ok(Trouble::Permanent(fault.clone())),
-                // A gateway's answer says nothing about the tenant.
-                Class::Unknown if !fault.structured => Ok(Trouble::Transient(text)),
-                Class::Unknown => Ok(Trouble::Permanent(fault.clone())),
-            },
+            }
+            Kind::CustomerGone => {
+                let fault = error.as_fault().cloned().unwrap_or_default();
+                Ok(Trouble::Permanent(fault))
+            }
+            Kind::Permanent(fault) => Ok(Trouble::Permanent(fault)),
         }
     }
 
@@ -107,22 +99,6 @@ impl AccountRuntime {
         tracing::error!(account = %self.name, text, "the account is halted");
         store.halt(&self.name, Reason::Halted.as_str(), &text, now).await?;
         Ok(Trouble::Account { reason: Reason::Halted, until: after(now, PROBE), text })
-    }
-
-    async fn outage(
-        &self,
-        tenant: TenantId,
-        transport: bool,
-        text: String,
-        store: &dyn Store,
-        now: Timestamp,
-    ) -> Result<Trouble> {
-        if self.health.failed(tenant, transport) {
-            let kind = TroubleKind::Unreachable;
-            self.trouble(kind, Reason::AccountUnreachable, text, store, now).await
-        } else {
-            Ok(Trouble::Transient(text))
-        }
     }
 
     async fn trouble(

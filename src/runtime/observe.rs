@@ -5,8 +5,7 @@ use futures::future::join_all;
 use crate::core::ids::TenantId;
 use crate::core::inventory::{AzureEntitlement, Order, Subscription};
 use crate::core::observation::{Census, CustomerSeen, Entitlements, Observation, Read, Seen};
-use crate::partner_center::client::Client;
-use crate::partner_center::error::ApiError;
+use crate::partner_center::{ApiError, Client};
 
 /// One fact, as read.
 enum Fact {
@@ -29,7 +28,11 @@ async fn fetch(client: &Client, tenant: TenantId, read: Read) -> Result<Fact, Ap
             Fact::Order(id, seen)
         }
         Read::Subscriptions => Fact::Subscriptions(client.subscriptions(tenant).await?),
-        Read::Entitlements => Fact::Entitlements(client.entitlements(tenant).await?),
+        Read::Entitlements => {
+            let Seen { fact, at } = client.entitlements(tenant).await?;
+            let fact = fact.map_or(Entitlements::Refused, Entitlements::Listed);
+            Fact::Entitlements(Seen { fact, at })
+        }
         Read::AzureEntitlements(plan) => {
             let seen = client.azure_entitlements(tenant, &plan).await?;
             Fact::Azure(plan, seen)

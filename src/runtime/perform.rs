@@ -12,16 +12,14 @@ use jiff::Timestamp;
 
 use super::account::AccountRuntime;
 use super::lease::Lease;
-use crate::core::budget::Resource;
 use crate::core::clock::{Clock, Entropy};
-use crate::core::command::{Action, Command, Outcome};
+use crate::core::command::{Command, Outcome};
 use crate::core::fault::{Class, Trouble};
 use crate::core::gates::Verdict;
 use crate::core::ids::TeardownId;
 use crate::core::observation::Observation;
 use crate::core::reason::Reason;
-use crate::partner_center::client::{Client, PermitKind};
-use crate::partner_center::error::ApiError;
+use crate::partner_center::{ApiError, Client, PermitKind, resource_of};
 use crate::store::{Result, Store};
 
 /// How soon a guard that stands before an unsettled command is asked again.
@@ -121,7 +119,7 @@ impl Performer<'_> {
             outcome = sent.answer.outcome.map_or("unsettled", Outcome::as_str),
             "command sent"
         );
-        if let Some(error) = &sent.error {
+        if let Some(error) = &sent.trouble {
             return self.failed(command, error).await;
         }
         self.account.answered(self.store, now).await?;
@@ -143,18 +141,6 @@ impl Performer<'_> {
             Trouble::Permanent(fault) => Trouble::Transient(fault.text),
             Trouble::Transient(_) | Trouble::Account { .. } => trouble,
         }))
-    }
-}
-
-/// Which budget a command draws on.
-const fn resource_of(action: Action) -> Resource {
-    match action {
-        Action::CancelOrder => Resource::Order,
-        Action::DeleteSubscription
-        | Action::SuspendSubscription
-        | Action::CancelAzureEntitlement
-        | Action::ActivateSubscription => Resource::Subscription,
-        Action::DeleteCustomer => Resource::Customer,
     }
 }
 
