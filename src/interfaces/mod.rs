@@ -1,1 +1,4 @@
-//! x
+//! How people and machines meet the daemon: configuration, command line, logs and metrics, and the
+//! HTTP listener for health.
+
+pub mod config;
