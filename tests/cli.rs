@@ -159,6 +159,24 @@ fn every_bad_row_of_a_file_is_named_with_file_line_and_column() {
 }
 
 #[test]
+fn a_tenant_named_with_two_domains_is_not_guessed_at() {
+    let place = Place::new(ACCOUNTS);
+    let text = format!("tenant,domain\n{A},a.example\n{B},b.example\n{A},c.example\n");
+    std::fs::write(place.path().join("t.csv"), text).unwrap();
+    let ended = place.run(&["enqueue", "--file", "t.csv"]);
+    assert_eq!(ended.code, 2);
+    assert!(ended.err.contains("line 2 and line 4 name") && ended.err.contains(A), "{ended:?}");
+}
+
+#[test]
+fn an_empty_variable_names_no_configuration() {
+    let place = Place::new(ACCOUNTS);
+    let mut command = place.command(&["enqueue", A]);
+    let ended = Ended::of(&command.env("TEARDOWND_CONFIG", "").output().unwrap());
+    assert!(!ended.err.contains("cannot be read"), "{ended:?}");
+}
+
+#[test]
 fn invariant_1_a_protected_tenant_is_refused_and_the_whole_call_with_it() {
     let place = Place::new(ACCOUNTS);
     let protected = "aaaaaaaa-0000-4000-8000-000000000099";

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -22,9 +23,17 @@ pub(crate) struct Cli {
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Globals {
     /// The configuration file [default: /etc/teardownd/teardownd.toml, if it exists]
-    #[arg(long, global = true, env = "TEARDOWND_CONFIG", value_name = "FILE")]
+    // An empty variable stands for none, as container tools set it.
+    #[arg(
+        long,
+        global = true,
+        env = "TEARDOWND_CONFIG",
+        value_name = "FILE",
+        value_parser = OsStringValueParser::new().map(PathBuf::from)
+    )]
     pub(crate) config: Option<PathBuf>,
     /// How results are printed; errors take the same form on standard error
     #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
@@ -37,9 +46,7 @@ pub(crate) struct Globals {
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
-    /// For people
     Text,
-    /// One JSON document
     Json,
 }
 

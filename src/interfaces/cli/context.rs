@@ -1,5 +1,8 @@
 //! What a command works with.
 
+use std::fmt;
+use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +23,11 @@ use crate::store::{Filter, Store};
 /// A daemon that has not ticked for this long does not work.
 const SILENT: Duration = Duration::from_secs(30);
 
+/// Writes a line to standard error. If nobody can read it, nobody can be told either.
+pub(crate) fn complain(line: impl fmt::Display) {
+    writeln!(io::stderr(), "{line}").ok();
+}
+
 /// Configuration, database, clock and actor of a command.
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
@@ -34,7 +42,8 @@ pub(crate) struct Context {
 impl Globals {
     /// Reads the configuration.
     pub(crate) fn configuration(&self) -> Result<Config, Failure> {
-        Ok(load(&Sources::of_process(self.config.as_deref()))?)
+        let named = self.config.as_deref().filter(|path| *path != Path::new(""));
+        Ok(load(&Sources::of_process(named))?)
     }
 
     /// Who asks.
@@ -46,7 +55,11 @@ impl Globals {
 impl Context {
     /// Reads the configuration and opens the database.
     pub(crate) async fn open(globals: &Globals) -> Result<Self, Failure> {
-        let config = globals.configuration()?;
+        Self::with(globals, globals.configuration()?).await
+    }
+
+    /// Opens the database of a configuration.
+    pub(crate) async fn with(globals: &Globals, config: Config) -> Result<Self, Failure> {
         let clock = open::clock();
         let store = open::store(&config, clock.now()).await?;
         Ok(Self {
@@ -109,8 +122,8 @@ impl Context {
     /// Says something beside the result, on standard error.
     pub(crate) fn notice(&self, message: &str) {
         match self.output {
-            Output::Text => eprintln!("{message}"),
-            Output::Json => eprintln!("{}", json!({"notice": {"message": message}})),
+            Output::Text => complain(message),
+            Output::Json => complain(json!({"notice": {"message": message}})),
         }
     }
 

@@ -33,6 +33,7 @@ use clap_complete::Shell;
 use serde_json::json;
 
 use self::args::{Cli, Command, Globals, Output};
+use self::context::complain;
 use self::exit::{Ending, Exit, Failure, Report};
 use crate::store::Verb;
 
@@ -131,14 +132,14 @@ fn conclude(ending: Ending, output: Output) -> ExitCode {
             Output::Json => format!("{}\n", report.json),
         };
         if let Err(error) = print(&text) {
-            eprintln!("error: the result cannot be printed: {error}");
+            complain(format_args!("error: the result cannot be printed: {error}"));
             exit = Exit::Failed;
         }
     }
     if let Some(failure) = failure {
         match output {
-            Output::Text => eprintln!("{failure}"),
-            Output::Json => eprintln!("{}", failure.json()),
+            Output::Text => complain(&failure),
+            Output::Json => complain(failure.json()),
         }
     }
     ExitCode::from(exit.code())

@@ -38,13 +38,13 @@ pub(crate) async fn execute(globals: &Globals, args: &EnqueueArgs) -> Ending {
         Err(bad) => return Ok(invalid(&bad, args)),
     };
     let config = globals.configuration()?;
-    let account = the_account(&config, args)?;
-    let wanted = complete(entries, args, account, &globals.actor(), now)?;
-    let refused = refused(&wanted, account);
+    let account = the_account(&config, args)?.clone();
+    let wanted = complete(entries, args, &account, &globals.actor(), now)?;
+    let refused = refused(&wanted, &account);
     if !refused.is_empty() {
         return Ok(refusal(&refused, wanted.len()));
     }
-    let context = Context::open(globals).await?;
+    let context = Context::with(globals, config).await?;
     let rows: Vec<NewTeardown> = wanted.iter().map(|wanted| wanted.row.clone()).collect();
     let stored = context.store.enqueue(&rows, now).await?;
     let lines = outcomes(&wanted, &stored);
