@@ -81,10 +81,8 @@ async fn dispatch(globals: &Globals, command: &Command) -> Ending {
 
 async fn migrate(globals: &Globals) -> Ending {
     let config = globals.configuration()?;
-    let done = open::migrate(&config, open::clock().now()).await?;
-    let database = config.database.path.display().to_string();
-    let text = format!("{database}: {done}\n");
-    Ok(Report::done(text, json!({"database": database, "done": done})))
+    let (text, json) = open::migrate(&config, open::clock().now()).await?;
+    Ok(Report::done(format!("{}: {text}\n", config.database.path.display()), json))
 }
 
 fn completions(shell: Shell) -> Report {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
+use serde_json::Value;
 
 use crate::core::clock::{BoxFuture, Clock};
 use crate::interfaces::config::Config;
@@ -29,8 +30,9 @@ pub(crate) async fn store(config: &Config, _now: Timestamp) -> Result<Arc<dyn St
     Err(StoreError::Unfit(text))
 }
 
-/// Creates the database or brings it to this version's schema, and says what was done.
-pub(crate) async fn migrate(_config: &Config, _now: Timestamp) -> Result<String> {
+/// Creates the database or brings it to this version's schema, and says what was done, in
+/// words and as JSON.
+pub(crate) async fn migrate(_config: &Config, _now: Timestamp) -> Result<(String, Value)> {
     Err(StoreError::Unfit("this build has no database".to_owned()))
 }
 

@@ -6,7 +6,7 @@ use crate::core::account::{Account, Stop};
 use crate::core::gates::SafetyPolicy;
 use crate::core::ids::AccountName;
 use crate::core::reason::Reason;
-use crate::core::teardown::Teardown;
+use crate::core::teardown::{State, Teardown};
 use crate::interfaces::cli::view::standing::Stops;
 use crate::interfaces::cli::view::{Look, counted};
 use crate::store::StoredPurchase;
@@ -169,6 +169,9 @@ impl Case<'_> {
             Some(reason) if self.waits() && !is_account_wide(reason) => self.waiting(reason),
             Some(_) | None => String::new(),
         };
+        if self.purchases.is_empty() && self.row.state == State::Queued {
+            return open("purchase", "none was read yet");
+        }
         let known = format!(
             "{} known, {} active, {} pending",
             counted(self.purchases.len(), "purchase"),

@@ -94,8 +94,11 @@ impl Case<'_> {
 
     /// The stored text, and what can be done about it.
     fn words(&self) -> Vec<String> {
-        let hold =
-            self.row.hold.as_ref().map(|hold| format!("held by {}: {}", hold.actor, hold.text));
+        let hold = self.row.hold.as_ref().map(|hold| {
+            let by = format!("held by {}", hold.actor);
+            // Without a reason of its own a hold says just that.
+            if hold.text == by { by } else { format!("{by}: {}", hold.text) }
+        });
         let stored = self.row.reason_text.clone().filter(|_| hold.is_none());
         let remedy = self.standing().blocked_by.map(|reason| reason.remedy().to_owned());
         hold.into_iter().chain(stored).chain(remedy).collect()
