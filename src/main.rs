@@ -1,3 +1,7 @@
 //! The `teardownd` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    teardownd::interfaces::cli::main()
+}

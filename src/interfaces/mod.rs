@@ -1,1 +1,7 @@
-//! x
+//! How people and machines meet the daemon: configuration, command line, logs and metrics, and the
+//! HTTP listener for health.
+
+pub mod cli;
+pub mod config;
+pub mod http;
+pub mod telemetry;

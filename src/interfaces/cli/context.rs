@@ -1,0 +1,137 @@
+//! What a command works with.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use serde_json::json;
+
+use super::args::{Globals, Output};
+use super::exit::{Exit, Failure};
+use super::view::Look;
+use super::view::standing::Stops;
+use super::view::teardown::Listing;
+use super::{actor, open};
+use crate::core::clock::Clock;
+use crate::core::teardown::Teardown;
+use crate::interfaces::config::{Config, Sources, load};
+use crate::store::{Filter, Store};
+
+/// A daemon that has not ticked for this long does not work.
+const SILENT: Duration = Duration::from_secs(30);
+
+/// Writes a line to standard error. If nobody can read it, nobody can be told either.
+pub(crate) fn complain(line: impl fmt::Display) {
+    writeln!(io::stderr(), "{line}").ok();
+}
+
+/// Configuration, database, clock and actor of a command.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    pub(crate) config: Config,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) actor: String,
+    pub(crate) output: Output,
+    pub(crate) zone: TimeZone,
+}
+
+impl Globals {
+    /// Reads the configuration.
+    pub(crate) fn configuration(&self) -> Result<Config, Failure> {
+        let named = self.config.as_deref().filter(|path| *path != Path::new(""));
+        Ok(load(&Sources::of_process(named))?)
+    }
+
+    /// Who asks.
+    pub(crate) fn actor(&self) -> String {
+        actor::actor(self.actor.as_deref())
+    }
+}
+
+impl Context {
+    /// Reads the configuration and opens the database.
+    pub(crate) async fn open(globals: &Globals) -> Result<Self, Failure> {
+        Self::with(globals, globals.configuration()?).await
+    }
+
+    /// Opens the database of a configuration.
+    pub(crate) async fn with(globals: &Globals, config: Config) -> Result<Self, Failure> {
+        let clock = open::clock();
+        let store = open::store(&config, clock.now()).await?;
+        Ok(Self {
+            config,
+            store,
+            clock,
+            actor: globals.actor(),
+            output: globals.output,
+            zone: TimeZone::system(),
+        })
+    }
+
+    /// The moment and the place.
+    pub(crate) fn look(&self) -> Look {
+        Look { now: self.clock.now(), zone: self.zone.clone() }
+    }
+
+    /// What stops the accounts.
+    pub(crate) async fn stops(&self) -> Result<Stops, Failure> {
+        Ok(Stops(self.store.accounts().await?))
+    }
+
+    /// Rows with what their printing needs.
+    pub(crate) fn listing<'a>(
+        &self,
+        rows: &'a [Teardown],
+        stops: &'a Stops,
+        look: &'a Look,
+    ) -> Listing<'a> {
+        Listing { rows, stops, deadline: self.config.engine.deadline, look }
+    }
+
+    /// Rows that match, or the failure that there are none.
+    pub(crate) async fn matching(&self, filter: &Filter) -> Result<Vec<Teardown>, Failure> {
+        let rows = self.store.list(filter).await?;
+        if rows.is_empty() {
+            return Err(Failure::new(Exit::NotFound, "no teardown matches")
+                .hint("`teardownd list` shows every teardown"));
+        }
+        Ok(rows)
+    }
+
+    /// Whether a daemon has ticked on this database lately; if not, since when.
+    pub(crate) async fn silence(&self) -> Result<Option<String>, Failure> {
+        let look = self.look();
+        Ok(match self.store.daemon().await? {
+            None => Some("no daemon has ever run on this database".to_owned()),
+            Some(daemon) => {
+                let silent = look.now.duration_since(daemon.ticked_at);
+                (silent.unsigned_abs() > SILENT && silent.is_positive()).then(|| {
+                    format!(
+                        "no daemon has ticked on this database for {}",
+                        look.since(daemon.ticked_at)
+                    )
+                })
+            }
+        })
+    }
+
+    /// Says something beside the result, on standard error.
+    pub(crate) fn notice(&self, message: &str) {
+        match self.output {
+            Output::Text => complain(message),
+            Output::Json => complain(json!({"notice": {"message": message}})),
+        }
+    }
+
+    /// Warns if nobody works on this database.
+    pub(crate) async fn warn_if_silent(&self) -> Result<(), Failure> {
+        if let Some(text) = self.silence().await? {
+            self.notice(&format!("warning: {text}; start one with `teardownd run`"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,222 @@
+//! What operators ask for: `abort`, `retry`, `hold`, `release`, `pause`, `resume`, `unhalt`.
+
+use std::io::{IsTerminal, Write};
+
+use serde_json::json;
+
+use super::args::{Globals, OperateArgs, PauseArgs, ResumeArgs, UnhaltArgs};
+use super::context::Context;
+use super::exit::{Ending, Exit, Failure, Report};
+use super::view::table::Table;
+use super::view::{counted, json_time};
+use crate::core::ids::AccountName;
+use crate::core::teardown::{State, Teardown};
+use crate::store::{Filter, OperatorRequest, RequestEffect, Verb};
+
+/// Asks something of teardowns.
+pub(crate) async fn teardowns(globals: &Globals, verb: Verb, args: &OperateArgs) -> Ending {
+    let filter = args.selection.filter()?;
+    let named = !filter.tenants.is_empty();
+    let context = Context::open(globals).await?;
+    let mut rows = context.matching(&filter).await?;
+    let matched = rows.len();
+    if !named {
+        // Who names no tenant means those it can be done to; a tenant that is named gets an answer.
+        rows.retain(|row| concerns(verb, row));
+    }
+    if rows.is_empty() {
+        let message = format!(
+            "{} match, none of which can be asked to {}",
+            counted(matched, "teardown"),
+            verb.as_str()
+        );
+        return Err(
+            Failure::new(Exit::NotFound, message).hint("`teardownd list` shows their states")
+        );
+    }
+    let ids = rows.iter().map(|row| row.id).collect();
+    let request = OperatorRequest {
+        verb,
+        filter: Filter { ids, ..Filter::default() },
+        actor: context.actor.clone(),
+        reason: args.reason.clone(),
+        until: None,
+    };
+    let effects = context.store.request(&request, context.clock.now()).await?;
+    Ok(report(verb, rows.len(), &effects))
+}
+
+/// Whether a verb can mean this row.
+fn concerns(verb: Verb, row: &Teardown) -> bool {
+    match verb {
+        Verb::Abort => !row.state.is_terminal(),
+        Verb::Hold => !row.state.is_terminal() && row.hold.is_none(),
+        Verb::Release => row.hold.is_some(),
+        Verb::Retry => row.state == State::Failed,
+        Verb::Pause | Verb::Resume | Verb::Unhalt => false,
+    }
+}
+
+fn report(verb: Verb, matched: usize, effects: &[RequestEffect]) -> Report {
+    let applied = effects.iter().filter(|effect| effect.applied).count();
+    let mut table = Table::new(&["", "", "", ""]);
+    for effect in effects {
+        table.row([
+            if effect.applied { "done" } else { "not done" }.to_owned(),
+            effect.id.map(|id| format!("#{id}")).unwrap_or_default(),
+            effect.tenant_id.map(|id| id.to_string()).unwrap_or_default(),
+            effect.text.clone(),
+        ]);
+    }
+    let counts = format!("{} matched, {applied} changed", counted(matched, "teardown"));
+    let text = format!("{}{counts}\n", table.draw());
+    let results: Vec<_> = effects
+        .iter()
+        .map(|effect| {
+            json!({
+                "id": effect.id,
+                "account": effect.account,
+                "tenant_id": effect.tenant_id,
+                "applied": effect.applied,
+                "text": effect.text,
+            })
+        })
+        .collect();
+    let json = json!({"matched": matched, "applied": applied, "results": results});
+    if applied == matched {
+        return Report::done(text, json);
+    }
+    let message = format!(
+        "{} not changed by {}",
+        counted(matched - applied.min(matched), "teardown"),
+        verb.as_str()
+    );
+    Report::failed(text, json, Failure::new(Exit::Failed, message))
+}
+
+/// `pause`
+pub(crate) async fn pause(globals: &Globals, args: &PauseArgs) -> Ending {
+    let context = Context::open(globals).await?;
+    let until = args.until.map(|when| when.at(context.clock.now()));
+    if until.is_some_and(|until| until <= context.clock.now()) {
+        return Err(Failure::new(Exit::Usage, "--until lies in the past")
+            .hint("name a time to come, or a duration such as 2h"));
+    }
+    let account = args.account.as_ref();
+    of_account(&context, Verb::Pause, account, args.reason.as_deref(), until).await
+}
+
+/// `resume`
+pub(crate) async fn resume(globals: &Globals, args: &ResumeArgs) -> Ending {
+    let context = Context::open(globals).await?;
+    of_account(&context, Verb::Resume, args.account.as_ref(), args.reason.as_deref(), None).await
+}
+
+/// `unhalt`
+pub(crate) async fn unhalt(globals: &Globals, args: &UnhaltArgs) -> Ending {
+    let typed = args.confirm.clone().or_else(|| ask_for_name(&args.account));
+    if typed.as_ref() != Some(&args.account) {
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("the halt of {} stays: it was not confirmed", args.account),
+        )
+        .hint(format!("type the account's name, or add --confirm {}", args.account)));
+    }
+    let context = Context::open(globals).await?;
+    of_account(&context, Verb::Unhalt, Some(&args.account), args.reason.as_deref(), None).await
+}
+
+fn ask_for_name(account: &AccountName) -> Option<AccountName> {
+    if !std::io::stdin().is_terminal() {
+        return None;
+    }
+    eprint!("type the account's name ({account}) to lift its halt: ");
+    std::io::stderr().flush().ok()?;
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).ok()?;
+    Some(AccountName::new(line.trim()))
+}
+
+async fn of_account(
+    context: &Context,
+    verb: Verb,
+    account: Option<&AccountName>,
+    reason: Option<&str>,
+    until: Option<jiff::Timestamp>,
+) -> Ending {
+    if let Some(name) = account {
+        let stored = context.store.accounts().await?;
+        let known =
+            context.config.account(name).is_some() || stored.iter().any(|a| a.name == *name);
+        if !known {
+            return Err(Failure::new(Exit::Usage, format!("there is no account {name}"))
+                .hint(format!("the configuration has {}", context.config.account_names())));
+        }
+    }
+    let request = OperatorRequest {
+        verb,
+        filter: Filter { account: account.cloned(), ..Filter::default() },
+        actor: context.actor.clone(),
+        reason: reason.map(ToOwned::to_owned),
+        until,
+    };
+    let effects = context.store.request(&request, context.clock.now()).await?;
+    let applied = effects.iter().any(|effect| effect.applied);
+    let subject = account.map_or("everything".to_owned(), |name| format!("account {name}"));
+    let texts: Vec<&str> = effects.iter().map(|effect| effect.text.as_str()).collect();
+    let text = format!("{} {subject}: {}\n", verb.as_str(), texts.join("; "));
+    let json = json!({
+        "verb": verb,
+        "account": account,
+        "applied": applied,
+        "until": json_time(until),
+        "results": texts,
+    });
+    if applied {
+        return Ok(Report::done(text, json));
+    }
+    let failure =
+        Failure::new(Exit::Failed, format!("{subject} was not changed: {}", texts.join("; ")));
+    Ok(Report::failed(String::new(), json, failure))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interfaces::cli::testing::{held, row};
+
+    #[test]
+    fn a_filter_means_only_what_a_verb_can_be_done_to() {
+        let (polling, failed) = (row(1, State::Polling), row(2, State::Failed));
+        let stuck = held(polling.clone());
+        for (verb, meant) in [
+            (Verb::Abort, [true, false, true]),
+            (Verb::Hold, [true, false, false]),
+            (Verb::Release, [false, false, true]),
+            (Verb::Retry, [false, true, false]),
+        ] {
+            let rows = [&polling, &failed, &stuck];
+            assert_eq!(rows.map(|row| concerns(verb, row)), meant, "{verb:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_done_is_said_with_the_reason() {
+        let failed = row(2, State::Failed);
+        let effect = |applied| RequestEffect {
+            id: Some(failed.id),
+            account: Some(failed.account.clone()),
+            tenant_id: Some(failed.tenant_id),
+            applied,
+            text: "a DELETE is unanswered".to_owned(),
+        };
+        let report = report(Verb::Abort, 2, &[effect(true), effect(false)]);
+        assert_eq!(report.exit, Exit::Failed);
+        assert!(
+            report.text.ends_with("a DELETE is unanswered\n2 teardowns matched, 1 changed\n"),
+            "{}",
+            report.text
+        );
+        assert_eq!(report.json["results"][1]["applied"], false);
+    }
+}

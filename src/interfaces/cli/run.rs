@@ -1,0 +1,9 @@
+//! `run`.
+
+use super::args::Globals;
+use super::exit::{Ending, Exit, Failure};
+
+/// Runs the command.
+pub(crate) async fn execute(_globals: &Globals) -> Ending {
+    Err(Failure::new(Exit::Failed, "`run` is not built yet"))
+}

@@ -1,0 +1,210 @@
+//! Every gate between a tenant and its next write, in order, as the stored rows have it.
+
+use jiff::Timestamp;
+
+use crate::core::account::{Account, Stop};
+use crate::core::gates::SafetyPolicy;
+use crate::core::ids::AccountName;
+use crate::core::reason::Reason;
+use crate::core::teardown::{State, Teardown};
+use crate::interfaces::cli::view::standing::Stops;
+use crate::interfaces::cli::view::{Look, counted};
+use crate::store::StoredPurchase;
+
+/// One gate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Gate {
+    /// Its name.
+    pub(super) name: &'static str,
+    /// Whether it lets the tenant through now.
+    pub(super) open: bool,
+    /// What it says.
+    pub(super) text: String,
+}
+
+fn open(name: &'static str, text: impl Into<String>) -> Gate {
+    Gate { name, open: true, text: text.into() }
+}
+
+fn closed(name: &'static str, text: impl Into<String>) -> Gate {
+    Gate { name, open: false, text: text.into() }
+}
+
+/// What the gates are asked about.
+#[derive(Debug)]
+pub(super) struct Case<'a> {
+    pub(super) row: &'a Teardown,
+    pub(super) purchases: &'a [StoredPurchase],
+    pub(super) stops: &'a Stops,
+    /// The guards of its account, unless the configuration does not know it.
+    pub(super) policy: Option<&'a SafetyPolicy>,
+    /// Why nobody works on the database, if nobody does.
+    pub(super) silence: Option<&'a str>,
+    pub(super) look: &'a Look,
+}
+
+impl Case<'_> {
+    /// Every gate, in the order in which they are asked.
+    pub(super) fn gates(&self) -> Vec<Gate> {
+        vec![
+            self.halt(),
+            self.pause(),
+            self.credential(),
+            open("window", "not configured"),
+            open("approval", "not configured"),
+            self.cap(),
+            self.throttle(),
+            self.lease(),
+            self.purchase(),
+        ]
+    }
+
+    fn now(&self) -> Timestamp {
+        self.look.now
+    }
+
+    fn account(&self) -> Option<&Account> {
+        self.stops.of(&self.row.account)
+    }
+
+    /// The stored rows of everything and of the account.
+    fn rows(&self) -> [(String, Option<&Account>); 2] {
+        [
+            ("everything".to_owned(), self.stops.of(&AccountName::every())),
+            (format!("account {}", self.row.account), self.account()),
+        ]
+    }
+
+    fn stopped(&self, subject: &str, how: &str, stop: &Stop) -> String {
+        let until = stop.until.map(|at| format!(" until {}", self.look.local(at)));
+        format!(
+            "{subject} was {how} by {} on {}{}: {}",
+            stop.actor,
+            self.look.local(stop.since),
+            until.unwrap_or_default(),
+            stop.reason
+        )
+    }
+
+    fn halt(&self) -> Gate {
+        let halted = self.rows().into_iter().find_map(|(subject, account)| {
+            let stop = account?.halted.as_ref()?;
+            Some(closed("halt", self.stopped(&subject, "halted", stop)))
+        });
+        halted.unwrap_or_else(|| open("halt", ""))
+    }
+
+    fn pause(&self) -> Gate {
+        let paused = self.rows().into_iter().find_map(|(subject, account)| {
+            let account = account.filter(|account| account.is_paused(self.now()))?;
+            let stop = account.paused.as_ref()?;
+            Some(closed("pause", self.stopped(&subject, "paused", stop)))
+        });
+        paused.unwrap_or_else(|| open("pause", ""))
+    }
+
+    fn credential(&self) -> Gate {
+        match self.account().and_then(|account| account.trouble.as_ref()) {
+            Some(trouble) => closed(
+                "credential",
+                format!(
+                    "{} for {}: {}; tried again {}",
+                    trouble.kind.as_str().replace('_', " "),
+                    self.look.since(trouble.since),
+                    trouble.text,
+                    self.look.distance(trouble.next_probe_at)
+                ),
+            ),
+            None => open("credential", ""),
+        }
+    }
+
+    fn cap(&self) -> Gate {
+        let shut = self.policy.is_some_and(|policy| {
+            policy.max_deletions_per_hour == 0 || policy.max_deletions_per_day == 0
+        });
+        if shut {
+            return closed("cap", "a cap of 0 lets no deletion through");
+        }
+        match self.row.reason.filter(|reason| matches!(reason, Reason::CapHour | Reason::CapDay)) {
+            Some(reason) if self.waits() => closed("cap", self.waiting(reason)),
+            Some(_) | None => open("cap", ""),
+        }
+    }
+
+    fn throttle(&self) -> Gate {
+        match self.account().and_then(|account| account.throttled_until) {
+            Some(until) if self.now() < until => closed(
+                "throttle",
+                format!("Partner Center answered 429; goes on {}", self.look.distance(until)),
+            ),
+            Some(_) | None => open("throttle", ""),
+        }
+    }
+
+    fn lease(&self) -> Gate {
+        match (self.silence, &self.row.lease) {
+            (Some(silence), _) => closed("lease", silence),
+            (None, Some(lease)) => open("lease", format!("{} works on it now", lease.owner)),
+            (None, None) => open("lease", "nobody works on it at this moment"),
+        }
+    }
+
+    fn purchase(&self) -> Gate {
+        let with = |standing: &str| {
+            self.purchases.iter().filter(|p| p.record.standing == standing).collect::<Vec<_>>()
+        };
+        let (blocked, active, pending) = (with("blocked"), with("active"), with("pending"));
+        if let Some(first) = blocked.first() {
+            let why = first.record.blocked.as_deref().unwrap_or("the API cannot cancel it");
+            let text = format!(
+                "{} cannot be cancelled, such as {} ({}): {why}",
+                counted(blocked.len(), "purchase"),
+                first.record.name,
+                first.record.key
+            );
+            return closed("purchase", text);
+        }
+        let reading = match self.row.reason {
+            Some(reason) if self.waits() && !is_account_wide(reason) => self.waiting(reason),
+            Some(_) | None => String::new(),
+        };
+        if self.purchases.is_empty() && self.row.state == State::Queued {
+            return open("purchase", "none was read yet");
+        }
+        let known = format!(
+            "{} known, {} active, {} pending",
+            counted(self.purchases.len(), "purchase"),
+            active.len(),
+            pending.len()
+        );
+        let text = if reading.is_empty() { known } else { format!("{known}; {reading}") };
+        Gate { name: "purchase", open: reading.is_empty(), text }
+    }
+
+    /// Whether the row waits for a time.
+    fn waits(&self) -> bool {
+        self.row.next_attempt_at.is_some_and(|at| self.now() < at)
+    }
+
+    fn waiting(&self, reason: Reason) -> String {
+        let text = self.row.reason_text.as_ref().map(|text| format!(": {text}"));
+        let next =
+            self.row.next_attempt_at.map(|at| format!("; next look {}", self.look.distance(at)));
+        format!("{reason}{}{}", text.unwrap_or_default(), next.unwrap_or_default())
+    }
+}
+
+/// Reasons that a gate of their own speaks of.
+fn is_account_wide(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Halted
+            | Reason::Paused
+            | Reason::CredentialRefused
+            | Reason::AccountUnreachable
+            | Reason::CapHour
+            | Reason::CapDay
+            | Reason::Throttled
+    )
+}

@@ -1,0 +1,238 @@
+//! `why`: every gate in order, and the next command to type.
+
+mod gates;
+
+use serde_json::{Value, json};
+
+use self::gates::{Case, Gate};
+use super::args::{Globals, TenantArgs};
+use super::context::Context;
+use super::exit::{Ending, Report};
+use super::tenants;
+use super::view::plain;
+use super::view::standing::Standing;
+use super::view::table::Table;
+use crate::core::reason::Reason;
+use crate::core::teardown::State;
+
+/// Runs the command.
+pub(crate) async fn execute(globals: &Globals, args: &TenantArgs) -> Ending {
+    let context = Context::open(globals).await?;
+    let rows = tenants::newest(&context, args).await?;
+    let stops = context.stops().await?;
+    let silence = context.silence().await?;
+    let look = context.look();
+    let (mut texts, mut answers) = (Vec::new(), Vec::new());
+    for row in &rows {
+        let purchases = context.store.purchases(row.id).await?;
+        let case = Case {
+            row,
+            purchases: &purchases,
+            stops: &stops,
+            policy: context.config.account(&row.account).map(|account| &account.policy),
+            silence: silence.as_deref(),
+            look: &look,
+        };
+        texts.push(case.text());
+        answers.push(case.json());
+    }
+    Ok(Report::done(texts.join("\n"), json!({"why": answers})))
+}
+
+impl Case<'_> {
+    fn standing(&self) -> Standing {
+        Standing::of(self.row, self.stops, self.look.now)
+    }
+
+    fn text(&self) -> String {
+        let (row, standing) = (self.row, self.standing());
+        let because = standing.blocked_by.map(|reason| format!(", {reason}")).unwrap_or_default();
+        let domain = row.domain.as_ref().map(|domain| format!(" ({domain})")).unwrap_or_default();
+        let mut text = format!(
+            "{}{} in account {}: {} for {}; {}{because}\n",
+            row.tenant_id,
+            plain(&domain),
+            row.account,
+            row.state.as_str(),
+            self.look.since(row.state_since),
+            standing.status.as_str(),
+        );
+        for line in self.words() {
+            text.push_str(&format!("  {}\n", plain(&line)));
+        }
+        if !row.state.is_terminal() {
+            let mut table = Table::new(&["", "", "", ""]);
+            for Gate { name, open, text } in self.gates() {
+                let mark = if open { "open" } else { "CLOSED" };
+                table.row([" ".to_owned(), name.to_owned(), mark.to_owned(), text]);
+            }
+            text.push_str(&table.draw());
+        }
+        text.push_str(&format!("next: {}\n", self.next()));
+        text
+    }
+
+    fn json(&self) -> Value {
+        let standing = self.standing();
+        let gates: Vec<Value> = self
+            .gates()
+            .into_iter()
+            .map(|Gate { name, open, text }| json!({"gate": name, "open": open, "text": text}))
+            .collect();
+        json!({
+            "id": self.row.id,
+            "account": self.row.account,
+            "tenant_id": self.row.tenant_id,
+            "state": self.row.state,
+            "status": standing.status,
+            "blocked_by": standing.blocked_by,
+            "words": self.words(),
+            "gates": gates,
+            "next": self.next(),
+        })
+    }
+
+    /// The stored text, and what can be done about it.
+    fn words(&self) -> Vec<String> {
+        let hold = self.row.hold.as_ref().map(|hold| {
+            let by = format!("held by {}", hold.actor);
+            // Without a reason of its own a hold says just that.
+            if hold.text == by { by } else { format!("{by}: {}", hold.text) }
+        });
+        let stored = self.row.reason_text.clone().filter(|_| hold.is_none());
+        let remedy = self.standing().blocked_by.map(|reason| reason.remedy().to_owned());
+        hold.into_iter().chain(stored).chain(remedy).collect()
+    }
+
+    /// The next command to type.
+    fn next(&self) -> String {
+        let (tenant, account) = (self.row.tenant_id, &self.row.account);
+        match self.row.state {
+            State::Deleted => return "nothing: the tenant is provably gone".to_owned(),
+            State::Aborted => return format!("teardownd enqueue {tenant} --account {account}"),
+            State::Failed => return format!("teardownd retry {tenant}"),
+            State::Queued
+            | State::EntitlementsFetched
+            | State::OrdersCancelling
+            | State::Polling
+            | State::Deleting => {}
+        }
+        if let Some(hold) = &self.row.hold {
+            return match hold.code {
+                Reason::OwnTenant | Reason::DomainMismatch => format!("teardownd abort {tenant}"),
+                _ => format!("teardownd release {tenant}"),
+            };
+        }
+        match self.standing().blocked_by {
+            Some(Reason::Halted) => format!("teardownd unhalt --account {account}"),
+            Some(Reason::Paused) => self.resume(),
+            Some(Reason::CredentialRefused | Reason::AccountUnreachable) => {
+                "teardownd check".to_owned()
+            }
+            _ if self.silence.is_some() => "teardownd run".to_owned(),
+            _ => format!("teardownd wait {tenant}"),
+        }
+    }
+
+    fn resume(&self) -> String {
+        let own = self.stops.of(&self.row.account);
+        if own.is_some_and(|account| account.is_paused(self.look.now)) {
+            format!("teardownd resume --account {}", self.row.account)
+        } else {
+            "teardownd resume".to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZone;
+
+    use super::*;
+    use crate::core::account::Account;
+    use crate::core::ids::AccountName;
+    use crate::core::teardown::Teardown;
+    use crate::interfaces::cli::testing::{halted, held, now, row, stop};
+    use crate::interfaces::cli::view::Look;
+    use crate::interfaces::cli::view::standing::Stops;
+
+    fn ask<T>(row: &Teardown, accounts: Vec<Account>, question: impl Fn(&Case<'_>) -> T) -> T {
+        question(&Case {
+            row,
+            purchases: &[],
+            stops: &Stops(accounts),
+            policy: None,
+            silence: None,
+            look: &Look { now: now(), zone: TimeZone::UTC },
+        })
+    }
+
+    fn lab() -> Account {
+        Account::fresh(AccountName::new("lab"))
+    }
+
+    #[test]
+    fn the_gates_stand_in_the_order_of_the_contract() {
+        let names = ask(&row(1, State::Polling), vec![], |case| {
+            case.gates().iter().map(|gate| gate.name).collect::<Vec<_>>()
+        });
+        assert_eq!(
+            names,
+            [
+                "halt",
+                "pause",
+                "credential",
+                "window",
+                "approval",
+                "cap",
+                "throttle",
+                "lease",
+                "purchase"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_next_command_fits_what_stops_the_tenant() {
+        let polling = row(1, State::Polling);
+        let tenant = polling.tenant_id;
+        let paused =
+            |name: AccountName| Account { paused: Some(stop("lunch")), ..Account::fresh(name) };
+        let cases = [
+            (polling.clone(), vec![], format!("teardownd wait {tenant}")),
+            (polling.clone(), vec![halted(lab())], "teardownd unhalt --account lab".to_owned()),
+            (
+                polling.clone(),
+                vec![paused(lab().name)],
+                "teardownd resume --account lab".to_owned(),
+            ),
+            (polling.clone(), vec![paused(AccountName::every())], "teardownd resume".to_owned()),
+            (held(polling.clone()), vec![], format!("teardownd release {tenant}")),
+            (row(1, State::Failed), vec![], format!("teardownd retry {tenant}")),
+        ];
+        for (row, accounts, next) in cases {
+            assert_eq!(ask(&row, accounts, |case| case.next()), next);
+        }
+    }
+
+    #[test]
+    fn a_paused_tenant_is_explained() {
+        let accounts = vec![Account { paused: Some(stop("lunch")), ..lab() }];
+        let text = ask(&row(1, State::Polling), accounts, |case| case.text());
+        assert_eq!(
+            text,
+            "aaaaaaaa-0000-4000-8000-000000000001 (lab.example) in account lab: polling for 5m 0s; waiting, paused\n\
+            \x20 Run `teardownd resume` when work may go on.\n\
+            \x20  halt        open\n\
+            \x20  pause       CLOSED  account lab was paused by anna on 2027-01-31 10:00:00: lunch\n\
+            \x20  credential  open\n\
+            \x20  window      open    not configured\n\
+            \x20  approval    open    not configured\n\
+            \x20  cap         open\n\
+            \x20  throttle    open\n\
+            \x20  lease       open    nobody works on it at this moment\n\
+            \x20  purchase    open    0 purchases known, 0 active, 0 pending\n\
+            next: teardownd resume --account lab\n"
+        );
+    }
+}

@@ -1,0 +1,207 @@
+//! `[accounts.NAME]` and the guards that hold for it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use url::{Host, Url};
+use uuid::Uuid;
+
+use super::secret::{Credential, read_credential};
+use super::section::Section;
+use super::value::Cloud;
+use crate::core::domain::DomainPattern;
+use crate::core::gates::SafetyPolicy;
+use crate::core::ids::{AccountName, TenantId};
+
+/// The API allows this many requests a minute and resource (resource pages of
+/// MicrosoftDocs/partner-center-sdk).
+const API_BUDGET: u32 = 500;
+
+/// `[safety]`: the settings that an account takes over unless it has its own.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Safety {
+    /// Domains whose tenants may be written to; empty refuses every write.
+    pub allow_domains: Vec<DomainPattern>,
+    /// Tenants that are never written to.
+    pub protected_tenants: Vec<TenantId>,
+    /// Domains whose tenants are never written to.
+    pub protected_domains: Vec<DomainPattern>,
+    /// Time between enqueue and the first write.
+    pub grace: Duration,
+    /// No write leaves the process.
+    pub dry_run: bool,
+    /// Every enqueue names the expected domain.
+    pub require_domain: bool,
+    /// Deletions of an account in any hour.
+    pub max_deletions_per_hour: usize,
+    /// Deletions of an account in any day.
+    pub max_deletions_per_day: usize,
+}
+
+impl Safety {
+    /// The built-in defaults.
+    pub fn builtin() -> Self {
+        Self { max_deletions_per_hour: 75, max_deletions_per_day: 300, ..Self::default() }
+    }
+}
+
+/// `[accounts.NAME]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountConfig {
+    /// Its name.
+    pub name: AccountName,
+    /// Which cloud it lives in.
+    pub cloud: Cloud,
+    /// Id of its app registration.
+    pub client_id: Uuid,
+    /// How it proves who it is.
+    pub credential: Credential,
+    /// Requests a minute of each resource that it may spend.
+    pub requests_per_minute: u32,
+    /// Overrides the cloud's API base.
+    pub api_base: Option<Url>,
+    /// Overrides the cloud's token authority.
+    pub authority: Option<Url>,
+    /// The guards, with the account's own identity (`sandbox`, `partner_tenant`,
+    /// `customers_limit`) among them.
+    pub policy: SafetyPolicy,
+}
+
+/// Reads `[safety]` or `[accounts.NAME.safety]` over what holds without it. The protected lists only
+/// ever grow: an account cannot lose what `[safety]` protects.
+pub(super) fn read_safety(section: &mut Section, base: &Safety) -> Safety {
+    section.not_yet::<Vec<String>>("windows", Vec::new());
+    for key in ["require_arming", "require_approval", "approve_by_other"] {
+        section.not_yet(key, false);
+    }
+    section.not_yet("hold_batch_over", 0.0);
+    let defaults = base.clone();
+    Safety {
+        allow_domains: section.take("allow_domains", defaults.allow_domains),
+        protected_tenants: joined(
+            &base.protected_tenants,
+            section.take("protected_tenants", vec![]),
+        ),
+        protected_domains: joined(
+            &base.protected_domains,
+            section.take("protected_domains", vec![]),
+        ),
+        grace: section.take("grace", defaults.grace),
+        dry_run: section.take("dry_run", defaults.dry_run),
+        require_domain: section.take("require_domain", defaults.require_domain),
+        max_deletions_per_hour: section
+            .take("max_deletions_per_hour", defaults.max_deletions_per_hour),
+        max_deletions_per_day: section
+            .take("max_deletions_per_day", defaults.max_deletions_per_day),
+    }
+}
+
+fn joined<T: Clone + PartialEq>(base: &[T], own: Vec<T>) -> Vec<T> {
+    let new: Vec<T> = own.into_iter().filter(|item| !base.contains(item)).collect();
+    [base, new.as_slice()].concat()
+}
+
+/// Reads `[accounts.NAME]`. `None` when something is missing, which then is among the problems.
+pub(super) fn read_account(
+    section: &mut Section,
+    name: AccountName,
+    safety: &Safety,
+    base: &Path,
+) -> Option<AccountConfig> {
+    let sandbox = section.required(
+        "sandbox",
+        "write sandbox = true only if this account is an integration sandbox, else sandbox = false",
+    );
+    let cloud = section.take("cloud", Cloud::Global);
+    let partner_tenant = section.required("partner_tenant", "name the partner's own tenant id");
+    let client_id = section.required("client_id", "name the id of the app registration");
+    let credential = section.within("credential", |section| read_credential(section, base));
+    let api_base = read_endpoint(section, "api_base");
+    let authority = read_endpoint(section, "authority");
+    // Only a simulator answers on loopback, and what it allows is its own affair.
+    let budget = if api_base.as_ref().is_some_and(is_loopback) { u32::MAX } else { API_BUDGET };
+    let requests_per_minute = section.take_if(
+        "requests_per_minute",
+        300,
+        |requests| (1..=budget).contains(requests),
+        "a number from 1 to 500: the API allows no more",
+    );
+    let customers_limit =
+        section.take_if("customers_limit", 75, |limit| *limit > 0, "a number of 1 or more");
+    read_discovery(section);
+    let safety = section.within("safety", |section| read_safety(section, safety));
+    Some(AccountConfig {
+        name,
+        cloud,
+        client_id: client_id?,
+        credential: credential?,
+        requests_per_minute,
+        api_base,
+        authority,
+        policy: policy(sandbox?, partner_tenant?, customers_limit, safety),
+    })
+}
+
+fn policy(
+    sandbox: bool,
+    partner_tenant: TenantId,
+    customers_limit: usize,
+    safety: Safety,
+) -> SafetyPolicy {
+    SafetyPolicy {
+        sandbox,
+        partner_tenant,
+        customers_limit,
+        allow_domains: safety.allow_domains,
+        protected_tenants: safety.protected_tenants,
+        protected_domains: safety.protected_domains,
+        require_domain: safety.require_domain,
+        grace: safety.grace,
+        dry_run: safety.dry_run,
+        max_deletions_per_hour: safety.max_deletions_per_hour,
+        max_deletions_per_day: safety.max_deletions_per_day,
+    }
+}
+
+fn read_discovery(section: &mut Section) {
+    section.within("discovery", |section| {
+        section.not_yet("schedule", String::new());
+        section.not_yet::<Vec<String>>("allow_domains", Vec::new());
+        section.not_yet::<Vec<String>>("exclude", Vec::new());
+        section.not_yet("min_age", Duration::from_secs(7 * 24 * 3600));
+        section.not_yet("max_per_run", 10_u32);
+    });
+}
+
+fn read_endpoint(section: &mut Section, key: &str) -> Option<Url> {
+    let url: Url = section.optional(key)?;
+    let remedy = match url.scheme() {
+        "https" => None,
+        "http" if is_loopback(&url) => None,
+        "http" => Some("write https; plain http is for loopback addresses only"),
+        _ => Some("write a URL that begins with https://"),
+    };
+    let bare = url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    match remedy {
+        Some(remedy) if bare => section.problem(key, &format!("{url} is not safe to use"), remedy),
+        None if bare => return Some(url),
+        Some(_) | None => section.problem(
+            key,
+            "holds more than scheme, host, port and path",
+            "remove user name, password, query and fragment",
+        ),
+    }
+    None
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}

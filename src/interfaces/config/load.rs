@@ -1,0 +1,332 @@
+//! Where the configuration comes from, and every key with its default.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use config::{FileFormat, Map, Source, Value, ValueKind};
+
+use super::account::{Safety, read_account, read_safety};
+use super::error::ConfigError;
+use super::section::Section;
+use super::value::{Bytes, Cron, LogFormat, Migrate, Rejected, Setting};
+use super::{Config, Database, Engine, Log, Metrics, Polling, Retention, Retry, Scheduler};
+use crate::core::ids::AccountName;
+
+/// The file that is read, if it exists, when none is named.
+pub const DEFAULT_FILE: &str = "/etc/teardownd/teardownd.toml";
+
+const PREFIX: &str = "TEARDOWND__";
+const MINUTE: u64 = 60;
+const DAY: u64 = 24 * 60 * MINUTE;
+
+/// What is laid over the defaults.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// The file to read.
+    pub file: Option<PathBuf>,
+    /// The environment; variables that do not begin with `TEARDOWND__` are left alone.
+    pub variables: Vec<(OsString, OsString)>,
+}
+
+impl Sources {
+    /// The file that was named, else the default one if it exists; and this process's environment.
+    pub fn of_process(named: Option<&Path>) -> Self {
+        let default = Path::new(DEFAULT_FILE);
+        let file = named.or_else(|| default.exists().then_some(default)).map(Path::to_owned);
+        Self { file, variables: std::env::vars_os().collect() }
+    }
+}
+
+/// Reads and checks the configuration.
+///
+/// # Errors
+/// Everything that is wrong with it, each with key, place and remedy.
+pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
+    let unusable = |path: &Path, error: std::io::Error| {
+        ConfigError::of_file(
+            path.display(),
+            format!("the configuration file cannot be read: {error}"),
+            "name another one with --config or TEARDOWND_CONFIG",
+        )
+    };
+    let Some(path) = &sources.file else {
+        let base = std::env::current_dir().map_err(|error| unusable(Path::new("."), error))?;
+        return layered(None, "built-in defaults", &base, &sources.variables);
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| unusable(path, error))?;
+    let full = std::path::absolute(path).map_err(|error| unusable(path, error))?;
+    let base = full.parent().unwrap_or(Path::new("/")).to_owned();
+    let mut config = layered(Some(&text), &path.display().to_string(), &base, &sources.variables)?;
+    config.file = Some(full);
+    Ok(config)
+}
+
+/// Lays `variables` over the TOML `text` and reads the result.
+pub(super) fn layered(
+    text: Option<&str>,
+    place: &str,
+    base: &Path,
+    variables: &[(OsString, OsString)],
+) -> Result<Config, ConfigError> {
+    let failed = |error: config::ConfigError| {
+        ConfigError::of_file(place, error.to_string(), "correct the file")
+    };
+    let merged = config::Config::builder()
+        .add_source(Toml(text.unwrap_or_default().to_owned()))
+        .add_source(Variables(variables.to_vec()))
+        .build()
+        .map_err(failed)?;
+    let values = match merged.cache.kind {
+        ValueKind::Table(table) => table.into_iter().collect(),
+        _ => BTreeMap::new(),
+    };
+    let mut root = Section::root(values, place.to_owned());
+    let config = read(&mut root, base);
+    // A misspelt account finds its neighbour also where no account is stated.
+    root.learn(account_keys());
+    let problems = root.finish().close();
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(ConfigError { problems }),
+    }
+}
+
+/// The file. Account names are folded, so that a variable can reach each of them.
+#[derive(Debug, Clone)]
+struct Toml(String);
+
+impl Source for Toml {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, config::ConfigError> {
+        let mut tables = config::File::from_str(&self.0, FileFormat::Toml).collect()?;
+        if let Some(Value { kind: ValueKind::Table(accounts), .. }) = tables.get_mut("accounts") {
+            let mut folded = Map::new();
+            for (name, account) in accounts.drain() {
+                let lower = name.to_lowercase();
+                if folded.insert(lower.clone(), account).is_some() {
+                    return Err(config::ConfigError::Message(format!(
+                        "accounts.{lower} stands there twice: letter case does not tell accounts apart"
+                    )));
+                }
+            }
+            *accounts = folded;
+        }
+        Ok(tables)
+    }
+}
+
+/// `TEARDOWND__SECTION__KEY`, each value with the variable it came from.
+#[derive(Debug, Clone)]
+struct Variables(Vec<(OsString, OsString)>);
+
+impl Source for Variables {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, config::ConfigError> {
+        let mut values = Map::new();
+        for (name, value) in &self.0 {
+            let name = name.to_string_lossy();
+            let Some(key) = name.strip_prefix(PREFIX) else { continue };
+            let Some(value) = value.to_str() else {
+                return Err(config::ConfigError::Message(format!(
+                    "environment variable {name} is not UTF-8"
+                )));
+            };
+            let place = format!("environment variable {name}");
+            values.insert(key.to_lowercase().replace("__", "."), Value::new(Some(&place), value));
+        }
+        Ok(values)
+    }
+}
+
+/// Every key with its default. `None` only where a default itself cannot be read.
+fn read(root: &mut Section, base: &Path) -> Option<Config> {
+    let database = root.within("database", |section| read_database(section, base));
+    let metrics = root.within("metrics", |section| Metrics {
+        listen: section.take("listen", ([127, 0, 0, 1], 9464).into()),
+    });
+    let log = root.within("log", |section| Log {
+        format: section.take("format", LogFormat::Text),
+        filter: section.take_if(
+            "filter",
+            "info".to_owned(),
+            |filter: &String| filter.parse::<tracing_subscriber::EnvFilter>().is_ok(),
+            "log directives such as \"info\" or \"warn,teardownd=debug\"",
+        ),
+    });
+    let scheduler = root.within("scheduler", read_scheduler);
+    let engine = root.within("engine", read_engine);
+    let polling = root.within("polling", |section| {
+        let (initial, max) = read_backoff(section, 2, MINUTE);
+        let reissue_after = section.take_if(
+            "reissue_after",
+            Duration::from_secs(20 * MINUTE),
+            |after: &Duration| !after.is_zero(),
+            POSITIVE,
+        );
+        Polling { initial, max, reissue_after }
+    });
+    let retry = root.within("retry", |section| {
+        let (initial, max) = read_backoff(section, 1, 5 * MINUTE);
+        let max_attempts =
+            section.take_if("max_attempts", 20, |attempts| *attempts > 0, "a number of 1 or more");
+        Retry { initial, max, max_attempts }
+    });
+    let safety = root.within("safety", |section| read_safety(section, &Safety::builtin()));
+    let retention = root.within("retention", |section| Retention {
+        finished: section.take("finished", Duration::from_secs(90 * DAY)),
+        history: section.take("history", Duration::from_secs(400 * DAY)),
+    });
+    let accounts = root.within("accounts", |section| read_accounts(section, &safety, base));
+    Some(Config {
+        file: None,
+        database,
+        metrics,
+        log,
+        scheduler: scheduler?,
+        engine,
+        polling,
+        retry,
+        safety,
+        retention,
+        accounts,
+    })
+}
+
+const POSITIVE: &str = "a duration above zero, such as \"90s\"";
+
+fn read_database(section: &mut Section, base: &Path) -> Database {
+    let default = SqliteUrl("teardownd.db".into());
+    let SqliteUrl(path) = section.take("url", default);
+    Database {
+        path: base.join(path),
+        migrate: section.take("migrate", Migrate::Auto),
+        min_free: section.take("min_free", Bytes(256_000_000)),
+    }
+}
+
+fn read_scheduler(section: &mut Section) -> Option<Scheduler> {
+    Some(Scheduler {
+        pickup: section.take("pickup", Cron::parse("*/2 * * * * *")?),
+        maintenance: section.take("maintenance", Cron::parse("0 30 3 * * *")?),
+    })
+}
+
+fn read_engine(section: &mut Section) -> Engine {
+    let mut above_zero = |key, seconds| {
+        let default = Duration::from_secs(seconds);
+        section.take_if(key, default, |value: &Duration| !value.is_zero(), POSITIVE)
+    };
+    let drain_timeout = above_zero("drain_timeout", 25);
+    let deadline = above_zero("deadline", 14 * DAY);
+    let stuck_after = above_zero("stuck_after", DAY);
+    Engine {
+        max_in_flight: section.take_if(
+            "max_in_flight",
+            64,
+            |limit| (1..=10_000).contains(limit),
+            "a number from 1 to 10000",
+        ),
+        lease_ttl: section.take_if(
+            "lease_ttl",
+            Duration::from_secs(MINUTE),
+            |ttl: &Duration| (Duration::from_secs(1)..=Duration::from_secs(DAY)).contains(ttl),
+            "a duration from \"1s\" to \"1d\"",
+        ),
+        drain_timeout,
+        deadline,
+        stuck_after,
+    }
+}
+
+/// `initial` and `max`, which must stand in that order.
+fn read_backoff(section: &mut Section, initial: u64, max: u64) -> (Duration, Duration) {
+    let above_zero = |value: &Duration| !value.is_zero();
+    let initial = section.take_if("initial", Duration::from_secs(initial), above_zero, POSITIVE);
+    let max = section.take_if("max", Duration::from_secs(max), above_zero, POSITIVE);
+    if initial > max {
+        section.problem(
+            "initial",
+            &format!(
+                "{} is more than max = {}",
+                humantime::format_duration(initial),
+                humantime::format_duration(max)
+            ),
+            "lower initial or raise max",
+        );
+    }
+    (initial, max)
+}
+
+fn read_accounts(
+    section: &mut Section,
+    safety: &Safety,
+    base: &Path,
+) -> BTreeMap<AccountName, super::AccountConfig> {
+    let mut accounts = BTreeMap::new();
+    for name in section.names() {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+        if name.is_empty() || !name.chars().all(plain) {
+            let remedy = "use letters, digits, _ and - only";
+            section.problem(&name, "is not fit for the name of an account", remedy);
+        }
+        let key = AccountName::new(&name);
+        let account =
+            section.within(&name, |section| read_account(section, key.clone(), safety, base));
+        accounts.extend(account.map(|account| (key, account)));
+    }
+    accounts
+}
+
+/// Every key that exists, with its dots; an account's with `NAME` in place of its name.
+pub fn known_keys() -> Vec<String> {
+    let mut root = Section::root(BTreeMap::new(), String::new());
+    read(&mut root, Path::new(""));
+    let mut keys = root.finish().known;
+    keys.extend(account_keys());
+    keys
+}
+
+fn account_keys() -> Vec<String> {
+    let mut root = Section::root(BTreeMap::new(), String::new());
+    root.within("accounts", |section| {
+        section.within("NAME", |section| {
+            read_account(section, AccountName::new("name"), &Safety::builtin(), Path::new(""))
+        })
+    });
+    root.finish().known
+}
+
+/// `database.url`, of which only SQLite files are available.
+#[derive(Debug)]
+struct SqliteUrl(PathBuf);
+
+impl Setting for SqliteUrl {
+    const EXPECTED: &'static str = "\"sqlite:PATH\"; postgres:// is not available in this version, nor are databases in memory and parameters";
+
+    /// Shows the scheme alone: another kind of URL may hold a password (invariant 13).
+    fn read(value: &Value) -> Result<Self, Rejected> {
+        Self::parse(value).ok_or_else(|| {
+            let text = String::parse(value).unwrap_or_default();
+            let value = text
+                .split_once(':')
+                .map_or("the value".to_owned(), |(scheme, _)| format!("\"{scheme}:…\""));
+            Rejected { value, expected: Self::EXPECTED }
+        })
+    }
+
+    fn parse(value: &Value) -> Option<Self> {
+        let text = String::parse(value)?;
+        let rest = text.strip_prefix("sqlite:")?;
+        let path = rest.strip_prefix("//").unwrap_or(rest);
+        let usable = !path.is_empty() && path != ":memory:" && !path.contains('?');
+        usable.then(|| Self(path.into()))
+    }
+}

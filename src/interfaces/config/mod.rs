@@ -1,0 +1,164 @@
+//! The configuration: built-in defaults, then a file, then the environment.
+//!
+//! Every key is read in one place, with its default beside it ([`load`]); what nobody reads is an
+//! unknown key. Errors come all at once.
+
+mod account;
+mod error;
+mod load;
+mod secret;
+mod section;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use self::account::{AccountConfig, Safety};
+pub use self::error::{ConfigError, Problem};
+pub use self::load::{DEFAULT_FILE, Sources, known_keys, load};
+pub use self::secret::{Credential, SecretSource};
+pub use self::value::{Bytes, Cloud, Cron, LogFormat, Migrate};
+use crate::core::ids::AccountName;
+
+/// The whole configuration, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The file it was read from, if there was one.
+    pub file: Option<PathBuf>,
+    /// `[database]`
+    pub database: Database,
+    /// `[metrics]`
+    pub metrics: Metrics,
+    /// `[log]`
+    pub log: Log,
+    /// `[scheduler]`
+    pub scheduler: Scheduler,
+    /// `[engine]`
+    pub engine: Engine,
+    /// `[polling]`
+    pub polling: Polling,
+    /// `[retry]`
+    pub retry: Retry,
+    /// `[safety]`; what holds for an account is its own [`AccountConfig::policy`].
+    pub safety: Safety,
+    /// `[retention]`
+    pub retention: Retention,
+    /// `[accounts.NAME]`, by name in lower case.
+    pub accounts: BTreeMap<AccountName, AccountConfig>,
+}
+
+/// `[database]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Database {
+    /// The SQLite file of `url`.
+    pub path: PathBuf,
+    /// How it comes to the newest schema.
+    pub migrate: Migrate,
+    /// Free space below which nothing new is claimed.
+    pub min_free: Bytes,
+}
+
+/// `[metrics]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metrics {
+    /// Where health and metrics are served.
+    pub listen: SocketAddr,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// How lines are written.
+    pub format: LogFormat,
+    /// Which are: directives such as `info,teardownd::runtime=debug`.
+    pub filter: String,
+}
+
+/// `[scheduler]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scheduler {
+    /// When due rows are looked for, whatever wake-ups say.
+    pub pickup: Cron,
+    /// When old rows are removed.
+    pub maintenance: Cron,
+}
+
+/// `[engine]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Engine {
+    /// Tenants being read or written at once.
+    pub max_in_flight: usize,
+    /// How long a lease lasts unless it is renewed.
+    pub lease_ttl: Duration,
+    /// How long a shutdown waits for what is in flight.
+    pub drain_timeout: Duration,
+    /// Eligible time after which a teardown fails.
+    pub deadline: Duration,
+    /// Time in one state after which a teardown is reported as stuck.
+    pub stuck_after: Duration,
+}
+
+/// `[polling]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Polling {
+    /// First wait between two looks.
+    pub initial: Duration,
+    /// Longest wait between two looks.
+    pub max: Duration,
+    /// When an accepted write whose goal is not seen becomes a new command.
+    pub reissue_after: Duration,
+}
+
+/// `[retry]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// First wait after a failure.
+    pub initial: Duration,
+    /// Longest wait after a failure.
+    pub max: Duration,
+    /// Consecutive failures of one tenant's own step before it fails.
+    pub max_attempts: u32,
+}
+
+/// `[retention]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retention {
+    /// How long a finished teardown is kept.
+    pub finished: Duration,
+    /// How long history is kept.
+    pub history: Duration,
+}
+
+impl Config {
+    /// The account of that name, in any letter case.
+    pub fn account(&self, name: &AccountName) -> Option<&AccountConfig> {
+        self.accounts.get(name)
+    }
+
+    /// The names of all accounts, with commas between, for messages.
+    pub fn account_names(&self) -> String {
+        let names: Vec<_> = self.accounts.keys().map(AccountName::as_str).collect();
+        names.join(", ")
+    }
+
+    /// Reads the secret of every account, to find out early which cannot be.
+    ///
+    /// # Errors
+    /// Every secret that is missing, empty or open to everybody.
+    pub fn check_secrets(&self) -> Result<(), ConfigError> {
+        let problems: Vec<Problem> = self
+            .accounts
+            .values()
+            .filter_map(|account| account.credential.read().err().map(|error| (account, error)))
+            .flat_map(|(account, error)| {
+                let key = format!("accounts.{}.credential", account.name);
+                error.problems.into_iter().map(move |p| Problem { key: key.clone(), ..p })
+            })
+            .collect();
+        if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
+    }
+}

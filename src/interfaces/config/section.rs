@@ -1,0 +1,215 @@
+//! A reader over one table of the layered configuration. It notes every key it is asked for, so the
+//! keys that exist are exactly those that are read, and gathers every problem instead of stopping at
+//! the first.
+
+use std::collections::BTreeMap;
+
+use config::{Value, ValueKind};
+
+use super::error::Problem;
+use super::value::{Rejected, Setting};
+
+/// What the readers of all sections share.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    /// Where values without a place of their own come from: the file.
+    pub(super) file: String,
+    /// Every key that was asked for, with its dots.
+    pub(super) known: Vec<String>,
+    /// What was wrong so far.
+    pub(super) problems: Vec<Problem>,
+    /// Keys that nobody asked for, with their places.
+    unknown: Vec<(String, String)>,
+}
+
+impl Book {
+    /// Every problem, by key, once the whole configuration was read.
+    pub(super) fn close(mut self) -> Vec<Problem> {
+        for (key, place) in &self.unknown {
+            let nearest = self
+                .known
+                .iter()
+                .min_by_key(|known| strsim::damerau_levenshtein(known, key))
+                .map(|known| format!("the nearest known key is {known}"));
+            self.problems.push(Problem {
+                key: key.clone(),
+                place: place.clone(),
+                text: "unknown key".to_owned(),
+                remedy: nearest.unwrap_or_default(),
+            });
+        }
+        self.problems.sort();
+        self.problems
+    }
+}
+
+/// One table.
+#[derive(Debug)]
+pub(super) struct Section {
+    path: String,
+    values: BTreeMap<String, Value>,
+    book: Book,
+}
+
+impl Section {
+    /// The table at the top.
+    pub(super) fn root(values: BTreeMap<String, Value>, file: String) -> Self {
+        Self { path: String::new(), values, book: Book { file, ..Book::default() } }
+    }
+
+    /// Ends the reading: what is left was asked for by nobody.
+    pub(super) fn finish(mut self) -> Book {
+        for (key, value) in std::mem::take(&mut self.values) {
+            let path = self.key(&key);
+            leaves(&path, &value, &self.book.file, &mut self.book.unknown);
+        }
+        self.book
+    }
+
+    /// The value of a key, or its default.
+    pub(super) fn take<T: Setting>(&mut self, key: &str, default: T) -> T {
+        self.value(key).unwrap_or(default)
+    }
+
+    /// As [`take`](Self::take), where not every value of the type is fit.
+    pub(super) fn take_if<T: Setting>(
+        &mut self,
+        key: &str,
+        default: T,
+        fit: impl FnOnce(&T) -> bool,
+        expected: &'static str,
+    ) -> T {
+        let given = self.values.get(key).cloned();
+        let value = self.take(key, default);
+        if let Some(given) = given
+            && !fit(&value)
+        {
+            self.reject(key, &given, super::value::reject(&given, expected));
+        }
+        value
+    }
+
+    /// The value of a key that has no default. An empty text counts as none, so that a variable can
+    /// take back what the file says.
+    pub(super) fn optional<T: Setting>(&mut self, key: &str) -> Option<T> {
+        let empty =
+            |value: &Value| matches!(&value.kind, ValueKind::String(text) if text.is_empty());
+        if self.values.get(key).is_some_and(empty) {
+            self.remove(key);
+        }
+        self.value(key)
+    }
+
+    fn value<T: Setting>(&mut self, key: &str) -> Option<T> {
+        let given = self.remove(key)?;
+        match T::read(&given) {
+            Ok(value) => Some(value),
+            Err(rejected) => {
+                self.reject(key, &given, rejected);
+                None
+            }
+        }
+    }
+
+    /// The value of a key that must be stated.
+    pub(super) fn required<T: Setting>(&mut self, key: &str, remedy: &str) -> Option<T> {
+        let stated = self.values.contains_key(key);
+        let value = self.value(key);
+        if !stated {
+            self.problem(key, "must be stated", remedy);
+        }
+        value
+    }
+
+    /// A key whose feature does not exist yet: nothing but its default is accepted.
+    pub(super) fn not_yet<T: Setting + PartialEq>(&mut self, key: &str, default: T) {
+        let Some(given) = self.remove(key) else { return };
+        if T::read(&given).ok() != Some(default) {
+            let place = self.place_of(&given);
+            let text = format!("{} is not available in this version", super::value::shown(&given));
+            self.push(key, place, text, "remove the key".to_owned());
+        }
+    }
+
+    /// Reads a table within this one.
+    pub(super) fn within<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> T) -> T {
+        let values = match self.values.remove(key) {
+            None => BTreeMap::new(),
+            Some(Value { kind: ValueKind::Table(table), .. }) => table.into_iter().collect(),
+            Some(other) => {
+                // The value is not shown: a secret may stand where its table belongs.
+                let place = self.place_of(&other);
+                self.push(
+                    key,
+                    place,
+                    "is not a table".to_owned(),
+                    "give it keys of its own".to_owned(),
+                );
+                BTreeMap::new()
+            }
+        };
+        let book = std::mem::take(&mut self.book);
+        let mut section = Self { path: self.key(key), values, book };
+        let result = read(&mut section);
+        self.book = section.finish();
+        result
+    }
+
+    /// The names of the keys that were stated and not yet read.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.values.keys().cloned().collect()
+    }
+
+    /// Adds keys that exist although nobody asked for them this time.
+    pub(super) fn learn(&mut self, keys: Vec<String>) {
+        self.book.known.extend(keys);
+    }
+
+    /// Forgets the rest of the keys: an error about the whole table was noted already.
+    pub(super) fn disregard_rest(&mut self) {
+        self.values.clear();
+    }
+
+    /// Notes a problem with a key that has no usable value.
+    pub(super) fn problem(&mut self, key: &str, text: &str, remedy: &str) {
+        let file = self.book.file.clone();
+        self.push(key, file, text.to_owned(), remedy.to_owned());
+    }
+
+    fn reject(&mut self, key: &str, given: &Value, rejected: Rejected) {
+        let place = self.place_of(given);
+        let text = format!("{} does not fit", rejected.value);
+        self.push(key, place, text, format!("expected {}", rejected.expected));
+    }
+
+    fn push(&mut self, key: &str, place: String, text: String, remedy: String) {
+        let key = self.key(key);
+        self.book.problems.push(Problem { key, place, text, remedy });
+    }
+
+    fn remove(&mut self, key: &str) -> Option<Value> {
+        let path = self.key(key);
+        self.book.known.push(path);
+        self.values.remove(key).filter(|value| !matches!(value.kind, ValueKind::Nil))
+    }
+
+    fn place_of(&self, value: &Value) -> String {
+        value.origin().unwrap_or(&self.book.file).to_owned()
+    }
+
+    fn key(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+}
+
+/// The keys below a value; the value's own where it is no table, or an empty one.
+fn leaves(path: &str, value: &Value, file: &str, found: &mut Vec<(String, String)>) {
+    match &value.kind {
+        ValueKind::Table(table) if !table.is_empty() => {
+            for (key, value) in table {
+                leaves(&format!("{path}.{key}"), value, file, found);
+            }
+        }
+        _ => found.push((path.to_owned(), value.origin().unwrap_or(file).to_owned())),
+    }
+}

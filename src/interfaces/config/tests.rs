@@ -1,0 +1,229 @@
+use std::path::Path;
+
+use super::load::layered;
+use super::*;
+
+const ACCOUNT: &str = r#"
+[accounts.Lab]
+sandbox = true
+partner_tenant = "aaaaaaaa-0000-4000-8000-000000000001"
+client_id = "aaaaaaaa-0000-4000-8000-000000000002"
+credential = { kind = "client_secret", env = "LAB_SECRET" }
+"#;
+
+fn read_with(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let variables: Vec<_> =
+        variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    layered(Some(text), "test.toml", Path::new("/base"), &variables)
+}
+
+fn read(text: &str) -> Result<Config, ConfigError> {
+    read_with(text, &[])
+}
+
+fn problems(text: &str) -> Vec<Problem> {
+    read(text).unwrap_err().problems
+}
+
+fn lab(config: &Config) -> &AccountConfig {
+    config.account(&AccountName::new("lab")).unwrap()
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
+    let text = format!("[engine]\nmax_in_flight = 8\nlease_ttl = \"30s\"\n{ACCOUNT}");
+    let config = read_with(
+        &text,
+        &[
+            ("TEARDOWND__ENGINE__MAX_IN_FLIGHT", "32"),
+            ("TEARDOWND__SAFETY__ALLOW_DOMAINS", "*.example, lab.test"),
+            ("TEARDOWND__ACCOUNTS__LAB__CLIENT_ID", "aaaaaaaa-0000-4000-8000-000000000009"),
+            ("TEARDOWND_EXAMPLES_DIR", "left alone"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.engine.max_in_flight, 32);
+    assert_eq!(config.engine.lease_ttl, Duration::from_secs(30));
+    assert_eq!(config.engine.drain_timeout, Duration::from_secs(25));
+    assert_eq!(config.safety.allow_domains.len(), 2);
+    assert!(lab(&config).client_id.to_string().ends_with('9'));
+}
+
+#[test]
+fn every_unknown_key_is_named_with_its_place_and_its_neighbour() {
+    let text = format!(
+        "[engin]\nmax_in_flight = 8\n[polling]\ninital = \"2s\"\n{ACCOUNT}secret = \"hush\"\n"
+    );
+    let error = read_with(&text, &[("TEARDOWND__LOG__FORMATT", "json")]).unwrap_err();
+    let found: Vec<_> = error
+        .problems
+        .iter()
+        .map(|p| (p.key.as_str(), p.place.as_str(), p.remedy.rsplit(' ').next().unwrap()))
+        .collect();
+    assert_eq!(found.len(), 4, "{error}");
+    assert_eq!(found[0].0, "accounts.lab.secret");
+    assert_eq!(found[1], ("engin.max_in_flight", "test.toml", "engine.max_in_flight"));
+    assert_eq!(
+        found[2],
+        ("log.formatt", "environment variable TEARDOWND__LOG__FORMATT", "log.format")
+    );
+    assert_eq!(found[3], ("polling.inital", "test.toml", "polling.initial"));
+    assert!(!error.to_string().contains("hush"), "invariant_13: {error}");
+}
+
+#[test]
+fn a_misspelt_account_section_finds_its_neighbour() {
+    let found = problems("[account.lab]\nclient_id = \"x\"\n");
+    assert_eq!(found[0].key, "account.lab.client_id");
+    assert!(found[0].remedy.ends_with("accounts.NAME.client_id"), "{}", found[0]);
+}
+
+#[test]
+fn every_wrong_value_is_named_with_what_is_expected() {
+    let cases = [
+        ("database.url", "[database]\nurl = \"postgres://u:hush@h/d\"", "not available"),
+        ("database.url", "[database]\nurl = \"sqlite::memory:\"", "sqlite:PATH"),
+        ("database.migrate", "[database]\nmigrate = \"maybe\"", "\"auto\" or \"manual\""),
+        ("database.min_free", "[database]\nmin_free = 5", "256MB"),
+        ("metrics.listen", "[metrics]\nlisten = \"localhost\"", "127.0.0.1:9464"),
+        ("log.filter", "[log]\nfilter = \"a=b=c\"", "warn,teardownd=debug"),
+        ("scheduler.pickup", "[scheduler]\npickup = \"hourly\"", "cron"),
+        ("engine.lease_ttl", "[engine]\nlease_ttl = 60", "90s"),
+        ("engine.max_in_flight", "[engine]\nmax_in_flight = 0", "1 to 10000"),
+        ("polling.initial", "[polling]\ninitial = \"2m\"", "lower initial"),
+        ("retry.max_attempts", "[retry]\nmax_attempts = -1", "0 or more"),
+        ("safety.allow_domains", "[safety]\nallow_domains = [\"a*b\"]", "*.onmicrosoft.com"),
+        ("log", "log = 5", "keys of its own"),
+    ];
+    for (key, text, expected) in cases {
+        let found = problems(text);
+        assert_eq!(found.len(), 1, "{text}: {found:?}");
+        assert_eq!(found[0].key, key, "{text}");
+        assert!(found[0].remedy.contains(expected), "{}", found[0]);
+        assert!(!found[0].to_string().contains("hush"), "invariant_13: {}", found[0]);
+    }
+}
+
+#[test]
+fn what_does_not_exist_yet_is_refused_unless_it_is_the_default() {
+    for (key, value) in [
+        ("windows", "[\"Mon-Fri 19:00-06:00 Europe/Amsterdam\"]"),
+        ("require_arming", "true"),
+        ("require_approval", "true"),
+        ("approve_by_other", "true"),
+        ("hold_batch_over", "0.5"),
+    ] {
+        let found = problems(&format!("[safety]\n{key} = {value}\n"));
+        assert_eq!(found[0].key, format!("safety.{key}"));
+        assert!(found[0].text.contains("is not available in this version"), "{}", found[0]);
+        let found = problems(&format!("{ACCOUNT}[accounts.Lab.safety]\n{key} = {value}\n"));
+        assert_eq!(found[0].key, format!("accounts.lab.safety.{key}"));
+    }
+    let found = problems(&format!("{ACCOUNT}discovery = {{ schedule = \"0 0 3 * * *\" }}\n"));
+    assert_eq!(found[0].key, "accounts.lab.discovery.schedule");
+    let text =
+        ACCOUNT.replace("client_secret\", env = \"LAB_SECRET\"", "certificate\", key_file = \"k\"");
+    let found = problems(&text);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].text.contains("\"certificate\" is not available in this version"));
+}
+
+#[test]
+fn an_account_must_state_what_has_no_default() {
+    let found = problems("[accounts.lab]\ncloud = \"global\"\n");
+    let keys: Vec<_> = found.iter().map(|p| p.key.as_str()).collect();
+    assert_eq!(
+        keys,
+        [
+            "accounts.lab.client_id",
+            "accounts.lab.credential.kind",
+            "accounts.lab.partner_tenant",
+            "accounts.lab.sandbox",
+        ]
+    );
+}
+
+#[test]
+fn a_secret_stands_in_exactly_one_place_and_is_never_shown() {
+    let both = ACCOUNT.replace("env = ", "file = \"f\", env = ");
+    assert!(problems(&both)[0].text.contains("exactly one place"));
+    let pasted = problems(&ACCOUNT.replace("LAB_SECRET", "Kx8~hush"));
+    assert!(!format!("{pasted:?}").contains("hush"), "invariant_13: {pasted:?}");
+    let bare = ACCOUNT.replace("{ kind = \"client_secret\", env = \"LAB_SECRET\" }", "\"hush\"");
+    let bare = problems(&bare);
+    assert!(!format!("{bare:?}").contains("hush"), "invariant_13: {bare:?}");
+}
+
+#[test]
+fn plain_http_is_for_loopback_alone() {
+    for good in
+        ["https://api.example/x", "http://127.0.0.1:8080", "http://[::1]:1/", "http://localhost:1"]
+    {
+        let config = read(&format!("{ACCOUNT}api_base = \"{good}\"\n")).unwrap();
+        assert!(lab(&config).api_base.is_some(), "{good}");
+    }
+    for bad in
+        ["http://api.example", "http://127.0.0.1.example", "ftp://127.0.0.1", "https://u:p@h/"]
+    {
+        let found = problems(&format!("{ACCOUNT}api_base = \"{bad}\"\n"));
+        assert_eq!(found[0].key, "accounts.lab.api_base", "{bad}");
+    }
+}
+
+#[test]
+fn the_budget_of_the_api_holds_but_for_a_simulator() {
+    let text = format!("{ACCOUNT}requests_per_minute = 5000\n");
+    assert_eq!(problems(&text)[0].key, "accounts.lab.requests_per_minute");
+    assert!(read(&format!("{text}api_base = \"http://127.0.0.1:1\"\n")).is_ok());
+}
+
+#[test]
+fn invariant_1_an_account_adds_to_the_protected_lists_and_overrides_the_rest() {
+    let config = read(&format!(
+        "{ACCOUNT}[accounts.Lab.safety]\nprotected_domains = [\"own.example\"]\ngrace = \"5m\"\n\
+         allow_domains = [\"*.lab.example\"]\n\
+         [safety]\nprotected_domains = [\"all.example\"]\nallow_domains = [\"*.example\"]\n\
+         dry_run = true\n"
+    ))
+    .unwrap();
+    let policy = &lab(&config).policy;
+    assert!(policy.sandbox && policy.dry_run);
+    assert_eq!(policy.grace, Duration::from_secs(300));
+    assert_eq!(policy.protected_domains.len(), 2);
+    assert_eq!(policy.allow_domains.len(), 1);
+    assert_eq!(policy.max_deletions_per_hour, 75);
+}
+
+#[test]
+fn relative_paths_are_relative_to_the_file() {
+    let text = ACCOUNT.replace("env = \"LAB_SECRET\"", "file = \"secrets/lab\"");
+    let config = read(&text).unwrap();
+    assert_eq!(config.database.path, Path::new("/base/teardownd.db"));
+    let Credential::ClientSecret { source, .. } = &lab(&config).credential;
+    assert_eq!(source, &SecretSource::File("/base/secrets/lab".into()));
+    let absolute = read("[database]\nurl = \"sqlite:///var/t.db\"\n").unwrap();
+    assert_eq!(absolute.database.path, Path::new("/var/t.db"));
+}
+
+#[test]
+fn a_variable_can_take_back_what_the_file_says() {
+    let text = ACCOUNT.replace("env = \"LAB_SECRET\"", "file = \"f\"");
+    let config = read_with(
+        &text,
+        &[
+            ("TEARDOWND__ACCOUNTS__LAB__CREDENTIAL__FILE", ""),
+            ("TEARDOWND__ACCOUNTS__LAB__CREDENTIAL__ENV", "OTHER"),
+        ],
+    )
+    .unwrap();
+    let Credential::ClientSecret { source, .. } = &lab(&config).credential;
+    assert_eq!(source, &SecretSource::Variable("OTHER".to_owned()));
+}
+
+#[test]
+fn broken_toml_names_file_and_line() {
+    let error = read("[engine]\nmax_in_flight = = 3\n").unwrap_err().to_string();
+    assert!(error.contains("test.toml") && error.contains("line 2"), "{error}");
+    let twice = read(&format!("{ACCOUNT}{}", ACCOUNT.replace("Lab", "lab"))).unwrap_err();
+    assert!(twice.to_string().contains("accounts.lab stands there twice"), "{twice}");
+}

@@ -1,0 +1,301 @@
+//! How one value is read, whether it comes from TOML or from an environment variable.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use config::{FileFormat, Value, ValueKind};
+use jiff::civil::Date;
+use tokio_cron_scheduler::JobBuilder;
+use url::Url;
+use uuid::Uuid;
+
+use crate::core::domain::DomainPattern;
+use crate::core::ids::TenantId;
+
+/// A value that its key does not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rejected {
+    /// The value, or the item of a list, as it was given.
+    pub(super) value: String,
+    /// What the key takes.
+    pub(super) expected: &'static str,
+}
+
+/// A type that a key may have.
+pub(super) trait Setting: Sized {
+    /// Completes the sentence "expected …".
+    const EXPECTED: &'static str;
+
+    /// The value, if it is one.
+    fn parse(value: &Value) -> Option<Self>;
+
+    /// The value, or which part of it was wrong.
+    fn read(value: &Value) -> Result<Self, Rejected> {
+        Self::parse(value).ok_or_else(|| reject(value, Self::EXPECTED))
+    }
+}
+
+/// Refuses a value.
+pub(super) fn reject(value: &Value, expected: &'static str) -> Rejected {
+    Rejected { value: shown(value), expected }
+}
+
+/// The value as it would stand in TOML, cut to a length that fits a message.
+pub(super) fn shown(value: &Value) -> String {
+    const LONGEST: usize = 80;
+    let text = match &value.kind {
+        ValueKind::String(text) => format!("{text:?}"),
+        ValueKind::Table(_) => "a table".to_owned(),
+        ValueKind::Array(items) => {
+            format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    };
+    if text.chars().count() <= LONGEST {
+        return text;
+    }
+    text.chars().take(LONGEST).chain("…".chars()).collect()
+}
+
+fn text(value: &Value) -> Option<&str> {
+    match &value.kind {
+        ValueKind::String(text) => Some(text.trim()),
+        _ => None,
+    }
+}
+
+/// A cron expression with seconds, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cron(String);
+
+impl Cron {
+    /// Reads an expression of six fields: second, minute, hour, day, month, weekday.
+    pub fn parse(text: &str) -> Option<Self> {
+        // The scheduler's own parser: what it refuses would fail only when the daemon starts.
+        JobBuilder::new().with_schedule(text).ok().map(|_| Self(text.to_owned()))
+    }
+
+    /// The expression.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A size in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bytes(pub u64);
+
+macro_rules! text_settings {
+    ($($kind:ty, $expected:literal, $parse:expr;)*) => {
+        $(impl Setting for $kind {
+            const EXPECTED: &'static str = $expected;
+
+            fn parse(value: &Value) -> Option<Self> {
+                text(value).and_then($parse)
+            }
+        })*
+    };
+}
+
+text_settings! {
+    String, "a text", |text| Some(text.to_owned());
+    PathBuf, "a path", |text| (!text.is_empty()).then(|| text.into());
+    Duration, "a duration as text, such as \"90s\" or \"14d\", of at most ten years", duration;
+    Bytes, "a size as text, such as \"256MB\"", |text| text.parse::<ByteSize>().ok().map(|size| Bytes(size.as_u64()));
+    Cron, "a cron expression with seconds, such as \"*/2 * * * * *\"", Cron::parse;
+    SocketAddr, "an address and a port, such as \"127.0.0.1:9464\"", |text| text.parse().ok();
+    TenantId, "a GUID such as \"1f2e3d4c-5b6a-4788-9900-aabbccddeeff\"", |text| text.parse().ok();
+    Uuid, "a GUID such as \"1f2e3d4c-5b6a-4788-9900-aabbccddeeff\"", |text| Uuid::try_parse(text).ok();
+    DomainPattern, "a domain such as \"contoso.onmicrosoft.com\" or \"*.onmicrosoft.com\"", |text| DomainPattern::parse(text).ok();
+    Url, "an absolute URL such as \"https://api.partnercenter.microsoft.com\"", |text| Url::parse(text).ok();
+    Date, "a date such as \"2027-01-31\"", |text| text.parse().ok();
+}
+
+/// Longer times would leave the calendar when they are added to a date.
+fn duration(text: &str) -> Option<Duration> {
+    const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
+    humantime::parse_duration(text).ok().filter(|duration| *duration <= LONGEST)
+}
+
+impl Setting for bool {
+    const EXPECTED: &'static str = "true or false";
+
+    fn parse(value: &Value) -> Option<Self> {
+        match &value.kind {
+            ValueKind::Boolean(flag) => Some(*flag),
+            ValueKind::String(text) => text.trim().parse().ok(),
+            _ => None,
+        }
+    }
+}
+
+macro_rules! whole_numbers {
+    ($($kind:ty),*) => {
+        $(impl Setting for $kind {
+            const EXPECTED: &'static str = "a whole number, 0 or more";
+
+            fn parse(value: &Value) -> Option<Self> {
+                match &value.kind {
+                    ValueKind::I64(number) => (*number).try_into().ok(),
+                    ValueKind::String(text) => text.trim().parse().ok(),
+                    _ => None,
+                }
+            }
+        })*
+    };
+}
+
+whole_numbers!(u32, usize);
+
+impl Setting for f64 {
+    const EXPECTED: &'static str = "a number such as 0.25";
+
+    fn parse(value: &Value) -> Option<Self> {
+        let number = match &value.kind {
+            ValueKind::Float(number) => Some(*number),
+            ValueKind::I64(number) => i32::try_from(*number).ok().map(Self::from),
+            ValueKind::String(text) => text.trim().parse().ok(),
+            _ => None,
+        };
+        number.filter(|number| number.is_finite())
+    }
+}
+
+impl<T: Setting> Setting for Vec<T> {
+    const EXPECTED: &'static str = "a list such as [\"a\", \"b\"], or a,b in the environment";
+
+    fn parse(value: &Value) -> Option<Self> {
+        Self::read(value).ok()
+    }
+
+    fn read(value: &Value) -> Result<Self, Rejected> {
+        items(value)
+            .ok_or_else(|| reject(value, Self::EXPECTED))?
+            .iter()
+            .map(|item| T::read(item))
+            .collect()
+    }
+}
+
+/// The items of a list. A text (from the environment) is TOML if it begins with `[`, and else items
+/// with commas between.
+fn items(value: &Value) -> Option<Vec<Value>> {
+    match &value.kind {
+        ValueKind::Array(items) => Some(items.clone()),
+        ValueKind::String(text) if text.trim_start().starts_with('[') => {
+            let parsed = config::Config::builder()
+                .add_source(config::File::from_str(&format!("list = {text}"), FileFormat::Toml))
+                .build()
+                .ok()?;
+            parsed.get_array("list").ok()
+        }
+        ValueKind::String(text) => Some(
+            text.split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .map(|item| Value::new(None, item))
+                .collect(),
+        ),
+        _ => None,
+    }
+}
+
+macro_rules! named_settings {
+    ($($(#[$doc:meta])* $kind:ident ($expected:literal) { $($(#[$item:meta])* $variant:ident = $name:literal,)* })*) => {
+        $($(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $kind {
+            $($(#[$item])* $variant,)*
+        }
+
+        impl $kind {
+            /// The name as it stands in the configuration.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+
+        impl Setting for $kind {
+            const EXPECTED: &'static str = $expected;
+
+            fn parse(value: &Value) -> Option<Self> {
+                match text(value)? {
+                    $($name => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+        })*
+    };
+}
+
+named_settings! {
+    /// How the database comes to the newest schema.
+    Migrate ("\"auto\" or \"manual\"") {
+        /// `run` migrates, after copying the database aside.
+        Auto = "auto",
+        /// Only `teardownd migrate` does.
+        Manual = "manual",
+    }
+    /// How log lines are written.
+    LogFormat ("\"text\" or \"json\"") {
+        /// For people.
+        Text = "text",
+        /// One JSON object a line.
+        Json = "json",
+    }
+    /// The clouds of Partner Center.
+    Cloud ("\"global\", \"china\" or \"usgov\"") {
+        /// The public cloud.
+        Global = "global",
+        /// The cloud operated by 21Vianet.
+        China = "china",
+        /// Microsoft Cloud for US Government.
+        UsGov = "usgov",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from_text<T: Setting>(text: &str) -> Result<T, Rejected> {
+        T::read(&Value::new(None, text))
+    }
+
+    #[test]
+    fn lists_come_with_commas_or_as_toml() {
+        let expected = vec!["a".to_owned(), "b".to_owned()];
+        assert_eq!(from_text::<Vec<String>>("a, b,"), Ok(expected.clone()));
+        assert_eq!(from_text::<Vec<String>>(r#"["a", 'b']"#), Ok(expected));
+        assert_eq!(from_text::<Vec<String>>(""), Ok(Vec::new()));
+        assert!(from_text::<Vec<String>>(r#"["a""#).is_err());
+    }
+
+    #[test]
+    fn a_wrong_item_of_a_list_is_named() {
+        let rejected = from_text::<Vec<DomainPattern>>("*.example, a*b").unwrap_err();
+        assert_eq!(rejected.value, "\"a*b\"");
+    }
+
+    #[test]
+    fn durations_sizes_and_schedules_are_checked() {
+        assert_eq!(from_text("14d"), Ok(Duration::from_secs(14 * 24 * 3600)));
+        assert_eq!(from_text("0s"), Ok(Duration::ZERO));
+        assert_eq!(from_text("256MB"), Ok(Bytes(256_000_000)));
+        assert!(from_text::<Duration>("90").is_err());
+        assert!(from_text::<Duration>("3000y").is_err());
+        assert!(from_text::<Bytes>("many").is_err());
+        assert!(from_text::<Cron>("*/2 * * * * *").is_ok());
+        assert!(from_text::<Cron>("*/2 * * * *").is_err(), "five fields have no seconds");
+        assert!(from_text::<Cron>("61 * * * * *").is_err());
+    }
+
+    #[test]
+    fn numbers_are_no_durations() {
+        assert!(Duration::read(&Value::new(None, 90_i64)).is_err());
+        assert!(bool::read(&Value::new(None, 1_i64)).is_err());
+        assert!(u32::read(&Value::new(None, -1_i64)).is_err());
+    }
+}

@@ -1,0 +1,248 @@
+//! The listener for machines that watch the daemon: `/healthz`, `/readyz`, `/metrics` and nothing
+//! else, so that it may be public.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+
+use crate::core::clock::Clock;
+
+/// Why the listener could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "metrics.listen = \"{address}\": cannot listen there: {source}; end the program that does, or set another address"
+)]
+pub struct BindError {
+    address: SocketAddr,
+    source: std::io::Error,
+}
+
+/// Whether the daemon is fit to work, as its parts report it.
+#[derive(Debug)]
+pub struct Readiness {
+    clock: Arc<dyn Clock>,
+    tick_limit: Duration,
+    facts: Mutex<Facts>,
+}
+
+#[derive(Debug)]
+struct Facts {
+    store: Result<(), String>,
+    ticked_at: Option<Duration>,
+    draining: bool,
+}
+
+impl Readiness {
+    /// A daemon that is starting. A scheduler that has not ticked for `tick_limit` of the clock's
+    /// uptime is not ready.
+    pub fn new(clock: Arc<dyn Clock>, tick_limit: Duration) -> Self {
+        let store = Err("it was not opened yet".to_owned());
+        let facts = Mutex::new(Facts { store, ticked_at: None, draining: false });
+        Self { clock, tick_limit, facts }
+    }
+
+    /// The store answered.
+    pub fn store_answered(&self) {
+        self.change(|facts| facts.store = Ok(()));
+    }
+
+    /// The store did not answer, and why.
+    pub fn store_failed(&self, text: impl Into<String>) {
+        let text = text.into();
+        self.change(|facts| facts.store = Err(text));
+    }
+
+    /// The scheduler ticked.
+    pub fn ticked(&self) {
+        let now = self.clock.uptime();
+        self.change(|facts| facts.ticked_at = Some(now));
+    }
+
+    /// The daemon is shutting down: nothing new is claimed.
+    pub fn drain(&self) {
+        self.change(|facts| facts.draining = true);
+    }
+
+    /// What is not ready, in words; empty when everything is.
+    pub fn complaints(&self) -> Vec<String> {
+        let now = self.clock.uptime();
+        let mut complaints = Vec::new();
+        self.change(|facts| {
+            if let Err(text) = &facts.store {
+                complaints.push(format!("the database cannot be reached: {text}"));
+            }
+            match facts.ticked_at.map(|at| now.saturating_sub(at)) {
+                None => complaints.push("the scheduler has not ticked yet".to_owned()),
+                Some(silent) if silent > self.tick_limit => complaints
+                    .push(format!("the scheduler has not ticked for {} s", silent.as_secs())),
+                Some(_) => {}
+            }
+            if facts.draining {
+                complaints.push("the daemon is shutting down".to_owned());
+            }
+        });
+        complaints
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Facts)) {
+        // The facts are whole after every change, so those of a thread that panicked can be read.
+        change(&mut self.facts.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Opens the listener.
+///
+/// # Errors
+/// When the address is taken or cannot be used here.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address).await.map_err(|source| BindError { address, source })
+}
+
+/// Answers until `shutdown` completes.
+///
+/// # Errors
+/// When the listener breaks.
+pub async fn serve(
+    listener: TcpListener,
+    readiness: Arc<Readiness>,
+    metrics: PrometheusHandle,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    axum::serve(listener, router(readiness, metrics)).with_graceful_shutdown(shutdown).await
+}
+
+fn router(readiness: Arc<Readiness>, metrics: PrometheusHandle) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "alive\n" }))
+        .route("/readyz", get(readyz).with_state(readiness))
+        .route("/metrics", get(scrape).with_state(metrics))
+}
+
+async fn readyz(State(readiness): State<Arc<Readiness>>) -> impl IntoResponse {
+    let complaints = readiness.complaints();
+    if complaints.is_empty() {
+        return (StatusCode::OK, "ready\n".to_owned());
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", complaints.join("; ")))
+}
+
+async fn scrape(State(metrics): State<PrometheusHandle>) -> impl IntoResponse {
+    // The text format of Prometheus; `render` writes this version.
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use metrics_exporter_prometheus::PrometheusBuilder;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::core::clock::BoxFuture;
+
+    #[derive(Debug, Default)]
+    struct Hands(Mutex<Duration>);
+
+    impl Hands {
+        fn advance(&self, by: Duration) {
+            *self.0.lock().unwrap() += by;
+        }
+    }
+
+    impl Clock for Hands {
+        fn now(&self) -> Timestamp {
+            Timestamp::UNIX_EPOCH
+        }
+
+        fn uptime(&self) -> Duration {
+            *self.0.lock().unwrap()
+        }
+
+        fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
+            Box::pin(std::future::ready(()))
+        }
+    }
+
+    fn readiness() -> (Arc<Hands>, Readiness) {
+        let clock = Arc::new(Hands::default());
+        (clock.clone(), Readiness::new(clock, Duration::from_secs(30)))
+    }
+
+    #[test]
+    fn what_is_not_ready_is_said_in_words() {
+        let (clock, readiness) = readiness();
+        assert_eq!(readiness.complaints().len(), 2, "{:?}", readiness.complaints());
+        readiness.store_answered();
+        readiness.ticked();
+        assert_eq!(readiness.complaints(), Vec::<String>::new());
+        clock.advance(Duration::from_secs(31));
+        assert_eq!(readiness.complaints(), ["the scheduler has not ticked for 31 s"]);
+        readiness.ticked();
+        readiness.store_failed("disk full");
+        readiness.drain();
+        assert_eq!(
+            readiness.complaints(),
+            ["the database cannot be reached: disk full", "the daemon is shutting down"]
+        );
+    }
+
+    async fn status_and_text(address: SocketAddr, path: &str) -> (String, String) {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().to_owned(), body.to_owned())
+    }
+
+    #[tokio::test]
+    async fn three_paths_answer_and_no_other() {
+        let (_, readiness) = readiness();
+        let readiness = Arc::new(readiness);
+        let listener = bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            metrics::counter!("teardownd_test_total").increment(1);
+        });
+        let handle = recorder.handle();
+        tokio::spawn(serve(listener, readiness.clone(), handle, std::future::pending()));
+
+        assert_eq!(status_and_text(address, "/healthz").await, ("200".into(), "alive\n".into()));
+        let (status, text) = status_and_text(address, "/readyz").await;
+        assert_eq!(status, "503");
+        assert!(text.contains("the scheduler has not ticked yet"), "{text}");
+        readiness.store_answered();
+        readiness.ticked();
+        assert_eq!(status_and_text(address, "/readyz").await.0, "200");
+        let (status, text) = status_and_text(address, "/metrics").await;
+        assert_eq!(status, "200");
+        assert!(text.contains("teardownd_test_total 1"), "{text}");
+        for other in ["/", "/api/v1/teardowns", "/metrics/x"] {
+            assert_eq!(status_and_text(address, other).await.0, "404", "{other}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_taken_is_named_with_its_key() {
+        let first = bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let address = first.local_addr().unwrap();
+        let error = bind(address).await.unwrap_err().to_string();
+        assert!(
+            error.contains("metrics.listen") && error.contains(&address.to_string()),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,85 @@
+//! Logs on standard error, and the recorder behind `/metrics`.
+
+use std::io::IsTerminal;
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+use super::config::{Log, LogFormat};
+
+/// Upper bounds of the histograms in seconds: from a fast read to the longest wait between two
+/// looks, and then the hours a cancellation may take.
+const SECONDS: [f64; 16] = [
+    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0,
+    86_400.0,
+];
+
+/// Why logs or metrics could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The directives of `log.filter` cannot be read.
+    #[error("log.filter = {0:?} cannot be read; write directives such as \"warn,teardownd=debug\"")]
+    Filter(String),
+    /// The process has a logger or a recorder already.
+    #[error("{0} cannot be set up twice in one process")]
+    Twice(&'static str),
+    /// The buckets of the histograms were refused.
+    #[error("the histograms of the metrics cannot be set up: {0}")]
+    Buckets(#[from] metrics_exporter_prometheus::BuildError),
+}
+
+/// Sends the log lines of this process to standard error, in the form the configuration asks for.
+/// Lines carry the fields of the spans they are written in.
+///
+/// # Errors
+/// When the filter cannot be read, or the process logs already.
+pub fn init_logs(log: &Log) -> Result<(), TelemetryError> {
+    let filter =
+        EnvFilter::try_new(&log.filter).map_err(|_| TelemetryError::Filter(log.filter.clone()))?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let done = match log.format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).with_span_list(true).try_init(),
+    };
+    done.map_err(|_| TelemetryError::Twice("the logger"))
+}
+
+/// Installs the recorder of this process's metrics. Its owner calls
+/// [`run_upkeep`](PrometheusHandle::run_upkeep) every few seconds, or histograms grow without end.
+///
+/// # Errors
+/// When the process has a recorder already.
+pub fn install_metrics() -> Result<PrometheusHandle, TelemetryError> {
+    let recorder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+        .build_recorder();
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder).map_err(|_| TelemetryError::Twice("the recorder"))?;
+    Ok(handle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_drawn_as_histograms() {
+        let recorder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
+            .unwrap()
+            .build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            metrics::histogram!("teardownd_step_seconds").record(0.3);
+        });
+        let text = handle.render();
+        assert!(text.contains("teardownd_step_seconds_bucket{le=\"0.25\"} 0"), "{text}");
+        assert!(text.contains("teardownd_step_seconds_bucket{le=\"0.5\"} 1"), "{text}");
+    }
+
+    #[test]
+    fn a_wrong_filter_is_named() {
+        let log = Log { format: LogFormat::Text, filter: "a=b=c".to_owned() };
+        assert!(init_logs(&log).unwrap_err().to_string().contains("\"a=b=c\""));
+    }
+}
