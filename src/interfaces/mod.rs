@@ -1,6 +1,7 @@
 //! How people and machines meet the daemon: configuration, command line, logs and metrics, and the
 //! HTTP listener for health.
 
+pub mod assemble;
 pub mod cli;
 pub mod config;
 pub mod http;

@@ -99,18 +99,24 @@ pub fn check(key: &str, url: &Url) -> Result<(), InvalidEndpoint> {
             "= {url} has a query or fragment: expected scheme, host and path only"
         ));
     }
-    let loopback = match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(_)) | None => false,
-    };
     match url.scheme() {
         "https" if url.has_host() => Ok(()),
-        "http" if loopback => Ok(()),
+        "http" if is_loopback(url) => Ok(()),
         "http" => refuse(format!(
             "= {url} is plain http: use https; plain http is allowed only for loopback addresses such as 127.0.0.1"
         )),
         _ => refuse(format!("= {url} is not an https address")),
+    }
+}
+
+/// Whether an address leads to this machine: a loopback address, or `localhost`, which never leaves
+/// it (RFC 6761).
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        None => false,
     }
 }
 
@@ -130,14 +136,18 @@ mod tests {
 
     #[test]
     fn plain_http_is_for_loopback_addresses_only() {
-        for fine in
-            ["http://127.0.0.1:8080", "http://127.9.9.9/x", "http://[::1]:9", "https://a.example"]
-        {
+        for fine in [
+            "http://127.0.0.1:8080",
+            "http://127.9.9.9/x",
+            "http://[::1]:9",
+            "http://localhost:1",
+            "https://a.example",
+        ] {
             endpoint("accounts.x.api_base", fine).unwrap();
         }
         for wrong in [
             "http://api.example",
-            "http://localhost:1",
+            "http://localhost.example",
             "http://10.0.0.1",
             "http://127.0.0.1.example",
             "ftp://127.0.0.1",

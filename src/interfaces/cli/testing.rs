@@ -29,6 +29,7 @@ pub(super) fn row(id: i64, state: State) -> Teardown {
         note: None,
         requested_by: Some("anna".to_owned()),
         created_at: since,
+        run_since: since,
         not_before: None,
         state,
         state_since: since,

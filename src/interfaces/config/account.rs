@@ -3,15 +3,15 @@
 use std::path::Path;
 use std::time::Duration;
 
-use url::{Host, Url};
+use url::Url;
 use uuid::Uuid;
 
 use super::secret::{Credential, read_credential};
 use super::section::Section;
-use super::value::Cloud;
 use crate::core::domain::DomainPattern;
 use crate::core::gates::SafetyPolicy;
 use crate::core::ids::{AccountName, TenantId};
+use crate::partner_center::clouds::{self, Cloud, is_loopback};
 
 /// The API allows this many requests a minute and resource (resource pages of
 /// MicrosoftDocs/partner-center-sdk).
@@ -58,10 +58,10 @@ pub struct AccountConfig {
     pub credential: Credential,
     /// Requests a minute of each resource that it may spend.
     pub requests_per_minute: u32,
-    /// Overrides the cloud's API base.
-    pub api_base: Option<Url>,
-    /// Overrides the cloud's token authority.
-    pub authority: Option<Url>,
+    /// The API base: its own, or the cloud's.
+    pub api_base: Url,
+    /// The token authority: its own, or the cloud's.
+    pub authority: Url,
     /// The guards, with the account's own identity (`sandbox`, `partner_tenant`,
     /// `customers_limit`) among them.
     pub policy: SafetyPolicy,
@@ -136,8 +136,8 @@ pub(super) fn read_account(
         client_id: client_id?,
         credential: credential?,
         requests_per_minute,
-        api_base,
-        authority,
+        api_base: api_base.or_else(|| clouds::endpoint("api_base", cloud.api_base()).ok())?,
+        authority: authority.or_else(|| clouds::endpoint("authority", cloud.authority()).ok())?,
         policy: policy(sandbox?, partner_tenant?, customers_limit, safety),
     })
 }
@@ -195,13 +195,4 @@ fn read_endpoint(section: &mut Section, key: &str) -> Option<Url> {
         ),
     }
     None
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
 }

@@ -21,7 +21,7 @@ pub use self::account::{AccountConfig, Safety};
 pub use self::error::{ConfigError, Problem};
 pub use self::load::{DEFAULT_FILE, Sources, known_keys, load};
 pub use self::secret::{Credential, SecretSource};
-pub use self::value::{Bytes, Cloud, Cron, LogFormat, Migrate};
+pub use self::value::{Bytes, Cron, LogFormat, Migrate};
 use crate::core::ids::AccountName;
 
 /// The whole configuration, checked.

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::core::domain::DomainPattern;
 use crate::core::ids::TenantId;
+use crate::partner_center::clouds::Cloud;
 
 /// A value that its key does not take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -245,14 +246,13 @@ named_settings! {
         /// One JSON object a line.
         Json = "json",
     }
-    /// The clouds of Partner Center.
-    Cloud ("\"global\", \"china\" or \"usgov\"") {
-        /// The public cloud.
-        Global = "global",
-        /// The cloud operated by 21Vianet.
-        China = "china",
-        /// Microsoft Cloud for US Government.
-        UsGov = "usgov",
+}
+
+impl Setting for Cloud {
+    const EXPECTED: &'static str = "\"global\", \"china\" or \"usgov\"";
+
+    fn parse(value: &Value) -> Option<Self> {
+        Self::parse(text(value)?)
     }
 }
 

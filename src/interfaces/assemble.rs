@@ -1,0 +1,136 @@
+//! Puts the engine together from the configuration.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::config::{AccountConfig, Config, Credential, SecretSource};
+use crate::core::clock::{Clock, Entropy};
+use crate::core::ids::AccountName;
+use crate::core::machine::Policy;
+use crate::partner_center::clouds::InvalidEndpoint;
+use crate::partner_center::transport::Transport;
+use crate::partner_center::{AccountSettings, Client, CredentialSource, Timeouts};
+use crate::runtime::account::AccountRuntime;
+use crate::runtime::daemon::EngineSettings;
+use crate::runtime::ledger::StoreLedger;
+use crate::runtime::scheduler::ClaimCheck;
+use crate::store::{DaemonInfo, Store};
+
+/// What the parts of the engine share.
+#[derive(Debug, Clone)]
+pub struct Ground {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The network.
+    pub transport: Arc<dyn Transport>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Ground {
+    /// An account as configured.
+    ///
+    /// # Errors
+    /// When one of its addresses is not fit.
+    pub fn account(&self, account: &AccountConfig) -> Result<AccountRuntime, InvalidEndpoint> {
+        let ledger = StoreLedger::new(
+            Arc::clone(&self.store),
+            Arc::clone(&self.clock),
+            account.name.clone(),
+            account.requests_per_minute,
+        );
+        let client = Client::new(
+            account_settings(account),
+            Arc::clone(&self.transport),
+            Arc::new(ledger),
+            Arc::clone(&self.clock),
+            Arc::clone(&self.entropy),
+        )?;
+        Ok(AccountRuntime::new(account.name.clone(), client, account.policy.clone()))
+    }
+
+    /// Every configured account.
+    ///
+    /// # Errors
+    /// When an address of one of them is not fit.
+    pub fn accounts(
+        &self,
+        accounts: &BTreeMap<AccountName, AccountConfig>,
+    ) -> Result<Vec<Arc<AccountRuntime>>, InvalidEndpoint> {
+        accounts.values().map(|account| self.account(account).map(Arc::new)).collect()
+    }
+}
+
+fn account_settings(account: &AccountConfig) -> AccountSettings {
+    let Credential::ClientSecret { source, .. } = &account.credential;
+    let credential = match source {
+        SecretSource::File(path) => CredentialSource::File(path.clone()),
+        SecretSource::Variable(name) => {
+            CredentialSource::Value(std::env::var(name).unwrap_or_default().trim().into())
+        }
+    };
+    AccountSettings {
+        name: account.name.clone(),
+        partner_tenant: account.policy.partner_tenant,
+        client_id: account.client_id.to_string(),
+        credential,
+        api_base: account.api_base.clone(),
+        authority: account.authority.clone(),
+        timeouts: Timeouts::default(),
+    }
+}
+
+/// The timing rules of the machine.
+pub fn policy(config: &Config) -> Policy {
+    Policy {
+        deadline: config.engine.deadline,
+        polling_initial: config.polling.initial,
+        polling_max: config.polling.max,
+        reissue_after: config.polling.reissue_after,
+        retry_initial: config.retry.initial,
+        retry_max: config.retry.max,
+        max_attempts: config.retry.max_attempts,
+    }
+}
+
+/// The engine's settings.
+pub fn engine(config: &Config) -> EngineSettings {
+    EngineSettings {
+        max_in_flight: config.engine.max_in_flight,
+        lease_ttl: config.engine.lease_ttl,
+        drain_timeout: config.engine.drain_timeout,
+        policy: policy(config),
+        keep_finished: config.retention.finished,
+        keep_history: config.retention.history,
+    }
+}
+
+/// What this process tells of itself.
+pub fn daemon_info(clock: &dyn Clock, entropy: &dyn Entropy) -> DaemonInfo {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let random = entropy.uuid().simple().to_string();
+    let now = clock.now();
+    DaemonInfo {
+        owner: format!("{host}/{}/{}", std::process::id(), &random[..8]),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_at: now,
+        ticked_at: now,
+    }
+}
+
+/// Nothing new is claimed while the disk under the database has less than `database.min_free`.
+pub fn enough_room(path: PathBuf, min_free: u64) -> ClaimCheck {
+    Arc::new(move || match crate::store::sqlite::free_bytes(&path) {
+        Ok(free) if free < min_free => Err(format!(
+            "{} has {} free, below database.min_free = {}",
+            path.display(),
+            bytesize::ByteSize(free),
+            bytesize::ByteSize(min_free)
+        )),
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    })
+}
