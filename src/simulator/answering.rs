@@ -62,6 +62,8 @@ pub(crate) fn deliver(answer: Option<Answer>, effect: Option<&Effect>, at: Times
     let Some(effect) = effect else { return Delivery::Whole(answer) };
     match effect {
         Effect::DropBefore | Effect::DropAfter => Delivery::Dropped,
+        // Of an empty body nothing can be missing.
+        Effect::CutOff if answer.body.is_empty() => Delivery::Dropped,
         Effect::CutOff => Delivery::CutOff(answer),
         Effect::Answer { applied: true, .. } => {
             scripted(effect, at).map_or(Delivery::Dropped, Delivery::Whole)

@@ -97,6 +97,9 @@ pub struct Purchase {
     pub add_ons: usize,
     /// How many Azure subscriptions an Azure plan has.
     pub azure_subscriptions: usize,
+    /// When an Azure subscription of it becomes active again after its first cancellation: the
+    /// customer can revive one while the plan lives.
+    pub azure_comes_back: Option<ComesBack>,
     /// How long ago it was bought.
     pub age: Duration,
 }
@@ -116,6 +119,7 @@ impl Purchase {
             needs_activation: false,
             add_ons: 0,
             azure_subscriptions: usize::from(kind == Kind::AzurePlan),
+            azure_comes_back: None,
             age: Duration::from_hours(48),
         }
     }
@@ -165,6 +169,12 @@ impl Purchase {
     /// Adds this many add-ons (new-commerce and legacy licences).
     pub fn add_ons(mut self, count: usize) -> Self {
         self.add_ons = count;
+        self
+    }
+
+    /// Lets its Azure subscriptions become active again, once each.
+    pub fn azure_comes_back(mut self, when: ComesBack) -> Self {
+        self.azure_comes_back = Some(when);
         self
     }
 

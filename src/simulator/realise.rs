@@ -147,12 +147,12 @@ impl Maker<'_> {
     }
 
     fn azure_subscriptions(&mut self, purchase: &Purchase) -> Vec<AzureSubscription> {
-        let plain = Purchase { comes_back: None, ..purchase.clone() };
+        let each = Purchase { comes_back: purchase.azure_comes_back, ..purchase.clone() };
         (1..=purchase.azure_subscriptions)
             .map(|number| AzureSubscription {
                 id: self.dice.uuid(),
                 name: format!("Azure subscription {number}"),
-                life: self.life("active", &plain),
+                life: self.life("active", &each),
             })
             .collect()
     }

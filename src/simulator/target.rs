@@ -3,7 +3,7 @@
 use super::api::{Context, azure, orders, subscriptions};
 use super::life::{Life, Moment};
 use super::route::{Route, Template};
-use super::world::{Account, Tenant};
+use super::world::{Account, GONE, Order, Subscription, Tenant};
 
 /// The life that a write wants to change, and the resource's own path.
 pub(crate) fn of_write<'a>(
@@ -47,7 +47,7 @@ fn subscription<'a>(
     tenant: &'a mut Tenant,
     route: &Route,
     context: &Context<'_>,
-) -> Option<&'a mut super::world::Subscription> {
+) -> Option<&'a mut Subscription> {
     let index = subscriptions::position(tenant, route, context)?;
     tenant.subscriptions.get_mut(index)
 }
@@ -79,6 +79,7 @@ pub(crate) fn note_reading(
             for order in tenant.orders.iter_mut().filter(|order| !order.hidden) {
                 show_order(order, now, listed);
             }
+            tenant.count_poll(now);
         }
         Template::Order => {
             if let Some(index) = orders::position(tenant, route, context) {
@@ -87,7 +88,9 @@ pub(crate) fn note_reading(
         }
         Template::Subscriptions if complete => {
             tenant.readings.subscriptions = complete_since;
-            for subscription in &mut tenant.subscriptions {
+            let orders = &tenant.orders;
+            let is_listed = |s: &Subscription| orders.get(s.order).is_none_or(|o| !o.hidden);
+            for subscription in tenant.subscriptions.iter_mut().filter(|s| is_listed(s)) {
                 show_subscription(subscription, now, listed);
             }
         }
@@ -119,19 +122,19 @@ fn note_customers(account: &mut Account, complete_since: Option<Moment>, context
     account.customers_read = complete_since;
     for tenant in &mut account.tenants {
         if tenant.is_gone(context.listed()) {
-            tenant.life.was_shown(context.now, super::world::GONE, false);
+            tenant.life.was_shown(context.now, GONE, false);
         }
     }
 }
 
-fn show_order(order: &mut super::world::Order, now: Moment, at: Moment) {
+fn show_order(order: &mut Order, now: Moment, at: Moment) {
     if order.life.exists(at) {
         let active = order.status_is_active(at);
         order.life.was_shown(now, order.life.status(at), active);
     }
 }
 
-fn show_subscription(subscription: &mut super::world::Subscription, now: Moment, at: Moment) {
+fn show_subscription(subscription: &mut Subscription, now: Moment, at: Moment) {
     if subscription.life.exists(at) {
         let active = subscription.is_active(at);
         subscription.life.was_shown(now, subscription.life.status(at), active);

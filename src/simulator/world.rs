@@ -185,6 +185,21 @@ impl Tenant {
         self.life.status(at) == GONE
     }
 
+    /// Counts one complete reading of the list of orders, after it was shown.
+    pub(crate) fn count_poll(&mut self, now: Moment) {
+        self.polls += 1;
+        let polls = self.polls;
+        for order in &mut self.orders {
+            order.life.polled(now, polls);
+        }
+        for subscription in &mut self.subscriptions {
+            subscription.life.polled(now, polls);
+            for azure in &mut subscription.azure {
+                azure.life.polled(now, polls);
+            }
+        }
+    }
+
     /// The ids, as DELETE names them, of the orders of everything still active.
     pub(crate) fn blocking_orders(&self, at: Moment) -> Vec<String> {
         let mut ids: Vec<String> = Vec::new();

@@ -33,7 +33,8 @@ pub(crate) fn list(tenant: &Tenant, call: &Call, context: &Context<'_>) -> Outco
             items.push(item);
         }
     }
-    collection::page(items, call, context)
+    let page = collection::page(items, call, context);
+    if wanted.is_some() { page.of_a_part() } else { page }
 }
 
 fn render(order: &Order, number: usize, entitled: &Entitled, customer: Uuid) -> Value {

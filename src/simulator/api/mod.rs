@@ -75,6 +75,11 @@ impl Outcome {
         self
     }
 
+    /// A list that was filtered: read to its end, it still tells nothing of the rest.
+    pub(crate) fn of_a_part(self) -> Self {
+        Self { complete_since: None, ..self }
+    }
+
     pub(crate) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
         self

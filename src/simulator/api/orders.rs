@@ -10,29 +10,11 @@ use super::super::route::Route;
 use super::super::world::{Line, Order, Tenant};
 use super::{Context, Outcome, body_of, collection, date, faults, field_of, link, offer_links};
 
-pub(crate) fn list(tenant: &mut Tenant, call: &Call, context: &Context<'_>) -> Outcome {
+pub(crate) fn list(tenant: &Tenant, call: &Call, context: &Context<'_>) -> Outcome {
     let at = context.listed();
     let listed = tenant.orders.iter().filter(|order| !order.hidden && order.life.exists(at));
     let items = listed.map(|order| render(order, tenant.id, at)).collect();
-    let outcome = collection::page(items, call, context);
-    if outcome.complete_since.is_some() {
-        tenant.polls += 1;
-        count_poll(tenant, context.now);
-    }
-    outcome
-}
-
-fn count_poll(tenant: &mut Tenant, now: Moment) {
-    let polls = tenant.polls;
-    for order in &mut tenant.orders {
-        order.life.polled(now, polls);
-    }
-    for subscription in &mut tenant.subscriptions {
-        subscription.life.polled(now, polls);
-        for azure in &mut subscription.azure {
-            azure.life.polled(now, polls);
-        }
-    }
+    collection::page(items, call, context)
 }
 
 pub(crate) fn get(tenant: &Tenant, route: &Route, context: &Context<'_>) -> Outcome {

@@ -29,7 +29,8 @@ pub(crate) fn list(tenant: &Tenant, call: &Call, context: &Context<'_>) -> Outco
             && wanted.as_ref().is_none_or(of_order)
     });
     let items = listed.map(|subscription| render(subscription, tenant, context, at)).collect();
-    collection::page(items, call, context)
+    let page = collection::page(items, call, context);
+    if wanted.is_some() { page.of_a_part() } else { page }
 }
 
 pub(crate) fn get(tenant: &Tenant, route: &Route, context: &Context<'_>) -> Outcome {
@@ -101,10 +102,23 @@ fn first_difference(current: &Value, body: &Value) -> Option<String> {
         match name.as_str() {
             "status" => sent.is_none(),
             "links" | "attributes" => false,
-            _ => sent != Some(value),
+            _ => !sent.is_some_and(|sent| is_same(sent, value)),
         }
     })?;
     Some(name.clone())
+}
+
+/// Whether two values are the same, apart from the case of names.
+fn is_same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Object(fields), Value::Object(others)) => {
+            fields.len() == others.len()
+                && others.iter().all(|(name, other)| {
+                    field_of(one, name).is_some_and(|value| is_same(value, other))
+                })
+        }
+        _ => one == other,
+    }
 }
 
 fn refusal(tenant: &Tenant, index: usize, goal: &str, context: &Context<'_>) -> Option<Outcome> {
