@@ -285,6 +285,21 @@ fn invariant_6_damaged_and_unfinished_lists_are_no_inventory() {
 }
 
 #[test]
+fn invariant_6_a_filtered_list_is_no_inventory() {
+    for filtered in ["/subscriptions?order_id=1", "/entitlements?entitlementType=software"] {
+        let mut bench = Bench::with([]);
+        let list = filtered.split('?').next().unwrap();
+        for path in ["/orders", "/subscriptions", "/entitlements"] {
+            let path = bench.own(if path == list { filtered } else { path });
+            assert_eq!(bench.get(&path).0, 200);
+        }
+        bench.get("customers");
+        bench.delete();
+        assert_eq!(bench.breaches(), [BreachKind::DeleteWithoutInventory], "{filtered}");
+    }
+}
+
+#[test]
 fn repeating_a_delete_under_its_id_needs_no_new_look() {
     let mut bench = Bench::with([]);
     bench.look();

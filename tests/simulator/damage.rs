@@ -149,6 +149,15 @@ fn lists_are_damaged_in_every_way() {
 }
 
 #[test]
+fn an_answer_without_a_body_is_dropped_rather_than_cut_off() {
+    let mut bench = Bench::with([]);
+    bench.look();
+    bench.simulator.add_rule(Rule::new(When::Always, Effect::CutOff).method("DELETE"));
+    let (path, id) = (bench.own(""), bench.fresh_id());
+    assert_eq!(bench.send("DELETE", &path, id, None).delivery, Delivery::Dropped);
+}
+
+#[test]
 fn a_duplicate_page_leads_back_to_itself() {
     let customers = (1..=4).map(|n| Customer::new(Uuid::from_u128(n), "x.example"));
     let mut bench = Bench::new(plain(), customers);

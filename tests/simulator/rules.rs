@@ -211,6 +211,17 @@ fn an_azure_plan_waits_for_reservations_and_azure_subscriptions() {
 }
 
 #[test]
+fn a_reservation_alone_keeps_an_azure_plan() {
+    let plan = Purchase::new(Kind::AzurePlan).azure_subscriptions(0);
+    let mut bench = Bench::with([plan, Purchase::new(Kind::MixedOrder)]);
+    let (status, body) = bench.set_status(0, 0, "suspended");
+    assert_eq!((status, code(&body)), (403, 900115));
+    bench.cancel_order(1);
+    bench.pass(5);
+    assert_eq!(bench.set_status(0, 0, "suspended").0, 200);
+}
+
+#[test]
 fn delete_names_the_orders_that_block_it() {
     let options = Options { blocked_delete: (403, Some(4711)), ..plain() };
     let bought = [Purchase::new(Kind::Reservation).hidden(), Purchase::new(Kind::NewCommerce)];
