@@ -5,4 +5,5 @@ pub mod assemble;
 pub mod cli;
 pub mod config;
 pub mod http;
+pub mod metering;
 pub mod telemetry;
