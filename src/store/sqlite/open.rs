@@ -10,7 +10,7 @@ use rustix::fs::Access;
 use serde::Serialize;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqliteConnection};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqliteConnection, SqlitePool};
 
 use super::{SqliteStore, filesystem};
 use crate::store::lock::{beside, open as open_lock, real};
@@ -74,20 +74,8 @@ impl SqliteStore {
                 MigrateMode::Manual => return Err(needs_migration(&path, &pending)),
             }
         }
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .test_before_acquire(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_with(options(&path))
-            .await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .test_before_acquire(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_with(options(&path).pragma("query_only", "ON"))
-            .await?;
+        let writer = connect(1, options(&path)).await?;
+        let readers = connect(READERS, options(&path).pragma("query_only", "ON")).await?;
         Ok(Self { path, writer, readers })
     }
 
@@ -143,6 +131,16 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
         .log_statements(tracing::log::LevelFilter::Trace)
+}
+
+/// Connections that stay open: opening one costs more than any statement.
+async fn connect(connections: u32, options: SqliteConnectOptions) -> Result<SqlitePool> {
+    let pool = SqlitePoolOptions::new()
+        .max_connections(connections)
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None);
+    Ok(pool.connect_with(options).await?)
 }
 
 fn unfit(path: &Path, text: &str) -> StoreError {
@@ -315,12 +313,12 @@ async fn migrate(path: &Path, migrator: &Migrator, now: Timestamp) -> Result<Mig
     if report.applied.is_empty() {
         return Ok(report);
     }
-    let mut conn = options(path).create_if_missing(true).connect().await?;
+    let pool = connect(1, options(path).create_if_missing(true)).await?;
     if from.is_some() {
-        report.copy = Some(copy_aside(&mut conn, path, report.to, now).await?);
+        report.copy = Some(copy_aside(&pool, path, report.to, now).await?);
     }
-    migrator.run(&mut conn).await.map_err(|error| failed(path, &error))?;
-    conn.close().await?;
+    migrator.run(&pool).await.map_err(|error| failed(path, &error))?;
+    pool.close().await;
     Ok(report)
 }
 
@@ -336,7 +334,7 @@ async fn lock_migration(path: &Path) -> Result<File> {
 
 /// Copies the database beside itself, whole or not at all.
 async fn copy_aside(
-    conn: &mut SqliteConnection,
+    pool: &SqlitePool,
     path: &Path,
     version: i64,
     now: Timestamp,
@@ -352,7 +350,7 @@ async fn copy_aside(
             .map_err(|error| unfit(&partial, &format!("cannot be removed: {error}")))?;
     }
     let target = partial.to_str().ok_or_else(|| unfit(path, "has a name that is not UTF-8"))?;
-    sqlx::query("VACUUM INTO ?").bind(target).execute(conn).await?;
+    sqlx::query("VACUUM INTO ?").bind(target).execute(pool).await?;
     std::fs::rename(&partial, &copy)
         .map_err(|error| unfit(&copy, &format!("cannot be written: {error}")))?;
     Ok(copy)
