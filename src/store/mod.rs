@@ -3,6 +3,14 @@
 //! `now` is the caller's clock. Times are kept to the millisecond. A method that takes a [`Fence`]
 //! refuses with [`StoreError::LeaseLost`] when the row has moved on to another claim.
 
+pub mod lock;
+pub mod memory;
+mod requests;
+mod rules;
+pub mod sqlite;
+mod stops;
+mod window;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -411,7 +419,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// precede every send, also a repeated one.
     ///
     /// A command that was never sent and is refused by [`Verdict::Hold`] or [`Verdict::Halt`] is
-    /// settled as withdrawn.
+    /// settled as withdrawn. The hold or the halt itself is stored as in [`commit`](Self::commit),
+    /// but the lease stays with the caller.
     #[allow(clippy::too_many_arguments)]
     async fn begin_send(
         &self,

@@ -1,0 +1,238 @@
+//! A deterministic store in memory, for simulated time and tests. It has the same meaning as the
+//! SQLite store, as far as the trait can tell; nothing of it survives the process.
+
+mod data;
+mod operate;
+mod reconcile;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use self::data::Data;
+use super::rules::millis;
+use super::{
+    ClaimRequest, Claimed, Commit, Committed, Count, DaemonInfo, EnqueueOutcome, Filter,
+    OperatorRequest, RequestEffect, Result, Store, StoredPurchase, TransitionRecord, stops,
+};
+use crate::core::account::{Account, TroubleKind};
+use crate::core::budget::{Ask, Budget, Grant};
+use crate::core::command::{Answer, Command};
+use crate::core::gates::{SafetyPolicy, Verdict};
+use crate::core::ids::{AccountName, CommandId, Fence, TeardownId, TenantId};
+use crate::core::observation::Observation;
+use crate::core::reason::Reason;
+use crate::core::teardown::{NewTeardown, Teardown};
+
+/// The store in memory. Each call holds one lock from beginning to end, and checks before it
+/// changes, so that it is a transaction.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    data: Mutex<Data>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn data(&self) -> MutexGuard<'_, Data> {
+        // A panic elsewhere cannot leave a half-made change that is worse than losing the test.
+        self.data.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn enqueue(
+        &self,
+        rows: &[NewTeardown],
+        now: Timestamp,
+    ) -> Result<Vec<(TeardownId, EnqueueOutcome)>> {
+        self.data().enqueue(rows, millis(now))
+    }
+
+    async fn list(&self, filter: &Filter) -> Result<Vec<Teardown>> {
+        Ok(self.data().list(filter))
+    }
+
+    async fn purchases(&self, teardown: TeardownId) -> Result<Vec<StoredPurchase>> {
+        let data = self.data();
+        Ok(data.purchases.get(&teardown).map(|p| p.values().cloned().collect()).unwrap_or_default())
+    }
+
+    async fn commands(&self, account: &AccountName, tenant: TenantId) -> Result<Vec<Command>> {
+        Ok(self.data().commands_of(account, tenant))
+    }
+
+    async fn history(
+        &self,
+        account: Option<&AccountName>,
+        tenant: TenantId,
+    ) -> Result<Vec<TransitionRecord>> {
+        let wanted = |record: &&TransitionRecord| {
+            record.tenant_id == tenant && account.is_none_or(|name| *name == record.account)
+        };
+        Ok(self.data().transitions.iter().filter(wanted).cloned().collect())
+    }
+
+    async fn take_over(&self, now: Timestamp) -> Result<u64> {
+        Ok(self.data().take_over(millis(now)))
+    }
+
+    async fn claim(&self, request: &ClaimRequest, now: Timestamp) -> Result<Vec<Claimed>> {
+        Ok(self.data().claim(request, millis(now)))
+    }
+
+    async fn next_due(
+        &self,
+        accounts: &[AccountName],
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>> {
+        Ok(self.data().next_due(accounts, millis(now)))
+    }
+
+    async fn renew(
+        &self,
+        owner: &str,
+        leases: &[(TeardownId, Fence)],
+        ttl: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<TeardownId>> {
+        Ok(self.data().renew(owner, leases, ttl, millis(now)))
+    }
+
+    async fn release(&self, teardown: TeardownId, fence: Fence, now: Timestamp) -> Result<()> {
+        self.data().release(teardown, fence, millis(now))
+    }
+
+    async fn commit(&self, commit: Commit<'_>, now: Timestamp) -> Result<Committed> {
+        self.data().commit(&commit, millis(now))
+    }
+
+    async fn begin_send(
+        &self,
+        command: CommandId,
+        teardown: TeardownId,
+        fence: Fence,
+        correlation: Uuid,
+        seen: &Observation,
+        policy: &SafetyPolicy,
+        now: Timestamp,
+    ) -> Result<Verdict> {
+        let now = millis(now);
+        self.data().begin_send(command, teardown, fence, correlation, seen, policy, now)
+    }
+
+    async fn record_answer(
+        &self,
+        command: CommandId,
+        answer: &Answer,
+        now: Timestamp,
+    ) -> Result<()> {
+        self.data().record_answer(command, answer, millis(now))
+    }
+
+    async fn account(&self, name: &AccountName) -> Result<Account> {
+        Ok(self.data().account(name))
+    }
+
+    async fn accounts(&self) -> Result<Vec<Account>> {
+        Ok(self.data().accounts.values().cloned().collect())
+    }
+
+    async fn halt(
+        &self,
+        account: &AccountName,
+        guard: &str,
+        text: &str,
+        now: Timestamp,
+    ) -> Result<()> {
+        self.data().halt(account, guard, text, millis(now));
+        Ok(())
+    }
+
+    async fn set_trouble(
+        &self,
+        account: &AccountName,
+        kind: TroubleKind,
+        text: &str,
+        next_probe_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<()> {
+        let mut data = self.data();
+        stops::set_trouble(data.account_mut(account), kind, text, next_probe_at, millis(now));
+        Ok(())
+    }
+
+    async fn clear_trouble(&self, account: &AccountName, now: Timestamp) -> Result<()> {
+        let mut data = self.data();
+        if data.account_mut(account).trouble.take().is_some() {
+            let waiting = [Reason::AccountUnreachable, Reason::CredentialRefused];
+            data.wake(account, &waiting, millis(now));
+        }
+        Ok(())
+    }
+
+    async fn throttle(
+        &self,
+        account: &AccountName,
+        until: Timestamp,
+        _now: Timestamp,
+    ) -> Result<()> {
+        stops::throttle(self.data().account_mut(account), until);
+        Ok(())
+    }
+
+    async fn reserve(
+        &self,
+        account: &AccountName,
+        asks: &[Ask],
+        budget: &Budget,
+        now: Timestamp,
+    ) -> Result<Vec<Grant>> {
+        Ok(self.data().reserve(account, asks, budget, millis(now)))
+    }
+
+    async fn request(
+        &self,
+        request: &OperatorRequest,
+        now: Timestamp,
+    ) -> Result<Vec<RequestEffect>> {
+        Ok(self.data().request(request, millis(now)))
+    }
+
+    async fn apply_requests(&self, _now: Timestamp) -> Result<u64> {
+        // Nobody can type into this store.
+        Ok(0)
+    }
+
+    async fn check_accounts(&self, known: &[AccountName], now: Timestamp) -> Result<u64> {
+        Ok(self.data().check_accounts(known, millis(now)))
+    }
+
+    async fn tick(&self, info: &DaemonInfo) -> Result<()> {
+        self.data().daemon = Some(DaemonInfo {
+            started_at: millis(info.started_at),
+            ticked_at: millis(info.ticked_at),
+            ..info.clone()
+        });
+        Ok(())
+    }
+
+    async fn daemon(&self) -> Result<Option<DaemonInfo>> {
+        Ok(self.data().daemon.clone())
+    }
+
+    async fn counts(&self) -> Result<Vec<Count>> {
+        Ok(self.data().counts())
+    }
+
+    async fn purge(&self, finished: Timestamp, history: Timestamp) -> Result<u64> {
+        Ok(self.data().purge(millis(finished), millis(history)))
+    }
+}

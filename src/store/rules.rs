@@ -1,0 +1,433 @@
+//! What every backend does alike, without any I/O: edges, leases, verdicts, holds, deadlines' clock.
+//! A backend loads rows, calls these functions and saves the rows, all in one transaction.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Commit, Filter, Next, Result, StoreError};
+use crate::core::account::{Account, Proven};
+use crate::core::command::{Action, Command, Intent, NewCommand, Outcome};
+use crate::core::gates::{self, StoredFacts, Verdict};
+use crate::core::ids::{AccountName, Fence};
+use crate::core::reason::Reason;
+use crate::core::teardown::{Hold, Lease, State, Teardown};
+
+/// The name under which the daemon itself stands in the history.
+pub(super) const DAEMON: &str = "teardownd";
+/// How soon a row behind a halt looks again, if nothing wakes it.
+const HALT_RECHECK: Duration = Duration::from_secs(60);
+
+/// A row of history about to be written: a move, or a hold or release when both states are equal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Event {
+    pub(super) from: State,
+    pub(super) to: State,
+    pub(super) reason: Option<Reason>,
+    pub(super) text: Option<String>,
+    pub(super) actor: String,
+}
+
+/// Cuts a time to the millisecond, as it is stored.
+pub(super) fn millis(time: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
+}
+
+/// Rounds a time up to the millisecond: a wait never ends early by being stored.
+pub(super) fn millis_up(time: Timestamp) -> Timestamp {
+    let cut = millis(time);
+    if cut < time { after(cut, Duration::from_millis(1)) } else { cut }
+}
+
+/// `time + duration`, at most the end of time.
+pub(super) fn after(time: Timestamp, duration: Duration) -> Timestamp {
+    time.checked_add(duration).unwrap_or(Timestamp::MAX)
+}
+
+/// `time - duration`, at least the beginning of time.
+pub(super) fn before(time: Timestamp, duration: Duration) -> Timestamp {
+    time.checked_sub(duration).unwrap_or(Timestamp::MIN)
+}
+
+/// Time from `start` to `end`, zero if the clock was set back in between.
+pub(super) fn elapsed(start: Timestamp, end: Timestamp) -> Duration {
+    Duration::try_from(end.duration_since(start)).unwrap_or_default()
+}
+
+// ---- rows -------------------------------------------------------------------------------------------
+
+/// Whether a teardown may go from one state to the other. Staying is no move. The same table stands
+/// in the trigger `teardowns_update_state`.
+pub(super) fn is_edge(from: State, to: State) -> bool {
+    use State::*;
+    match (from, to) {
+        (Queued, EntitlementsFetched)
+        | (EntitlementsFetched, OrdersCancelling | Deleting)
+        | (OrdersCancelling, Polling)
+        | (Polling, OrdersCancelling | Deleting)
+        | (Deleting, OrdersCancelling | Deleted)
+        | (Failed, Queued) => true,
+        (from, Aborted | Failed) => !from.is_terminal(),
+        _ => false,
+    }
+}
+
+/// Refuses names of accounts that SQL and Rust would fold differently, or that mean something else.
+pub(super) fn check_account(name: &AccountName) -> Result<()> {
+    let name = name.as_str();
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if (1..=64).contains(&name.len()) && name.chars().all(plain) {
+        return Ok(());
+    }
+    Err(StoreError::Refused(format!(
+        "account {name:?} is not a name: use 1 to 64 letters, digits, dots, hyphens or underscores"
+    )))
+}
+
+/// Refuses whoever does not hold the row's present lease.
+pub(super) fn check_lease(row: &Teardown, fence: Fence) -> Result<()> {
+    if row.lease.is_some() && row.fence == fence {
+        Ok(())
+    } else {
+        Err(StoreError::LeaseLost(row.id))
+    }
+}
+
+/// Refuses a commit that no row may take.
+pub(super) fn check_commit(row: &Teardown, commit: &Commit<'_>) -> Result<()> {
+    check_lease(row, commit.fence)?;
+    if commit.state == State::Aborted {
+        return Err(StoreError::Refused(format!(
+            "teardown {}: only an operator's request aborts",
+            row.id
+        )));
+    }
+    if commit.state != row.state && !is_edge(row.state, commit.state) {
+        return Err(StoreError::Refused(format!(
+            "teardown {} cannot go from {} to {}",
+            row.id,
+            row.state.as_str(),
+            commit.state.as_str()
+        )));
+    }
+    if commit.state.is_terminal() && !commit.commands.is_empty() {
+        return Err(StoreError::Refused(format!(
+            "teardown {} cannot end in {} and commit commands at once",
+            row.id,
+            commit.state.as_str()
+        )));
+    }
+    Ok(())
+}
+
+/// Whether the clock of the account's teardowns runs.
+pub(super) fn runs(account: &Account, every: &Account, now: Timestamp) -> bool {
+    [account, every].into_iter().all(|row| row.halted.is_none() && !row.is_paused(now))
+}
+
+/// Starts or stops a row's clock of eligible time, on which its deadline rests.
+pub(super) fn set_clock(row: &mut Teardown, account_runs: bool, now: Timestamp) {
+    if row.state.is_terminal() {
+        return;
+    }
+    let runs = account_runs && row.hold.is_none();
+    match row.eligible_since {
+        None if runs => row.eligible_since = Some(now),
+        Some(since) if !runs => {
+            row.eligible_used += elapsed(since, now);
+            row.eligible_since = None;
+        }
+        _ => {}
+    }
+}
+
+/// Makes a row due at once.
+pub(super) fn wake(row: &mut Teardown, now: Timestamp) {
+    row.next_attempt_at = None;
+    row.updated_at = now;
+}
+
+/// When a row that waits for nothing else is due, and since when: the order of claims.
+pub(super) fn due_at(row: &Teardown) -> Timestamp {
+    let due = row.next_attempt_at.unwrap_or(row.updated_at);
+    row.not_before.map_or(due, |not_before| due.max(not_before))
+}
+
+/// Puts a row under a lease with a new fence. A deadline's clock does not run before `not_before`.
+pub(super) fn lease(row: &mut Teardown, lease: Lease) {
+    row.fence = Fence(row.fence.0 + 1);
+    row.lease = Some(lease);
+    if let (Some(since), Some(not_before)) = (row.eligible_since, row.not_before) {
+        row.eligible_since = Some(since.max(not_before));
+    }
+}
+
+/// Whether a row matches, `latest_only` aside, which is about other rows.
+pub(super) fn matches(row: &Teardown, filter: &Filter) -> bool {
+    (filter.ids.is_empty() || filter.ids.contains(&row.id))
+        && filter.account.as_ref().is_none_or(|account| *account == row.account)
+        && (filter.tenants.is_empty() || filter.tenants.contains(&row.tenant_id))
+        && filter.batch.as_ref().is_none_or(|batch| row.batch.as_ref() == Some(batch))
+        && (filter.states.is_empty() || filter.states.contains(&row.state))
+}
+
+// ---- commands -----------------------------------------------------------------------------------------
+
+/// What the gates said to the commands of one commit.
+#[derive(Debug)]
+pub(super) struct Admission {
+    /// The commands to store, in order.
+    pub(super) admitted: Vec<Command>,
+    /// The first verdict other than `Allow`.
+    pub(super) verdict: Option<Verdict>,
+}
+
+/// The time that commands of an account are stored with: it never runs backwards, so that the caps
+/// count them whatever the machine's clock does.
+pub(super) fn high_clock(account: &Account, now: Timestamp) -> Timestamp {
+    account.clock_high.map_or(now, |high| high.max(now))
+}
+
+/// Puts the commands through the gates. `busy` holds the resources of the tenant that have an
+/// unsettled command. After a hold or a halt nothing more is asked.
+pub(super) fn admit(
+    commit: &Commit<'_>,
+    facts: &mut StoredFacts,
+    mut busy: BTreeSet<String>,
+    now: Timestamp,
+) -> Admission {
+    let clock = high_clock(&facts.account, now);
+    let mut admission = Admission { admitted: Vec::new(), verdict: None };
+    for command in &commit.commands {
+        facts.resource_busy = busy.contains(&command.intent.resource);
+        let verdict = gates::admit(&command.intent, facts, commit.seen, commit.policy, now);
+        if verdict == Verdict::Allow {
+            facts.count(&command.intent, clock);
+            busy.insert(command.intent.resource.clone());
+            admission.admitted.push(fresh(command, &facts.teardown, clock));
+            continue;
+        }
+        let final_word = matches!(verdict, Verdict::Hold { .. } | Verdict::Halt { .. });
+        admission.verdict.get_or_insert(verdict);
+        if final_word {
+            break;
+        }
+    }
+    admission
+}
+
+fn fresh(new: &NewCommand, row: &Teardown, now: Timestamp) -> Command {
+    Command {
+        id: new.id,
+        account: row.account.clone(),
+        tenant_id: row.tenant_id,
+        teardown_id: row.id,
+        intent: new.intent.clone(),
+        created_at: now,
+        sends: 0,
+        first_sent_at: None,
+        last_sent_at: None,
+        correlation_id: None,
+        outcome: None,
+        settled_at: None,
+        http_status: None,
+        ms_code: None,
+        text: None,
+    }
+}
+
+/// Refuses to send a command that is settled or another tenant's.
+pub(super) fn check_send(command: &Command, row: &Teardown) -> Result<()> {
+    if command.account != row.account || command.tenant_id != row.tenant_id {
+        return Err(StoreError::Refused(format!(
+            "command {} concerns {} of {}, not teardown {}",
+            command.id, command.tenant_id, command.account, row.id
+        )));
+    }
+    match command.outcome {
+        None => Ok(()),
+        Some(outcome) => Err(StoreError::Refused(format!(
+            "command {} is settled ({}): a new attempt is a new command",
+            command.id,
+            outcome.as_str()
+        ))),
+    }
+}
+
+/// Refuses to settle a command as never sent when it was sent.
+pub(super) fn check_settle(command: &Command, outcome: Outcome) -> Result<()> {
+    if command.is_unsettled() && command.was_sent() && outcome == Outcome::Withdrawn {
+        return Err(StoreError::Refused(format!(
+            "command {} was sent and cannot be withdrawn: its effect is unknown until it is read",
+            command.id
+        )));
+    }
+    Ok(())
+}
+
+/// Whether a DELETE counts towards the caps: anything that may have been carried out.
+pub(super) fn counts_as_deletion(command: &Command) -> bool {
+    command.intent.action == Action::DeleteCustomer
+        && matches!(command.outcome, None | Some(Outcome::Accepted | Outcome::GoalReached))
+}
+
+/// Which classes an accepted command proves.
+pub(super) fn proves(intent: &Intent) -> Proven {
+    Proven {
+        write: true,
+        reservation: intent.reservation,
+        delete: intent.action == Action::DeleteCustomer,
+    }
+}
+
+// ---- a commit's effect on its row -----------------------------------------------------------------
+
+/// What else a commit does besides changing its row.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Step {
+    /// History to write.
+    pub(super) events: Vec<Event>,
+    /// The account is to be halted: guard and text.
+    pub(super) halt: Option<(Reason, String)>,
+}
+
+/// Changes the row as the commit and the gates say.
+pub(super) fn apply(
+    row: &mut Teardown,
+    commit: &Commit<'_>,
+    admission: &Admission,
+    now: Timestamp,
+) -> Step {
+    let mut step = Step::default();
+    if let Some(domain) = &commit.domain {
+        row.domain = Some(domain.clone());
+    }
+    row.updated_at = now;
+    let nothing_admitted = admission.admitted.is_empty();
+    if nothing_admitted && admission.verdict == Some(Verdict::Stale) {
+        // The facts are read again and everything is decided anew under the same lease.
+        return step;
+    }
+    advance(row, commit, now, &mut step);
+    match &admission.verdict {
+        Some(Verdict::Hold { guard, text }) => {
+            step.events.extend(hold(row, *guard, text, guard.as_str(), now));
+            park(row, None);
+        }
+        Some(Verdict::Halt { guard, text }) => {
+            row.reason = Some(Reason::Halted);
+            row.reason_text = Some(text.clone());
+            set_clock(row, false, now);
+            park(row, Some(after(now, HALT_RECHECK)));
+            step.halt = Some((*guard, text.clone()));
+        }
+        Some(Verdict::Wait { reason, until, text }) if nothing_admitted => {
+            row.reason = Some(*reason);
+            row.reason_text = Some(text.clone());
+            park(row, Some(*until));
+        }
+        Some(Verdict::Wait { .. } | Verdict::Stale | Verdict::Allow) | None => match commit.next {
+            Next::Park(until) => park(row, until),
+            Next::Continue if row.state.is_terminal() => park(row, None),
+            Next::Continue => row.next_attempt_at = None,
+        },
+    }
+    if row.state.is_terminal() {
+        park(row, None);
+        row.finished_at = Some(now);
+    }
+    step
+}
+
+/// Writes the fields that the machine decided, and the history of a move.
+fn advance(row: &mut Teardown, commit: &Commit<'_>, now: Timestamp, step: &mut Step) {
+    if row.state != commit.state {
+        step.events.push(Event {
+            from: row.state,
+            to: commit.state,
+            reason: commit.reason,
+            text: commit.text.clone(),
+            actor: DAEMON.to_owned(),
+        });
+        row.state = commit.state;
+        row.state_since = now;
+    }
+    row.reason = commit.reason;
+    row.reason_text.clone_from(&commit.text);
+    row.attempts = commit.attempts;
+    row.polls = commit.polls;
+    row.rounds = commit.rounds;
+    row.suspects.clone_from(&commit.suspects);
+}
+
+/// Gives the lease back until then.
+fn park(row: &mut Teardown, until: Option<Timestamp>) {
+    row.lease = None;
+    row.next_attempt_at = until.map(millis_up);
+}
+
+// ---- holds ----------------------------------------------------------------------------------------------
+
+/// Holds a row. A hold that stands already stays as it is, and nothing is written.
+pub(super) fn hold(
+    row: &mut Teardown,
+    code: Reason,
+    text: &str,
+    actor: &str,
+    now: Timestamp,
+) -> Option<Event> {
+    if row.hold.is_some() || row.state.is_terminal() {
+        return None;
+    }
+    row.hold = Some(Hold { code, text: text.to_owned(), actor: actor.to_owned(), since: now });
+    row.updated_at = now;
+    set_clock(row, false, now);
+    Some(Event {
+        from: row.state,
+        to: row.state,
+        reason: Some(code),
+        text: Some(text.to_owned()),
+        actor: actor.to_owned(),
+    })
+}
+
+/// Ends a hold; the row is due at once.
+pub(super) fn release(
+    row: &mut Teardown,
+    text: String,
+    actor: &str,
+    account_runs: bool,
+    now: Timestamp,
+) -> Option<Event> {
+    row.hold.take()?;
+    wake(row, now);
+    set_clock(row, account_runs, now);
+    Some(Event {
+        from: row.state,
+        to: row.state,
+        reason: None,
+        text: Some(text),
+        actor: actor.to_owned(),
+    })
+}
+
+/// What becomes of the hold on a row when the configuration's accounts are known: those of unknown
+/// accounts are held, and let go once the account is known.
+pub(super) fn check_known(
+    row: &mut Teardown,
+    known: bool,
+    account_runs: bool,
+    now: Timestamp,
+) -> Option<Event> {
+    let held_for_that = row.hold.as_ref().is_some_and(|held| held.code == Reason::UnknownAccount);
+    if !known {
+        let text = format!("the configuration has no account {}", row.account);
+        return hold(row, Reason::UnknownAccount, &text, DAEMON, now);
+    }
+    if !held_for_that {
+        return None;
+    }
+    let text = format!("account {} is known again", row.account);
+    release(row, text, DAEMON, account_runs, now)
+}

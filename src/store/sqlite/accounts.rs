@@ -1,0 +1,363 @@
+//! The rows of accounts, what follows from them for many teardowns, and the request budget.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::json;
+use sqlx::SqliteConnection;
+
+use super::rows::{self, Fields, time_text};
+use crate::core::account::{Account, Proven, TroubleKind};
+use crate::core::budget::{Ask, Budget, Grant, Resource};
+use crate::core::ids::AccountName;
+use crate::core::reason::Reason;
+use crate::store::rules::before;
+use crate::store::{Result, stops, window};
+
+// ---- rows --------------------------------------------------------------------------------------
+
+pub(super) async fn load(conn: &mut SqliteConnection, name: &AccountName) -> Result<Account> {
+    let row = sqlx::query("SELECT * FROM accounts WHERE name = ?")
+        .bind(name.as_str())
+        .fetch_optional(conn)
+        .await?;
+    row.as_ref().map_or_else(|| Ok(Account::fresh(name.clone())), rows::account)
+}
+
+pub(super) async fn load_all(conn: &mut SqliteConnection) -> Result<Vec<Account>> {
+    let found = sqlx::query("SELECT * FROM accounts ORDER BY name").fetch_all(conn).await?;
+    // All or nothing: a stop must not be overlooked.
+    found.iter().map(rows::account).collect()
+}
+
+/// The row of an account, and the row of everything, in one statement.
+pub(super) async fn load_with_every(
+    conn: &mut SqliteConnection,
+    name: &AccountName,
+) -> Result<(Account, Account)> {
+    let found = sqlx::query("SELECT * FROM accounts WHERE name IN (?, '*')")
+        .bind(name.as_str())
+        .fetch_all(conn)
+        .await?;
+    let mut pair = (Account::fresh(name.clone()), Account::fresh(AccountName::every()));
+    for row in &found {
+        let row = rows::account(row)?;
+        if row.name == AccountName::every() { pair.1 = row } else { pair.0 = row }
+    }
+    Ok(pair)
+}
+
+pub(super) async fn save(conn: &mut SqliteConnection, account: &Account) -> Result<()> {
+    let (paused, halted) = (account.paused.as_ref(), account.halted.as_ref());
+    let trouble = account.trouble.as_ref();
+    sqlx::query(
+        "REPLACE INTO accounts (name, paused_reason, paused_by, paused_since, paused_until,
+             halted_reason, halted_by, halted_since, throttled_until, trouble_kind, trouble_text,
+             trouble_since, trouble_next_probe_at, proven_write, proven_reservation, proven_delete,
+             clock_high)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(account.name.as_str())
+    .bind(paused.map(|stop| &stop.reason))
+    .bind(paused.map(|stop| &stop.actor))
+    .bind(paused.map(|stop| time_text(stop.since)))
+    .bind(paused.and_then(|stop| stop.until).map(time_text))
+    .bind(halted.map(|stop| &stop.reason))
+    .bind(halted.map(|stop| &stop.actor))
+    .bind(halted.map(|stop| time_text(stop.since)))
+    .bind(account.throttled_until.map(time_text))
+    .bind(trouble.map(|trouble| trouble.kind.as_str()))
+    .bind(trouble.map(|trouble| &trouble.text))
+    .bind(trouble.map(|trouble| time_text(trouble.since)))
+    .bind(trouble.map(|trouble| time_text(trouble.next_probe_at)))
+    .bind(account.proven.write)
+    .bind(account.proven.reservation)
+    .bind(account.proven.delete)
+    .bind(account.clock_high.map(time_text))
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+// ---- what follows for teardowns ------------------------------------------------------------------
+
+/// Starts and stops the clocks of eligible time of an account's rows (or of every row), as their
+/// holds and their accounts' stops say now.
+pub(super) async fn set_clocks(
+    conn: &mut SqliteConnection,
+    name: &AccountName,
+    now: Timestamp,
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE teardowns SET
+             eligible_used_ms = eligible_used_ms + CASE WHEN eligible_since IS NULL THEN 0 ELSE
+                 max(0, (strftime('%s', ?2) * 1000 + substr(?2, 21, 3))
+                      - (strftime('%s', eligible_since) * 1000 + substr(eligible_since, 21, 3)))
+                 END,
+             eligible_since = CASE WHEN eligible_since IS NULL THEN ?2 END
+         WHERE state NOT IN ('deleted', 'aborted', 'failed')
+           AND (?1 = '*' OR lower(account) = ?1)
+           AND (eligible_since IS NULL) = (hold_code IS NULL AND NOT EXISTS (
+               SELECT 1 FROM accounts
+               WHERE name IN ('*', lower(teardowns.account))
+                 AND (halted_reason IS NOT NULL
+                      OR (paused_reason IS NOT NULL
+                          AND (paused_until IS NULL OR paused_until > ?2)))))",
+    )
+    .bind(name.as_str())
+    .bind(time_text(now))
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Makes the rows of an account, or every row, due that wait for one of these reasons.
+pub(super) async fn wake(
+    conn: &mut SqliteConnection,
+    name: &AccountName,
+    reasons: &[Reason],
+    now: Timestamp,
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE teardowns SET next_attempt_at = NULL, updated_at = ?2
+         WHERE state NOT IN ('deleted', 'aborted', 'failed')
+           AND (?1 = '*' OR lower(account) = ?1) AND lease_owner IS NULL
+           AND reason IN (SELECT value FROM json_each(?3))",
+    )
+    .bind(name.as_str())
+    .bind(time_text(now))
+    .bind(json!(reasons).to_string())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Ends the pauses whose time has come.
+pub(super) async fn expire_pauses(
+    conn: &mut SqliteConnection,
+    accounts: &mut [Account],
+    now: Timestamp,
+) -> Result<()> {
+    for account in accounts {
+        if stops::expire_pause(account, now) {
+            save(conn, account).await?;
+            set_clocks(conn, &account.name, now).await?;
+            wake(conn, &account.name, &[Reason::Paused], now).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Stores that first steps were accepted, and wakes those who waited for that.
+pub(super) async fn prove(
+    conn: &mut SqliteConnection,
+    name: &AccountName,
+    class: Proven,
+    now: Timestamp,
+) -> Result<()> {
+    let mut account = load(conn, name).await?;
+    let before = account.proven;
+    account.proven.write |= class.write;
+    account.proven.reservation |= class.reservation;
+    account.proven.delete |= class.delete;
+    if account.proven != before {
+        save(conn, &account).await?;
+        wake(conn, name, &[Reason::Canary], now).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn halt(
+    conn: &mut SqliteConnection,
+    name: &AccountName,
+    guard: &str,
+    text: &str,
+    now: Timestamp,
+) -> Result<()> {
+    let mut account = load(conn, name).await?;
+    if stops::halt(&mut account, guard, text, now) {
+        save(conn, &account).await?;
+        set_clocks(conn, name, now).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn set_trouble(
+    conn: &mut SqliteConnection,
+    name: &AccountName,
+    kind: TroubleKind,
+    text: &str,
+    next_probe_at: Timestamp,
+    now: Timestamp,
+) -> Result<()> {
+    let mut account = load(conn, name).await?;
+    stops::set_trouble(&mut account, kind, text, next_probe_at, now);
+    save(conn, &account).await
+}
+
+pub(super) async fn clear_trouble(
+    conn: &mut SqliteConnection,
+    name: &AccountName,
+    now: Timestamp,
+) -> Result<()> {
+    let mut account = load(conn, name).await?;
+    if account.trouble.take().is_some() {
+        save(conn, &account).await?;
+        let waiting = [Reason::AccountUnreachable, Reason::CredentialRefused];
+        wake(conn, name, &waiting, now).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn throttle(
+    conn: &mut SqliteConnection,
+    name: &AccountName,
+    until: Timestamp,
+) -> Result<()> {
+    let mut account = load(conn, name).await?;
+    stops::throttle(&mut account, until);
+    save(conn, &account).await
+}
+
+// ---- budget (invariant 9) --------------------------------------------------------------------------
+
+pub(super) async fn reserve(
+    conn: &mut SqliteConnection,
+    name: &AccountName,
+    asks: &[Ask],
+    budget: &Budget,
+    now: Timestamp,
+) -> Result<Vec<Grant>> {
+    let head = sqlx::query(
+        "SELECT name, (SELECT throttled_until FROM accounts WHERE name = ?1) AS throttled_until,
+                (SELECT min(at) FROM sends WHERE account = ?1) AS oldest,
+                (SELECT max(at) FROM sends WHERE account = ?1) AS latest
+         FROM (SELECT ?1 AS name)",
+    )
+    .bind(name.as_str())
+    .fetch_one(&mut *conn)
+    .await?;
+    let head = Fields::new(&head, "sends", "name");
+    let throttled = head.time_opt("throttled_until")?.filter(|until| now < *until);
+    if let Some(until) = throttled {
+        return Ok(window::closed(asks, until));
+    }
+    let clock = window::clock(now, head.time_opt("latest")?, budget.window);
+    let window_start = before(clock.now, budget.window);
+    if clock.set_back {
+        count_later_sends_now(conn, name, clock.now).await?;
+    }
+    if head.time_opt("oldest")?.is_some_and(|oldest| oldest < window_start) {
+        sqlx::query("DELETE FROM sends WHERE account = ? AND at < ?")
+            .bind(name.as_str())
+            .bind(time_text(window_start))
+            .execute(&mut *conn)
+            .await?;
+    }
+    let mut used = used(conn, name).await?;
+    let mut grants = window::grant(asks, &mut used, budget);
+    insert_grants(conn, name, &grants, clock.now).await?;
+    for (ask, grant) in asks.iter().zip(&mut grants) {
+        if let Some(limit) = window::blocked_at(ask, grant, budget) {
+            let entries = entries(conn, name, ask.resource).await?;
+            let opens = window::opens_at(&entries, limit, budget.window, clock.now);
+            grant.retry_at = Some(opens);
+        }
+    }
+    Ok(grants)
+}
+
+/// The machine's clock was set back: what is stored with a later time counts as sent now.
+async fn count_later_sends_now(
+    conn: &mut SqliteConnection,
+    name: &AccountName,
+    now: Timestamp,
+) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO sends (account, resource, at, reads, writes)
+         SELECT account, resource, ?2, sum(reads), sum(writes) FROM sends
+         WHERE account = ?1 AND at > ?2 GROUP BY resource
+         ON CONFLICT DO UPDATE SET reads = reads + excluded.reads, writes = writes + excluded.writes",
+    )
+    .bind(name.as_str())
+    .bind(time_text(now))
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query("DELETE FROM sends WHERE account = ? AND at > ?")
+        .bind(name.as_str())
+        .bind(time_text(now))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+async fn used(conn: &mut SqliteConnection, name: &AccountName) -> Result<BTreeMap<Resource, u64>> {
+    let found = sqlx::query(
+        "SELECT resource, sum(reads + writes) AS sends FROM sends WHERE account = ?
+         GROUP BY resource",
+    )
+    .bind(name.as_str())
+    .fetch_all(conn)
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let f = Fields::new(row, "sends", "resource");
+            Ok((f.parse("resource", resource)?, f.number("sends")?))
+        })
+        .collect()
+}
+
+fn resource(name: &str) -> Option<Resource> {
+    Resource::ALL.into_iter().find(|resource| resource.as_str() == name)
+}
+
+async fn insert_grants(
+    conn: &mut SqliteConnection,
+    name: &AccountName,
+    grants: &[Grant],
+    now: Timestamp,
+) -> Result<()> {
+    let granted: Vec<_> = grants
+        .iter()
+        .filter(|grant| grant.reads + grant.writes > 0)
+        .map(|grant| json!([grant.resource, grant.reads, grant.writes]))
+        .collect();
+    if granted.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO sends (account, resource, at, reads, writes)
+         SELECT ?1, value ->> 0, ?2, value ->> 1, value ->> 2 FROM json_each(?3) WHERE 1
+         ON CONFLICT DO UPDATE SET reads = reads + excluded.reads, writes = writes + excluded.writes",
+    )
+    .bind(name.as_str())
+    .bind(time_text(now))
+    .bind(json!(granted).to_string())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// What the window holds of a class, oldest first.
+async fn entries(
+    conn: &mut SqliteConnection,
+    name: &AccountName,
+    resource: Resource,
+) -> Result<Vec<(Timestamp, u64)>> {
+    let found = sqlx::query(
+        "SELECT at, reads + writes AS sends FROM sends WHERE account = ? AND resource = ?
+         ORDER BY at",
+    )
+    .bind(name.as_str())
+    .bind(resource.as_str())
+    .fetch_all(conn)
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            let f = Fields::new(row, "sends", "at");
+            Ok((f.time("at")?, f.number("sends")?))
+        })
+        .collect()
+}

@@ -1,0 +1,256 @@
+//! Leases (invariant 10): claim, renew, give back, take over.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::json;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, SqliteConnection};
+
+use super::rows::{self, Fields, time_text};
+use super::{accounts, queue};
+use crate::core::account::Account;
+use crate::core::ids::{AccountName, Fence, TeardownId};
+use crate::core::teardown::{Lease, Teardown};
+use crate::store::rules::{self, after, millis};
+use crate::store::{ClaimRequest, Claimed, Result, stops};
+
+/// How long a damaged row is left out of claims before it is looked at and reported again.
+const DAMAGED_RECHECK: Duration = Duration::from_secs(600);
+
+pub(super) async fn take_over(conn: &mut SqliteConnection, now: Timestamp) -> Result<u64> {
+    let done = sqlx::query(
+        "UPDATE teardowns SET lease_owner = NULL, lease_until = NULL, fence = fence + 1,
+             next_attempt_at = NULL, updated_at = ?
+         WHERE lease_owner IS NOT NULL AND state NOT IN ('deleted', 'aborted', 'failed')",
+    )
+    .bind(time_text(now))
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+pub(super) async fn claim(
+    conn: &mut SqliteConnection,
+    request: &ClaimRequest,
+    now: Timestamp,
+) -> Result<Vec<Claimed>> {
+    let mut stored = accounts::load_all(conn).await?;
+    accounts::expire_pauses(conn, &mut stored, now).await?;
+    let row_of = |name: &AccountName| {
+        let row = stored.iter().find(|account| account.name == *name);
+        row.cloned().unwrap_or_else(|| Account::fresh(name.clone()))
+    };
+    let every = row_of(&AccountName::every());
+    let until = millis(after(now, request.ttl));
+    let mut claimed = Vec::new();
+    for (name, wanted) in &request.slots {
+        let account = row_of(name);
+        let leased = match account.trouble {
+            Some(_) => leased(conn, name, now).await?,
+            None => 0,
+        };
+        let slots = stops::allowance(&account, &every, leased, *wanted, now);
+        if slots == 0 {
+            continue;
+        }
+        for mut row in due(conn, name, slots, now).await? {
+            rules::lease(&mut row, Lease { owner: request.owner.clone(), until });
+            claimed.push(Claimed { fence: row.fence, teardown: row });
+        }
+    }
+    save_leases(conn, &claimed).await?;
+    Ok(claimed)
+}
+
+/// How many rows of the account are out under a lease that has not lapsed.
+async fn leased(conn: &mut SqliteConnection, name: &AccountName, now: Timestamp) -> Result<usize> {
+    let row = sqlx::query(
+        "SELECT count(*) AS leased, ?1 AS name FROM teardowns
+         WHERE lower(account) = ?1 AND lease_owner IS NOT NULL AND lease_until > ?2",
+    )
+    .bind(name.as_str())
+    .bind(time_text(now))
+    .fetch_one(conn)
+    .await?;
+    Fields::new(&row, "teardowns", "name").number("leased")
+}
+
+/// The rows to claim, in order. A damaged one is set aside and another one looked for.
+async fn due(
+    conn: &mut SqliteConnection,
+    name: &AccountName,
+    slots: usize,
+    now: Timestamp,
+) -> Result<Vec<Teardown>> {
+    loop {
+        let found = due_rows(conn, name, slots, now).await?;
+        let mut sound = Vec::with_capacity(found.len());
+        let mut damaged = false;
+        for row in &found {
+            match rows::teardown(row) {
+                Ok(row) => sound.push(row),
+                Err(error) => {
+                    tracing::error!(%error, "a damaged row is left out of claims");
+                    set_aside(conn, row, &error.to_string(), now).await?;
+                    damaged = true;
+                }
+            }
+        }
+        if !damaged {
+            return Ok(sound);
+        }
+    }
+}
+
+async fn due_rows(
+    conn: &mut SqliteConnection,
+    name: &AccountName,
+    slots: usize,
+    now: Timestamp,
+) -> Result<Vec<SqliteRow>> {
+    let found = sqlx::query(
+        "SELECT * FROM teardowns
+         WHERE lower(account) = ?1 AND state NOT IN ('deleted', 'aborted', 'failed')
+           AND hold_code IS NULL AND (lease_until IS NULL OR lease_until <= ?2)
+           AND (next_attempt_at IS NULL OR next_attempt_at <= ?2)
+           AND (not_before IS NULL OR not_before <= ?2)
+         ORDER BY priority DESC,
+             max(coalesce(next_attempt_at, updated_at), coalesce(not_before, '')), id
+         LIMIT ?3",
+    )
+    .bind(name.as_str())
+    .bind(time_text(now))
+    .bind(i64::try_from(slots).unwrap_or(i64::MAX))
+    .fetch_all(conn)
+    .await?;
+    Ok(found)
+}
+
+/// Keeps a damaged row from being claimed for a while, and says so in the row.
+async fn set_aside(
+    conn: &mut SqliteConnection,
+    row: &SqliteRow,
+    text: &str,
+    now: Timestamp,
+) -> Result<()> {
+    sqlx::query("UPDATE teardowns SET next_attempt_at = ?, reason_text = ? WHERE id = ?")
+        .bind(time_text(after(now, DAMAGED_RECHECK)))
+        .bind(text)
+        .bind(row.try_get::<i64, _>("id")?)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+async fn save_leases(conn: &mut SqliteConnection, claimed: &[Claimed]) -> Result<()> {
+    if claimed.is_empty() {
+        return Ok(());
+    }
+    let leases: Vec<_> = claimed
+        .iter()
+        .map(|Claimed { teardown: row, fence }| {
+            json!({
+                "id": row.id,
+                "fence": fence,
+                "owner": row.lease.as_ref().map(|lease| &lease.owner),
+                "until": row.lease.as_ref().map(|lease| time_text(lease.until)),
+                "eligible_since": row.eligible_since.map(time_text),
+            })
+        })
+        .collect();
+    sqlx::query(
+        "UPDATE teardowns SET fence = new.value ->> 'fence', lease_owner = new.value ->> 'owner',
+             lease_until = new.value ->> 'until', eligible_since = new.value ->> 'eligible_since'
+         FROM json_each(?) AS new WHERE teardowns.id = new.value ->> 'id'",
+    )
+    .bind(json!(leases).to_string())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn next_due(
+    conn: &mut SqliteConnection,
+    names: &[AccountName],
+    now: Timestamp,
+) -> Result<Option<Timestamp>> {
+    let stored = accounts::load_all(conn).await?;
+    let row_of = |name: &AccountName| {
+        let row = stored.iter().find(|account| account.name == *name);
+        row.cloned().unwrap_or_else(|| Account::fresh(name.clone()))
+    };
+    let every = row_of(&AccountName::every());
+    let earliest = sqlx::query(
+        "SELECT lower(account) AS name,
+             min(coalesce(nullif(max(coalesce(next_attempt_at, ''), coalesce(not_before, ''),
+                                     coalesce(lease_until, '')), ''), ?2)) AS due
+         FROM teardowns
+         WHERE lower(account) IN (SELECT value FROM json_each(?1))
+           AND state NOT IN ('deleted', 'aborted', 'failed') AND hold_code IS NULL
+         GROUP BY lower(account)",
+    )
+    .bind(json!(names).to_string())
+    .bind(time_text(now))
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut due = None;
+    for row in &earliest {
+        let f = Fields::new(row, "teardowns", "name");
+        let name = AccountName::new(f.get::<&str>("name")?);
+        let Some(opens) = stops::opens_at(&row_of(&name), &every) else { continue };
+        match f.time("due") {
+            Ok(at) => {
+                let at = at.max(opens);
+                due = Some(due.map_or(at, |earlier: Timestamp| earlier.min(at)));
+            }
+            // The regular tick finds the account's sound rows.
+            Err(error) => tracing::error!(%error, "a damaged row hides when others are due"),
+        }
+    }
+    Ok(due)
+}
+
+pub(super) async fn renew(
+    conn: &mut SqliteConnection,
+    owner: &str,
+    leases: &[(TeardownId, Fence)],
+    ttl: Duration,
+    now: Timestamp,
+) -> Result<Vec<TeardownId>> {
+    let kept = sqlx::query(
+        "UPDATE teardowns SET lease_until = ?3 FROM json_each(?1) AS held
+         WHERE teardowns.id = held.value ->> 0 AND fence = held.value ->> 1 AND lease_owner = ?2
+         RETURNING teardowns.id",
+    )
+    .bind(json!(leases).to_string())
+    .bind(owner)
+    .bind(time_text(millis(after(now, ttl))))
+    .fetch_all(conn)
+    .await?;
+    let kept = kept
+        .iter()
+        .map(|row| Ok(TeardownId(row.try_get("id")?)))
+        .collect::<Result<BTreeSet<TeardownId>>>()?;
+    Ok(leases.iter().map(|(id, _)| *id).filter(|id| !kept.contains(id)).collect())
+}
+
+pub(super) async fn release(
+    conn: &mut SqliteConnection,
+    id: TeardownId,
+    fence: Fence,
+    now: Timestamp,
+) -> Result<()> {
+    let row = queue::teardown(conn, id).await?;
+    rules::check_lease(&row, fence)?;
+    sqlx::query(
+        "UPDATE teardowns SET lease_owner = NULL, lease_until = NULL, next_attempt_at = NULL,
+             updated_at = ? WHERE id = ?",
+    )
+    .bind(time_text(now))
+    .bind(id.0)
+    .execute(conn)
+    .await?;
+    Ok(())
+}

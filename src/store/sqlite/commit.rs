@@ -1,0 +1,307 @@
+//! One step of a reconcile pass, and the saving of rows (invariants 3, 4 and 11).
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde_json::json;
+use sqlx::{Row as _, SqliteConnection};
+
+use super::rows::{self, Fields, time_text};
+use super::{accounts, queue, send};
+use crate::core::account::{Account, Proven};
+use crate::core::command::{Action, Command};
+use crate::core::gates::StoredFacts;
+use crate::core::ids::{AccountName, CommandId, TeardownId};
+use crate::core::teardown::{State, Teardown};
+use crate::store::rules::{self, Admission, Event, before};
+use crate::store::{Commit, Committed, PurchaseRecord, Result};
+
+pub(super) async fn commit(
+    conn: &mut SqliteConnection,
+    commit: &Commit<'_>,
+    now: Timestamp,
+) -> Result<Committed> {
+    let mut row = queue::teardown(conn, commit.teardown).await?;
+    rules::check_commit(&row, commit)?;
+    for (id, outcome, text) in &commit.settled {
+        send::settle(conn, *id, *outcome, text, now).await?;
+    }
+    if let Some(read) = &commit.purchases {
+        save_purchases(conn, row.id, read, now).await?;
+    }
+    let admission = admit(conn, &row, commit, now).await?;
+    let from = row.state;
+    let step = rules::apply(&mut row, commit, &admission, now);
+    save(conn, &row, from).await?;
+    record(conn, &row, &step.events, now).await?;
+    if row.state.is_terminal() {
+        send::withdraw_unsent(conn, &row, now).await?;
+    }
+    if let Some((guard, text)) = &step.halt {
+        accounts::halt(conn, &row.account, guard.as_str(), text, now).await?;
+    }
+    Ok(Committed { teardown: row, admitted: admission.admitted, verdict: admission.verdict })
+}
+
+/// Asks the gates and stores the commands they allow.
+async fn admit(
+    conn: &mut SqliteConnection,
+    row: &Teardown,
+    commit: &Commit<'_>,
+    now: Timestamp,
+) -> Result<Admission> {
+    if commit.commands.is_empty() {
+        return Ok(Admission { admitted: Vec::new(), verdict: None });
+    }
+    let deleting = commit.commands.iter().any(|c| c.intent.action == Action::DeleteCustomer);
+    let mut facts = facts(conn, row, None, deleting, now).await?;
+    let busy = busy(conn, row).await?;
+    let admission = rules::admit(commit, &mut facts, busy, now);
+    if !admission.admitted.is_empty() {
+        insert(conn, &admission.admitted).await?;
+        let clock_high = Some(rules::high_clock(&facts.account, now));
+        accounts::save(conn, &Account { clock_high, ..facts.account }).await?;
+    }
+    Ok(admission)
+}
+
+/// What the gates ask of the store, without the command in question. Past deletions are read only
+/// when a DELETE asks.
+pub(super) async fn facts(
+    conn: &mut SqliteConnection,
+    row: &Teardown,
+    question: Option<CommandId>,
+    deleting: bool,
+    now: Timestamp,
+) -> Result<StoredFacts> {
+    let (account, every) = accounts::load_with_every(conn, &row.account).await?;
+    let question = question.map(|id| id.to_string());
+    let deletions = if deleting {
+        deletions(conn, &account, question.as_deref(), now).await?
+    } else {
+        Vec::new()
+    };
+    Ok(StoredFacts {
+        teardown: row.clone(),
+        in_flight: in_flight(conn, &row.account, question.as_deref()).await?,
+        account,
+        every,
+        deletions,
+        resource_busy: false,
+    })
+}
+
+async fn deletions(
+    conn: &mut SqliteConnection,
+    account: &Account,
+    question: Option<&str>,
+    now: Timestamp,
+) -> Result<Vec<Timestamp>> {
+    const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+    let found = sqlx::query(
+        "SELECT id, created_at FROM commands
+         WHERE account = ? AND action = 'delete_customer' AND created_at >= ? AND id IS NOT ?
+           AND (outcome IS NULL OR outcome IN ('accepted', 'goal_reached'))
+         ORDER BY created_at",
+    )
+    .bind(account.name.as_str())
+    .bind(time_text(before(rules::high_clock(account, now), DAY)))
+    .bind(question)
+    .fetch_all(conn)
+    .await?;
+    found.iter().map(|row| Fields::new(row, "commands", "id").time("created_at")).collect()
+}
+
+/// Classes with an unsettled command of a tenant that is being torn down.
+async fn in_flight(
+    conn: &mut SqliteConnection,
+    account: &AccountName,
+    question: Option<&str>,
+) -> Result<Proven> {
+    let row = sqlx::query(
+        "SELECT count(*) AS writes, coalesce(sum(reservation), 0) AS reservations,
+             coalesce(sum(action = 'delete_customer'), 0) AS deletes
+         FROM commands AS c
+         WHERE account = ? AND outcome IS NULL AND id IS NOT ?
+           AND EXISTS (SELECT 1 FROM teardowns AS t
+                       WHERE lower(t.account) = c.account AND lower(t.tenant_id) = c.tenant_id
+                         AND t.state NOT IN ('deleted', 'aborted', 'failed'))",
+    )
+    .bind(account.as_str())
+    .bind(question)
+    .fetch_one(conn)
+    .await?;
+    Ok(Proven {
+        write: row.try_get::<i64, _>("writes")? > 0,
+        reservation: row.try_get::<i64, _>("reservations")? > 0,
+        delete: row.try_get::<i64, _>("deletes")? > 0,
+    })
+}
+
+/// Resources of the tenant with an unsettled command.
+async fn busy(conn: &mut SqliteConnection, row: &Teardown) -> Result<BTreeSet<String>> {
+    let found = sqlx::query(
+        "SELECT resource FROM commands WHERE account = ? AND tenant_id = ? AND outcome IS NULL",
+    )
+    .bind(row.account.as_str())
+    .bind(row.tenant_id.to_string())
+    .fetch_all(conn)
+    .await?;
+    Ok(found.iter().map(|row| row.try_get("resource")).collect::<Result<_, _>>()?)
+}
+
+async fn insert(conn: &mut SqliteConnection, commands: &[Command]) -> Result<()> {
+    let values: Vec<_> = commands
+        .iter()
+        .map(|command| {
+            json!({
+                "id": command.id,
+                "account": command.account,
+                "tenant_id": command.tenant_id,
+                "teardown_id": command.teardown_id,
+                "action": command.intent.action,
+                "reservation": i64::from(command.intent.reservation),
+                "resource": command.intent.resource,
+                "method": command.intent.method,
+                "path": command.intent.path,
+                "body": command.intent.body,
+                "if_match": command.intent.if_match,
+                "created_at": time_text(command.created_at),
+            })
+        })
+        .collect();
+    sqlx::query(
+        "INSERT INTO commands (id, account, tenant_id, teardown_id, action, reservation, resource,
+             method, path, body, if_match, created_at)
+         SELECT value ->> 'id', value ->> 'account', value ->> 'tenant_id',
+             value ->> 'teardown_id', value ->> 'action', value ->> 'reservation',
+             value ->> 'resource', value ->> 'method', value ->> 'path', value ->> 'body',
+             value ->> 'if_match', value ->> 'created_at'
+         FROM json_each(?)",
+    )
+    .bind(json!(values).to_string())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn save_purchases(
+    conn: &mut SqliteConnection,
+    teardown: TeardownId,
+    read: &[PurchaseRecord],
+    now: Timestamp,
+) -> Result<()> {
+    let (read, now) = (json!(read).to_string(), time_text(now));
+    sqlx::query(
+        "INSERT INTO purchases (teardown_id, key, kind, name, route, status, standing, order_id,
+             blocked, first_seen_at, last_seen_at, inactive_at)
+         SELECT ?1, value ->> 'key', value ->> 'kind', value ->> 'name', value ->> 'route',
+             value ->> 'status', value ->> 'standing', value ->> 'order_id', value ->> 'blocked',
+             ?3, ?3, CASE WHEN value ->> 'standing' = 'inactive' THEN ?3 END
+         FROM json_each(?2) WHERE 1
+         ON CONFLICT DO UPDATE SET kind = excluded.kind, name = excluded.name,
+             route = excluded.route, status = excluded.status, standing = excluded.standing,
+             order_id = excluded.order_id, blocked = excluded.blocked,
+             last_seen_at = excluded.last_seen_at,
+             inactive_at = CASE WHEN excluded.standing = 'inactive'
+                                THEN coalesce(inactive_at, excluded.inactive_at) END",
+    )
+    .bind(teardown.0)
+    .bind(&read)
+    .bind(&now)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query(
+        "UPDATE purchases SET standing = 'inactive', status = 'gone', blocked = NULL,
+             inactive_at = coalesce(inactive_at, ?3)
+         WHERE teardown_id = ?1 AND status <> 'gone'
+           AND key NOT IN (SELECT value ->> 'key' FROM json_each(?2))",
+    )
+    .bind(teardown.0)
+    .bind(&read)
+    .bind(&now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+// ---- rows ----------------------------------------------------------------------------------------
+
+/// Saves everything of a row that may change. `from` is the state it had: a move is counted, so
+/// that the trigger for typed-in changes leaves its history to [`record`].
+pub(super) async fn save(conn: &mut SqliteConnection, row: &Teardown, from: State) -> Result<()> {
+    let (hold, lease) = (row.hold.as_ref(), row.lease.as_ref());
+    let used = i64::try_from(row.eligible_used.as_millis()).unwrap_or(i64::MAX);
+    sqlx::query(
+        "UPDATE teardowns SET domain = ?, state = ?, state_since = ?, reason = ?, reason_text = ?,
+             hold_code = ?, hold_text = ?, hold_by = ?, hold_since = ?, attempts = ?, polls = ?,
+             rounds = ?, next_attempt_at = ?, eligible_since = ?, eligible_used_ms = ?,
+             suspects = ?, lease_owner = ?, lease_until = ?, fence = ?, moves = moves + ?,
+             updated_at = ?, finished_at = ?
+         WHERE id = ?",
+    )
+    .bind(&row.domain)
+    .bind(row.state.as_str())
+    .bind(time_text(row.state_since))
+    .bind(row.reason.map(|reason| reason.as_str()))
+    .bind(&row.reason_text)
+    .bind(hold.map(|hold| hold.code.as_str()))
+    .bind(hold.map(|hold| &hold.text))
+    .bind(hold.map(|hold| &hold.actor))
+    .bind(hold.map(|hold| time_text(hold.since)))
+    .bind(row.attempts)
+    .bind(row.polls)
+    .bind(row.rounds)
+    .bind(row.next_attempt_at.map(time_text))
+    .bind(row.eligible_since.map(time_text))
+    .bind(used)
+    .bind(json!(row.suspects).to_string())
+    .bind(lease.map(|lease| &lease.owner))
+    .bind(lease.map(|lease| time_text(lease.until)))
+    .bind(row.fence.0)
+    .bind(i64::from(row.state != from))
+    .bind(time_text(row.updated_at))
+    .bind(row.finished_at.map(time_text))
+    .bind(row.id.0)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Writes history.
+pub(super) async fn record(
+    conn: &mut SqliteConnection,
+    row: &Teardown,
+    events: &[Event],
+    now: Timestamp,
+) -> Result<()> {
+    for event in events {
+        sqlx::query(
+            "INSERT INTO transitions (teardown_id, account, tenant_id, at, from_state, to_state,
+                 reason, text, actor)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(row.id.0)
+        .bind(row.account.as_str())
+        .bind(row.tenant_id.to_string())
+        .bind(time_text(now))
+        .bind(event.from.as_str())
+        .bind(event.to.as_str())
+        .bind(event.reason.map(|reason| reason.as_str()))
+        .bind(&event.text)
+        .bind(&event.actor)
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}
+
+/// A command, for the transaction that changes it.
+pub(super) async fn command(conn: &mut SqliteConnection, id: CommandId) -> Result<Command> {
+    let row = sqlx::query("SELECT * FROM commands WHERE id = ?")
+        .bind(id.to_string())
+        .fetch_optional(conn)
+        .await?
+        .ok_or_else(|| crate::store::StoreError::NotFound(format!("command {id}")))?;
+    rows::command(&row)
+}

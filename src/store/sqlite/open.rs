@@ -1,0 +1,361 @@
+//! Opening and migrating the database file.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rustix::fs::Access;
+use serde::Serialize;
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqliteConnection, SqlitePool};
+
+use super::{SqliteStore, filesystem};
+use crate::store::lock::{beside, open as open_lock, real};
+use crate::store::{Result, StoreError};
+
+static MIGRATOR: Migrator = sqlx::migrate!();
+
+/// Connections that read beside the one that writes.
+const READERS: u32 = 3;
+/// How long a statement waits for another process's lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Whether opening may change an older schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MigrateMode {
+    /// `database.migrate = "auto"`: migrates, after copying the database aside.
+    Auto,
+    /// `database.migrate = "manual"`, and every command that only looks: refuses an older schema.
+    Manual,
+}
+
+/// What to open.
+#[derive(Debug, Clone)]
+pub struct SqliteSettings {
+    /// The database file.
+    pub path: PathBuf,
+    /// Create it if it does not exist. With [`MigrateMode::Manual`] nothing is created all the same.
+    pub create: bool,
+    /// Whether an older schema is migrated.
+    pub migrate: MigrateMode,
+}
+
+/// What a migration did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MigrationReport {
+    /// Schema version before; `None` for a database that was created.
+    pub from: Option<i64>,
+    /// Schema version now.
+    pub to: i64,
+    /// Versions applied, in order; empty if the database was up to date.
+    pub applied: Vec<i64>,
+    /// Where the database was copied to beforehand.
+    pub copy: Option<PathBuf>,
+}
+
+impl SqliteStore {
+    /// Opens a database, and creates or migrates it if the settings say so.
+    ///
+    /// # Errors
+    /// [`StoreError::Unfit`], with the remedy in words, when the file is missing, is no database of
+    /// `teardownd`, has a newer or (in manual mode) older schema, or lies where it cannot work.
+    pub async fn open(settings: &SqliteSettings, now: Timestamp) -> Result<Self> {
+        let may_create = settings.create && settings.migrate == MigrateMode::Auto;
+        let path = check_file(&settings.path, may_create)?;
+        let pending = inspect(&path).await?.pending(&path, &MIGRATOR)?;
+        if !pending.is_empty() {
+            match settings.migrate {
+                MigrateMode::Auto => {
+                    migrate(&path, &MIGRATOR, now).await?;
+                }
+                MigrateMode::Manual => return Err(needs_migration(&path, &pending)),
+            }
+        }
+        let writer = connect(1, options(&path)).await?;
+        let readers = connect(READERS, options(&path).pragma("query_only", "ON")).await?;
+        Ok(Self { path, writer, readers })
+    }
+
+    /// Brings a database to this program's schema, creating it if it does not exist.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn migrate(path: &Path, now: Timestamp) -> Result<MigrationReport> {
+        let path = check_file(path, true)?;
+        migrate(&path, &MIGRATOR, now).await
+    }
+
+    /// The database file, with every symbolic link followed.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Bytes that the database and its write-ahead log take.
+    ///
+    /// # Errors
+    /// When the file is gone.
+    pub fn size(&self) -> Result<u64> {
+        let database = std::fs::metadata(&self.path)
+            .map_err(|error| unfit(&self.path, &format!("cannot be looked at: {error}")))?;
+        let log = std::fs::metadata(beside(&self.path, "-wal")).map_or(0, |log| log.len());
+        Ok(database.len() + log)
+    }
+
+    /// Closes the connections, which folds the write-ahead log into the database.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+/// Bytes free for this user on the file system of a path; the path itself need not exist yet.
+///
+/// # Errors
+/// When the folder cannot be looked at.
+pub fn free_bytes(path: &Path) -> Result<u64> {
+    let path = real(path);
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let status = rustix::fs::statvfs(folder)
+        .map_err(|error| unfit(folder, &format!("cannot be looked at: {error}")))?;
+    Ok(status.f_bavail.saturating_mul(status.f_frsize))
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .log_statements(tracing::log::LevelFilter::Trace)
+}
+
+/// Connections that stay open: opening one costs more than any statement.
+async fn connect(connections: u32, options: SqliteConnectOptions) -> Result<SqlitePool> {
+    let pool = SqlitePoolOptions::new()
+        .max_connections(connections)
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None);
+    Ok(pool.connect_with(options).await?)
+}
+
+fn unfit(path: &Path, text: &str) -> StoreError {
+    StoreError::Unfit(format!("{} {text}", path.display()))
+}
+
+// ---- the file ------------------------------------------------------------------------------------
+
+/// Refuses a file that cannot be, or become, a database here. Returns its real path.
+fn check_file(path: &Path, may_create: bool) -> Result<PathBuf> {
+    let path = real(path);
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    if !folder.is_dir() {
+        return Err(unfit(
+            &path,
+            "cannot be a database: its folder does not exist; create the folder or change database.url",
+        ));
+    }
+    if !path.exists() && !may_create {
+        return Err(unfit(
+            &path,
+            "does not exist: start `teardownd run` or `teardownd migrate` first, or change database.url",
+        ));
+    }
+    let network = filesystem::network_under(folder)
+        .map_err(|error| unfit(folder, &format!("cannot be looked at: {error}")))?;
+    if let Some(name) = network {
+        return Err(unfit(
+            &path,
+            &format!(
+                "lies on a network file system ({name}), where SQLite's locks are not reliable; \
+                 move the database to a local disk and change database.url"
+            ),
+        ));
+    }
+    if rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).is_err() {
+        return Err(unfit(
+            folder,
+            "is not writable for this user: SQLite keeps files beside the database; change the \
+             folder's owner or run as the user of the daemon",
+        ));
+    }
+    if path.exists() {
+        check_header(&path)?;
+    }
+    Ok(path)
+}
+
+/// Refuses what is no SQLite database before SQLite itself touches it. An empty file is one that is
+/// being created.
+fn check_header(path: &Path) -> Result<()> {
+    const HEADER: &[u8] = b"SQLite format 3\0";
+    if !path.is_file() {
+        return Err(unfit(path, "is not a file; change database.url"));
+    }
+    let mut header = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(HEADER.len() as u64).read_to_end(&mut header))
+        .map_err(|error| {
+            unfit(path, &format!("cannot be read: {error}; check its owner and permissions"))
+        })?;
+    if header.is_empty() || header == HEADER {
+        return Ok(());
+    }
+    Err(unfit(path, "is not an SQLite database; change database.url or move the file away"))
+}
+
+// ---- the schema ----------------------------------------------------------------------------------
+
+/// What the database says of its schema.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Schema {
+    /// Migrations applied, in order.
+    applied: Vec<i64>,
+    /// The oldest schema version whose programs may use it.
+    min_reader: Option<i64>,
+}
+
+impl Schema {
+    /// The migrations still to be applied; a newer schema that this program may use needs none.
+    fn pending(&self, path: &Path, migrator: &Migrator) -> Result<Vec<i64>> {
+        let own = newest(migrator);
+        let stored = self.applied.last().copied().unwrap_or(0);
+        if stored > own {
+            return match self.min_reader {
+                Some(min_reader) if min_reader <= own => Ok(Vec::new()),
+                _ => Err(unfit(
+                    path,
+                    &format!(
+                        "has schema version {stored}, and this teardownd knows only version {own}: \
+                         install the newer teardownd, or restore a copy from before the migration"
+                    ),
+                )),
+            };
+        }
+        let known = migrator.iter().map(|migration| migration.version);
+        Ok(known.filter(|version| !self.applied.contains(version)).collect())
+    }
+}
+
+fn newest(migrator: &Migrator) -> i64 {
+    migrator.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
+fn needs_migration(path: &Path, pending: &[i64]) -> StoreError {
+    unfit(
+        path,
+        &format!(
+            "has an older schema (missing versions: {pending:?}): run `teardownd migrate`, or start \
+             `teardownd run` with database.migrate = \"auto\""
+        ),
+    )
+}
+
+/// Reads the schema without changing anything. A file that does not exist has none.
+async fn inspect(path: &Path) -> Result<Schema> {
+    if !path.exists() {
+        return Ok(Schema::default());
+    }
+    let mut conn =
+        SqliteConnectOptions::new().filename(path).busy_timeout(BUSY_TIMEOUT).connect().await?;
+    let schema = read_schema(&mut conn, path).await;
+    conn.close().await?;
+    schema
+}
+
+async fn read_schema(conn: &mut SqliteConnection, path: &Path) -> Result<Schema> {
+    let tables: Vec<String> =
+        sqlx::query_scalar("SELECT name FROM sqlite_master WHERE type = 'table'")
+            .fetch_all(&mut *conn)
+            .await?;
+    let has = |name: &str| tables.iter().any(|table| table == name);
+    if !has("_sqlx_migrations") {
+        if tables.is_empty() {
+            return Ok(Schema::default());
+        }
+        return Err(unfit(
+            path,
+            "is a database of another program; change database.url or move the file away",
+        ));
+    }
+    let applied =
+        sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success ORDER BY version")
+            .fetch_all(&mut *conn)
+            .await?;
+    let min_reader = if has("meta") {
+        sqlx::query("SELECT CAST(value AS INTEGER) AS v FROM meta WHERE key = 'min_reader'")
+            .fetch_optional(conn)
+            .await?
+            .map(|row| row.try_get("v"))
+            .transpose()?
+    } else {
+        None
+    };
+    Ok(Schema { applied, min_reader })
+}
+
+/// Migrates under a lock of its own, so that processes that start at once wait for one another.
+async fn migrate(path: &Path, migrator: &Migrator, now: Timestamp) -> Result<MigrationReport> {
+    let _lock = lock_migration(path).await?;
+    let schema = inspect(path).await?;
+    let from = schema.applied.last().copied();
+    let pending = schema.pending(path, migrator)?;
+    let mut report = MigrationReport {
+        from,
+        to: from.unwrap_or(0).max(newest(migrator)),
+        applied: pending,
+        copy: None,
+    };
+    if report.applied.is_empty() {
+        return Ok(report);
+    }
+    let pool = connect(1, options(path).create_if_missing(true)).await?;
+    if from.is_some() {
+        report.copy = Some(copy_aside(&pool, path, report.to, now).await?);
+    }
+    migrator.run(&pool).await.map_err(|error| failed(path, &error))?;
+    pool.close().await;
+    Ok(report)
+}
+
+async fn lock_migration(path: &Path) -> Result<File> {
+    let path = beside(path, ".migrate.lock");
+    let locked = tokio::task::spawn_blocking(move || {
+        let file = open_lock(&path)?;
+        file.lock().map_err(|error| unfit(&path, &format!("cannot be locked: {error}")))?;
+        Ok(file)
+    });
+    locked.await.map_err(|error| StoreError::Engine(error.to_string()))?
+}
+
+/// Copies the database beside itself, whole or not at all.
+async fn copy_aside(
+    pool: &SqlitePool,
+    path: &Path,
+    version: i64,
+    now: Timestamp,
+) -> Result<PathBuf> {
+    let mut copy = beside(path, &format!(".before-{version}"));
+    if copy.exists() {
+        let time = now.strftime("%Y%m%dT%H%M%S%.3fZ");
+        copy = beside(path, &format!(".before-{version}-{time}"));
+    }
+    let partial = beside(path, ".before.partial");
+    if partial.exists() {
+        std::fs::remove_file(&partial)
+            .map_err(|error| unfit(&partial, &format!("cannot be removed: {error}")))?;
+    }
+    let target = partial.to_str().ok_or_else(|| unfit(path, "has a name that is not UTF-8"))?;
+    sqlx::query("VACUUM INTO ?").bind(target).execute(pool).await?;
+    std::fs::rename(&partial, &copy)
+        .map_err(|error| unfit(&copy, &format!("cannot be written: {error}")))?;
+    Ok(copy)
+}
+
+fn failed(path: &Path, error: &MigrateError) -> StoreError {
+    unfit(path, &format!("could not be migrated and stays as it was: {error}"))
+}

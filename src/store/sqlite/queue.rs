@@ -1,0 +1,234 @@
+//! Enqueue and the plain reads.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde_json::json;
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
+
+use super::accounts;
+use super::rows::{self, time_text};
+use crate::core::command::Command;
+use crate::core::ids::{AccountName, TeardownId, TenantId};
+use crate::core::teardown::{NewTeardown, State, Teardown};
+use crate::store::rules::{self, millis_up};
+use crate::store::{EnqueueOutcome, Filter, Result, StoreError, StoredPurchase, TransitionRecord};
+
+/// What stands for a tenant already.
+#[derive(Debug, Clone, Copy, Default)]
+struct Standing {
+    active: Option<TeardownId>,
+    deleted: Option<TeardownId>,
+}
+
+type Key = (AccountName, TenantId);
+
+pub(super) async fn enqueue(
+    conn: &mut SqliteConnection,
+    rows: &[NewTeardown],
+    now: Timestamp,
+) -> Result<Vec<(TeardownId, EnqueueOutcome)>> {
+    rows.iter().try_for_each(|row| rules::check_account(&row.account))?;
+    let mut standing = standing(conn, rows).await?;
+    // A tenant that occurs twice is inserted once.
+    let mut taken = BTreeSet::<Key>::new();
+    let wanted = rows.iter().filter(|row| {
+        let key = (row.account.clone(), row.tenant_id);
+        let found = standing.get(&key).copied().unwrap_or_default();
+        found.active.is_none() && (found.deleted.is_none() || row.again) && taken.insert(key)
+    });
+    let mut fresh = insert(conn, wanted, now).await?;
+    let mut outcomes = Vec::with_capacity(rows.len());
+    for row in rows {
+        let key = (row.account.clone(), row.tenant_id);
+        let found = standing.entry(key.clone()).or_default();
+        let outcome = match *found {
+            Standing { active: Some(id), .. } => (id, EnqueueOutcome::AlreadyActive),
+            Standing { deleted: Some(id), .. } if !row.again => {
+                (id, EnqueueOutcome::AlreadyDeleted)
+            }
+            Standing { .. } => {
+                let id = fresh.remove(&key).ok_or_else(|| {
+                    StoreError::Engine(format!("tenant {} was not inserted", row.tenant_id))
+                })?;
+                found.active = Some(id);
+                (id, EnqueueOutcome::Queued)
+            }
+        };
+        outcomes.push(outcome);
+    }
+    Ok(outcomes)
+}
+
+async fn standing(
+    conn: &mut SqliteConnection,
+    rows: &[NewTeardown],
+) -> Result<BTreeMap<Key, Standing>> {
+    let keys: Vec<_> = rows.iter().map(|row| json!([row.account, row.tenant_id])).collect();
+    // CROSS JOIN keeps the order, so that each tenant is one look into the index.
+    let found = sqlx::query(
+        "SELECT t.* FROM json_each(?) AS wanted CROSS JOIN teardowns AS t
+         ON lower(t.account) = wanted.value ->> 0 AND lower(t.tenant_id) = wanted.value ->> 1
+         WHERE t.state NOT IN ('aborted', 'failed') ORDER BY t.id",
+    )
+    .bind(json!(keys).to_string())
+    .fetch_all(conn)
+    .await?;
+    let mut standing = BTreeMap::<Key, Standing>::new();
+    for row in &found {
+        let row = rows::teardown(row)?;
+        let entry = standing.entry((row.account, row.tenant_id)).or_default();
+        if row.state == State::Deleted {
+            entry.deleted = Some(row.id);
+        } else {
+            entry.active = Some(row.id);
+        }
+    }
+    Ok(standing)
+}
+
+async fn insert(
+    conn: &mut SqliteConnection,
+    rows: impl Iterator<Item = &NewTeardown>,
+    now: Timestamp,
+) -> Result<BTreeMap<Key, TeardownId>> {
+    let mut accounts = BTreeSet::new();
+    let mut values = Vec::new();
+    for row in rows {
+        accounts.insert(&row.account);
+        values.push(json!({
+            "account": row.account,
+            "tenant_id": row.tenant_id,
+            "expected_domain": row.expected_domain,
+            "batch": row.batch,
+            "priority": row.priority,
+            "note": row.note,
+            "requested_by": row.requested_by,
+            "not_before": row.not_before.map(|at| time_text(millis_up(at))),
+        }));
+    }
+    if values.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let inserted = sqlx::query(
+        "INSERT INTO teardowns (account, tenant_id, expected_domain, batch, priority, note,
+             requested_by, not_before, created_at, state_since, updated_at, eligible_since)
+         SELECT value ->> 'account', value ->> 'tenant_id', value ->> 'expected_domain',
+             value ->> 'batch', value ->> 'priority', value ->> 'note',
+             value ->> 'requested_by', value ->> 'not_before', ?2, ?2, ?2, NULL
+         FROM json_each(?1)
+         RETURNING *",
+    )
+    .bind(json!(values).to_string())
+    .bind(time_text(now))
+    .fetch_all(&mut *conn)
+    .await?;
+    for account in accounts {
+        accounts::set_clocks(conn, account, now).await?;
+    }
+    inserted
+        .iter()
+        .map(|row| rows::teardown(row).map(|row| ((row.account, row.tenant_id), row.id)))
+        .collect()
+}
+
+pub(super) async fn list(conn: &mut SqliteConnection, filter: &Filter) -> Result<Vec<Teardown>> {
+    let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM teardowns AS t WHERE 1");
+    if !filter.ids.is_empty() {
+        query.push(" AND id IN (SELECT value FROM json_each(");
+        query.push_bind(json!(filter.ids).to_string()).push("))");
+    }
+    if let Some(account) = &filter.account {
+        query.push(" AND lower(account) = ").push_bind(account.as_str().to_owned());
+    }
+    if !filter.tenants.is_empty() {
+        query.push(" AND lower(tenant_id) IN (SELECT value FROM json_each(");
+        query.push_bind(json!(filter.tenants).to_string()).push("))");
+    }
+    if let Some(batch) = &filter.batch {
+        query.push(" AND batch = ").push_bind(batch.clone());
+    }
+    if !filter.states.is_empty() {
+        query.push(" AND state IN (SELECT value FROM json_each(");
+        query.push_bind(json!(filter.states).to_string()).push("))");
+    }
+    if filter.latest_only {
+        query.push(
+            " AND NOT EXISTS (SELECT 1 FROM teardowns AS newer
+               WHERE lower(newer.account) = lower(t.account)
+                 AND lower(newer.tenant_id) = lower(t.tenant_id) AND newer.id > t.id)",
+        );
+    }
+    query.push(" ORDER BY id DESC");
+    let found = query.build().fetch_all(conn).await?;
+    rows::readable(&found, rows::teardown)
+}
+
+/// One row, for the transaction that changes it.
+pub(super) async fn teardown(conn: &mut SqliteConnection, id: TeardownId) -> Result<Teardown> {
+    let row = sqlx::query("SELECT * FROM teardowns WHERE id = ?")
+        .bind(id.0)
+        .fetch_optional(conn)
+        .await?
+        .ok_or_else(|| StoreError::NotFound(format!("teardown {id}")))?;
+    rows::teardown(&row)
+}
+
+/// The active row of a tenant.
+pub(super) async fn active(
+    conn: &mut SqliteConnection,
+    account: &AccountName,
+    tenant: TenantId,
+) -> Result<Option<TeardownId>> {
+    let row = sqlx::query(
+        "SELECT id FROM teardowns WHERE lower(account) = ? AND lower(tenant_id) = ?
+         AND state NOT IN ('deleted', 'aborted', 'failed')",
+    )
+    .bind(account.as_str())
+    .bind(tenant.to_string())
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| row.try_get("id").map(TeardownId)).transpose()?)
+}
+
+pub(super) async fn purchases(
+    conn: &mut SqliteConnection,
+    teardown: TeardownId,
+) -> Result<Vec<StoredPurchase>> {
+    let found = sqlx::query("SELECT * FROM purchases WHERE teardown_id = ? ORDER BY key")
+        .bind(teardown.0)
+        .fetch_all(conn)
+        .await?;
+    found.iter().map(rows::purchase).collect()
+}
+
+pub(super) async fn commands(
+    conn: &mut SqliteConnection,
+    account: &AccountName,
+    tenant: TenantId,
+) -> Result<Vec<Command>> {
+    let found =
+        sqlx::query("SELECT * FROM commands WHERE account = ? AND tenant_id = ? ORDER BY seq")
+            .bind(account.as_str())
+            .bind(tenant.to_string())
+            .fetch_all(conn)
+            .await?;
+    // All or nothing: a reconciler must not overlook a command.
+    found.iter().map(rows::command).collect()
+}
+
+pub(super) async fn history(
+    conn: &mut SqliteConnection,
+    account: Option<&AccountName>,
+    tenant: TenantId,
+) -> Result<Vec<TransitionRecord>> {
+    let found = sqlx::query(
+        "SELECT * FROM transitions WHERE tenant_id = ?1 AND (?2 IS NULL OR account = ?2)
+         ORDER BY id",
+    )
+    .bind(tenant.to_string())
+    .bind(account.map(AccountName::as_str))
+    .fetch_all(conn)
+    .await?;
+    rows::readable(&found, rows::transition)
+}

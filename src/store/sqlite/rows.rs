@@ -1,0 +1,294 @@
+//! Rows to values and back. Reading is strict: what the program does not understand is damage that
+//! is named, never guessed at.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Decode, Row as _, Sqlite, Type};
+
+use crate::core::account::{Account, Proven, Stop, Trouble, TroubleKind};
+use crate::core::command::{Action, Command, Intent, Method, Outcome};
+use crate::core::ids::{AccountName, CommandId, Fence, TeardownId};
+use crate::core::reason::Reason;
+use crate::core::teardown::{Hold, Lease, State, Teardown};
+use crate::store::{PurchaseRecord, Result, StoreError, StoredPurchase, TransitionRecord};
+
+/// A time as it is stored: fixed width, UTC, milliseconds.
+pub(super) fn time_text(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
+impl From<sqlx::Error> for StoreError {
+    /// SQLite's own words are kept: triggers write them for people.
+    fn from(error: sqlx::Error) -> Self {
+        const CONSTRAINT: i32 = 19;
+        const NOT_A_DATABASE: i32 = 26;
+        let Some(engine) = error.as_database_error() else {
+            return Self::Engine(error.to_string());
+        };
+        let code = engine.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or_default();
+        match code & 0xff {
+            CONSTRAINT => Self::Refused(engine.message().to_owned()),
+            NOT_A_DATABASE => Self::Unfit(format!("not an SQLite database: {}", engine.message())),
+            _ => Self::Engine(engine.message().to_owned()),
+        }
+    }
+}
+
+/// Reads the columns of one row, and names table and row when one of them is damaged.
+pub(super) struct Fields<'r> {
+    row: &'r SqliteRow,
+    table: &'static str,
+    key: String,
+}
+
+impl<'r> Fields<'r> {
+    /// `key` is the column that names the row.
+    pub(super) fn new(row: &'r SqliteRow, table: &'static str, key: &str) -> Self {
+        let number = row.try_get::<i64, _>(key).map(|id| id.to_string());
+        let key = number.or_else(|_| row.try_get::<String, _>(key));
+        Self { row, table, key: key.unwrap_or_else(|_| "?".to_owned()) }
+    }
+
+    fn damaged(&self, column: &str, text: impl Display) -> StoreError {
+        StoreError::Damaged {
+            table: self.table,
+            row: self.key.clone(),
+            text: format!("{column}: {text}"),
+        }
+    }
+
+    pub(super) fn get<T: Decode<'r, Sqlite> + Type<Sqlite>>(&self, column: &str) -> Result<T> {
+        self.row.try_get(column).map_err(|error| self.damaged(column, error))
+    }
+
+    pub(super) fn number<T: TryFrom<i64>>(&self, column: &str) -> Result<T> {
+        let number: i64 = self.get(column)?;
+        T::try_from(number).map_err(|_| self.damaged(column, format!("{number} is out of range")))
+    }
+
+    /// A text that `parse` must understand, unless it is NULL.
+    fn parse_opt<T>(
+        &self,
+        column: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let text: Option<&str> = self.get(column)?;
+        text.map(|text| parse(text).ok_or_else(|| self.damaged(column, format!("{text:?}"))))
+            .transpose()
+    }
+
+    /// A text that `parse` must understand.
+    pub(super) fn parse<T>(
+        &self,
+        column: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T> {
+        self.parse_opt(column, parse)?.ok_or_else(|| self.damaged(column, "is NULL"))
+    }
+
+    pub(super) fn time_opt(&self, column: &str) -> Result<Option<Timestamp>> {
+        self.parse_opt(column, |text| {
+            // Another width would sort wrongly as text.
+            if text.len() == 24 && text.ends_with('Z') { text.parse().ok() } else { None }
+        })
+    }
+
+    pub(super) fn time(&self, column: &str) -> Result<Timestamp> {
+        self.time_opt(column)?.ok_or_else(|| self.damaged(column, "is NULL"))
+    }
+
+    fn flag(&self, column: &str) -> Result<bool> {
+        Ok(self.get::<i64>(column)? != 0)
+    }
+
+    fn account(&self) -> Result<AccountName> {
+        self.get::<&str>("account").map(AccountName::new)
+    }
+}
+
+/// A row of `teardowns`.
+pub(super) fn teardown(row: &SqliteRow) -> Result<Teardown> {
+    let f = Fields::new(row, "teardowns", "id");
+    Ok(Teardown {
+        id: TeardownId(f.get("id")?),
+        account: f.account()?,
+        tenant_id: f.parse("tenant_id", |text| text.parse().ok())?,
+        expected_domain: f.get("expected_domain")?,
+        domain: f.get("domain")?,
+        batch: f.get("batch")?,
+        priority: f.get("priority")?,
+        note: f.get("note")?,
+        requested_by: f.get("requested_by")?,
+        created_at: f.time("created_at")?,
+        not_before: f.time_opt("not_before")?,
+        state: f.parse("state", State::parse)?,
+        state_since: f.time("state_since")?,
+        reason: f.parse_opt("reason", Reason::parse)?,
+        reason_text: f.get("reason_text")?,
+        hold: hold(&f)?,
+        attempts: f.number("attempts")?,
+        polls: f.number("polls")?,
+        rounds: f.number("rounds")?,
+        next_attempt_at: f.time_opt("next_attempt_at")?,
+        eligible_since: f.time_opt("eligible_since")?,
+        eligible_used: Duration::from_millis(f.number("eligible_used_ms")?),
+        suspects: f.parse("suspects", |text| serde_json::from_str(text).ok())?,
+        lease: lease(&f)?,
+        fence: Fence(f.get("fence")?),
+        updated_at: f.time("updated_at")?,
+        finished_at: f.time_opt("finished_at")?,
+    })
+}
+
+fn hold(f: &Fields<'_>) -> Result<Option<Hold>> {
+    let Some(code) = f.parse_opt("hold_code", Reason::parse)? else { return Ok(None) };
+    Ok(Some(Hold {
+        code,
+        text: f.get("hold_text")?,
+        actor: f.get("hold_by")?,
+        since: f.time("hold_since")?,
+    }))
+}
+
+fn lease(f: &Fields<'_>) -> Result<Option<Lease>> {
+    let Some(owner) = f.get("lease_owner")? else { return Ok(None) };
+    Ok(Some(Lease { owner, until: f.time("lease_until")? }))
+}
+
+/// A row of `commands`.
+pub(super) fn command(row: &SqliteRow) -> Result<Command> {
+    let f = Fields::new(row, "commands", "id");
+    Ok(Command {
+        id: CommandId(f.parse("id", |text| text.parse().ok())?),
+        account: f.account()?,
+        tenant_id: f.parse("tenant_id", |text| text.parse().ok())?,
+        teardown_id: TeardownId(f.get("teardown_id")?),
+        intent: Intent {
+            action: f.parse("action", Action::parse)?,
+            reservation: f.flag("reservation")?,
+            resource: f.get("resource")?,
+            method: f.parse("method", Method::parse)?,
+            path: f.get("path")?,
+            body: f.get("body")?,
+            if_match: f.get("if_match")?,
+        },
+        created_at: f.time("created_at")?,
+        sends: f.number("sends")?,
+        first_sent_at: f.time_opt("first_sent_at")?,
+        last_sent_at: f.time_opt("last_sent_at")?,
+        correlation_id: f.parse_opt("correlation_id", |text| text.parse().ok())?,
+        outcome: f.parse_opt("outcome", Outcome::parse)?,
+        settled_at: f.time_opt("settled_at")?,
+        http_status: f
+            .get::<Option<i64>>("http_status")?
+            .map(|_| f.number("http_status"))
+            .transpose()?,
+        ms_code: f.get("ms_code")?,
+        text: f.get("text")?,
+    })
+}
+
+/// A row of `transitions`.
+pub(super) fn transition(row: &SqliteRow) -> Result<TransitionRecord> {
+    let f = Fields::new(row, "transitions", "id");
+    Ok(TransitionRecord {
+        id: f.get("id")?,
+        teardown_id: TeardownId(f.get("teardown_id")?),
+        account: f.account()?,
+        tenant_id: f.parse("tenant_id", |text| text.parse().ok())?,
+        at: f.time("at")?,
+        from: f.parse_opt("from_state", State::parse)?,
+        to: f.parse("to_state", State::parse)?,
+        reason: f.parse_opt("reason", Reason::parse)?,
+        text: f.get("text")?,
+        actor: f.get("actor")?,
+    })
+}
+
+/// A row of `purchases`.
+pub(super) fn purchase(row: &SqliteRow) -> Result<StoredPurchase> {
+    let f = Fields::new(row, "purchases", "key");
+    Ok(StoredPurchase {
+        record: PurchaseRecord {
+            key: f.get("key")?,
+            kind: f.get("kind")?,
+            name: f.get("name")?,
+            route: f.get("route")?,
+            status: f.get("status")?,
+            standing: f.get("standing")?,
+            order_id: f.get("order_id")?,
+            blocked: f.get("blocked")?,
+        },
+        first_seen_at: f.time("first_seen_at")?,
+        last_seen_at: f.time("last_seen_at")?,
+        inactive_at: f.time_opt("inactive_at")?,
+    })
+}
+
+/// A row of `accounts`.
+pub(super) fn account(row: &SqliteRow) -> Result<Account> {
+    let f = Fields::new(row, "accounts", "name");
+    let paused = f.get::<Option<String>>("paused_reason")?.map(|reason| {
+        Ok::<_, StoreError>(Stop {
+            reason,
+            actor: f.get("paused_by")?,
+            since: f.time("paused_since")?,
+            until: f.time_opt("paused_until")?,
+        })
+    });
+    let halted = f.get::<Option<String>>("halted_reason")?.map(|reason| {
+        Ok::<_, StoreError>(Stop {
+            reason,
+            actor: f.get("halted_by")?,
+            since: f.time("halted_since")?,
+            until: None,
+        })
+    });
+    let trouble = f.parse_opt("trouble_kind", TroubleKind::parse)?.map(|kind| {
+        Ok::<_, StoreError>(Trouble {
+            kind,
+            text: f.get("trouble_text")?,
+            since: f.time("trouble_since")?,
+            next_probe_at: f.time("trouble_next_probe_at")?,
+        })
+    });
+    Ok(Account {
+        name: AccountName::new(f.get::<&str>("name")?),
+        paused: paused.transpose()?,
+        halted: halted.transpose()?,
+        throttled_until: f.time_opt("throttled_until")?,
+        trouble: trouble.transpose()?,
+        proven: Proven {
+            write: f.flag("proven_write")?,
+            reservation: f.flag("proven_reservation")?,
+            delete: f.flag("proven_delete")?,
+        },
+        clock_high: f.time_opt("clock_high")?,
+    })
+}
+
+/// Reads rows one by one: a damaged one is reported and left out, so that it does not stop the
+/// others. When nothing else is left, its damage is the answer.
+pub(super) fn readable<T>(
+    rows: &[SqliteRow],
+    read: impl Fn(&SqliteRow) -> Result<T>,
+) -> Result<Vec<T>> {
+    let mut values = Vec::with_capacity(rows.len());
+    let mut damage = None;
+    for row in rows {
+        match read(row) {
+            Ok(value) => values.push(value),
+            Err(error) => {
+                tracing::error!(%error, "a damaged row is left out");
+                damage.get_or_insert(error);
+            }
+        }
+    }
+    match damage {
+        Some(error) if values.is_empty() => Err(error),
+        _ => Ok(values),
+    }
+}

@@ -1,0 +1,92 @@
+//! Upkeep: the daemon's sign of life, counts and retention.
+
+use jiff::Timestamp;
+use sqlx::SqliteConnection;
+
+use super::rows::{self, Fields, time_text};
+use crate::core::ids::AccountName;
+use crate::core::teardown::State;
+use crate::store::{Count, DaemonInfo, Result};
+
+pub(super) async fn tick(conn: &mut SqliteConnection, info: &DaemonInfo) -> Result<()> {
+    sqlx::query(
+        "REPLACE INTO daemon (id, owner, version, started_at, ticked_at) VALUES (1, ?, ?, ?, ?)",
+    )
+    .bind(&info.owner)
+    .bind(&info.version)
+    .bind(time_text(info.started_at))
+    .bind(time_text(info.ticked_at))
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn daemon(conn: &mut SqliteConnection) -> Result<Option<DaemonInfo>> {
+    let row = sqlx::query("SELECT * FROM daemon").fetch_optional(conn).await?;
+    row.map(|row| {
+        let f = Fields::new(&row, "daemon", "id");
+        Ok(DaemonInfo {
+            owner: f.get("owner")?,
+            version: f.get("version")?,
+            started_at: f.time("started_at")?,
+            ticked_at: f.time("ticked_at")?,
+        })
+    })
+    .transpose()
+}
+
+pub(super) async fn counts(conn: &mut SqliteConnection) -> Result<Vec<Count>> {
+    let found = sqlx::query(
+        "SELECT lower(account) AS account, state, hold_code IS NOT NULL AS held, count(*) AS teardowns
+         FROM teardowns GROUP BY 1, 2, 3",
+    )
+    .fetch_all(conn)
+    .await?;
+    rows::readable(&found, |row| {
+        let f = Fields::new(row, "teardowns", "state");
+        Ok(Count {
+            account: f.get::<&str>("account").map(AccountName::new)?,
+            state: f.parse("state", State::parse)?,
+            held: f.get::<i64>("held")? != 0,
+            rows: f.number("teardowns")?,
+        })
+    })
+}
+
+/// Retention (invariant 12). The triggers ask the same questions again.
+pub(super) async fn purge(
+    conn: &mut SqliteConnection,
+    finished: Timestamp,
+    history: Timestamp,
+) -> Result<u64> {
+    let gone = sqlx::query(
+        "DELETE FROM teardowns WHERE state IN ('deleted', 'aborted', 'failed')
+           AND coalesce(finished_at, updated_at) < ?",
+    )
+    .bind(time_text(finished))
+    .execute(&mut *conn)
+    .await?;
+    let history = time_text(history);
+    sqlx::query("REPLACE INTO meta (key, value) VALUES ('history_cutoff', ?)")
+        .bind(&history)
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query(
+        "DELETE FROM transitions WHERE at < ?
+           AND NOT EXISTS (SELECT 1 FROM teardowns WHERE id = transitions.teardown_id)",
+    )
+    .bind(&history)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query(
+        "DELETE FROM commands AS c WHERE outcome IS NOT NULL AND settled_at < ?
+           AND NOT EXISTS (SELECT 1 FROM teardowns WHERE id = c.teardown_id)
+           AND NOT (action = 'delete_customer' AND outcome IN ('accepted', 'goal_reached')
+                    AND EXISTS (SELECT 1 FROM teardowns AS t WHERE lower(t.account) = c.account
+                                  AND lower(t.tenant_id) = c.tenant_id))",
+    )
+    .bind(&history)
+    .execute(conn)
+    .await?;
+    Ok(gone.rows_affected())
+}

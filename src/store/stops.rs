@@ -1,0 +1,154 @@
+//! What stops whole accounts, without any I/O: pauses, halts, throttling and outages.
+
+use jiff::Timestamp;
+
+use super::rules::millis_up;
+use super::{OperatorRequest, RequestEffect, Verb};
+use crate::core::account::{Account, Stop, Trouble, TroubleKind};
+use crate::core::ids::AccountName;
+use crate::core::reason::Reason;
+
+/// When rows of an account may next be claimed, as far as the account goes: a time that has passed
+/// means now, `None` means not before a person acts.
+pub(super) fn opens_at(account: &Account, every: &Account) -> Option<Timestamp> {
+    let mut opens = Timestamp::MIN;
+    for row in [account, every] {
+        if row.halted.is_some() {
+            return None;
+        }
+        if let Some(pause) = &row.paused {
+            opens = opens.max(pause.until?);
+        }
+    }
+    let throttled = account.throttled_until.unwrap_or(Timestamp::MIN);
+    let probe = account.trouble.as_ref().map_or(Timestamp::MIN, |trouble| trouble.next_probe_at);
+    Some(opens.max(throttled).max(probe))
+}
+
+/// How many rows of an account may be claimed now. An account in trouble is probed by one row at a
+/// time; `leased` says how many are out.
+pub(super) fn allowance(
+    account: &Account,
+    every: &Account,
+    leased: usize,
+    wanted: usize,
+    now: Timestamp,
+) -> usize {
+    if opens_at(account, every).is_none_or(|opens| now < opens) {
+        return 0;
+    }
+    match account.trouble {
+        Some(_) if leased > 0 => 0,
+        Some(_) => wanted.min(1),
+        None => wanted,
+    }
+}
+
+/// Ends a pause whose time has come. Returns whether it did.
+pub(super) fn expire_pause(account: &mut Account, now: Timestamp) -> bool {
+    let expired = account.paused.is_some() && !account.is_paused(now);
+    if expired {
+        account.paused = None;
+    }
+    expired
+}
+
+/// Halts an account; a second halt keeps the first one's reason. Returns whether it was changed.
+pub(super) fn halt(account: &mut Account, guard: &str, text: &str, now: Timestamp) -> bool {
+    if account.halted.is_some() {
+        return false;
+    }
+    account.halted =
+        Some(Stop { reason: text.to_owned(), actor: guard.to_owned(), since: now, until: None });
+    true
+}
+
+/// Stores an outage; `since` of a running one of the same kind is kept.
+pub(super) fn set_trouble(
+    account: &mut Account,
+    kind: TroubleKind,
+    text: &str,
+    next_probe_at: Timestamp,
+    now: Timestamp,
+) {
+    let since = account.trouble.as_ref().filter(|t| t.kind == kind).map_or(now, |t| t.since);
+    account.trouble = Some(Trouble {
+        kind,
+        text: text.to_owned(),
+        since,
+        next_probe_at: millis_up(next_probe_at),
+    });
+}
+
+/// Closes an account; a later end that is stored stays.
+pub(super) fn throttle(account: &mut Account, until: Timestamp) {
+    let until = millis_up(until);
+    account.throttled_until = Some(account.throttled_until.map_or(until, |old| old.max(until)));
+}
+
+/// The row that a pause or a resume changes: without an account, the one of everything.
+pub(super) fn scope(request: &OperatorRequest) -> AccountName {
+    request.filter.account.clone().unwrap_or_else(AccountName::every)
+}
+
+/// The reason of rows that wait for what a verb ends, so that it can wake them.
+pub(super) fn wakes(verb: Verb) -> Option<Reason> {
+    match verb {
+        Verb::Resume => Some(Reason::Paused),
+        Verb::Unhalt => Some(Reason::Halted),
+        Verb::Pause | Verb::Hold | Verb::Release | Verb::Abort | Verb::Retry => None,
+    }
+}
+
+/// Applies a request about accounts to the row of one.
+pub(super) fn act(
+    account: &mut Account,
+    request: &OperatorRequest,
+    now: Timestamp,
+) -> RequestEffect {
+    let result = match request.verb {
+        Verb::Pause => pause(account, request, now),
+        Verb::Resume => {
+            account.paused.take().map(|_| "resumed".to_owned()).ok_or("it is not paused".to_owned())
+        }
+        Verb::Unhalt => account
+            .halted
+            .take()
+            .map(|stop| format!("the halt by {} is lifted: {}", stop.actor, stop.reason))
+            .ok_or("it is not halted".to_owned()),
+        Verb::Hold | Verb::Release | Verb::Abort | Verb::Retry => {
+            Err(format!("{} is about teardowns, not accounts", request.verb.as_str()))
+        }
+    };
+    let applied = result.is_ok();
+    let text = result.unwrap_or_else(|refused| refused);
+    let every = account.name == AccountName::every();
+    RequestEffect {
+        id: None,
+        account: (!every).then(|| account.name.clone()),
+        tenant_id: None,
+        applied,
+        text,
+    }
+}
+
+fn pause(
+    account: &mut Account,
+    request: &OperatorRequest,
+    now: Timestamp,
+) -> Result<String, String> {
+    let until = request.until.map(millis_up);
+    if let Some(until) = until.filter(|until| *until <= now) {
+        return Err(format!("{until} has passed: give a later time for the end of the pause"));
+    }
+    account.paused = Some(Stop {
+        reason: request.reason.clone().unwrap_or_else(|| "no reason given".to_owned()),
+        actor: request.actor.clone(),
+        since: now,
+        until,
+    });
+    Ok(match until {
+        Some(until) => format!("paused until {until}"),
+        None => "paused until somebody resumes it".to_owned(),
+    })
+}

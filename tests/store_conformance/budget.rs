@@ -1,0 +1,120 @@
+//! The request budget (invariant 9).
+
+use std::time::Duration;
+
+use jiff::{Timestamp, ToSpan as _};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
+use teardownd::core::budget::{Ask, Budget, Grant, Resource};
+use teardownd::core::ids::AccountName;
+
+use super::{Backend, Bench, at, default_account, start};
+
+const BUDGET: Budget = Budget { window: Duration::from_secs(61), requests: 10, reads: 8 };
+
+fn ask(resource: Resource, writes: u32, reads: u32) -> Ask {
+    Ask { resource, writes, reads }
+}
+
+async fn reserve(bench: &Bench, asks: &[Ask], now: Timestamp) -> Vec<Grant> {
+    bench.store.reserve(&default_account(), asks, &BUDGET, now).await.unwrap()
+}
+
+pub(crate) async fn invariant_9_windows_hold_no_more_than_the_budget(backend: &dyn Backend) {
+    let bench = Bench::new(backend).await;
+    let asks = [ask(Resource::Order, 1, 20), ask(Resource::Customer, 0, 3)];
+    let grants = reserve(&bench, &asks, start()).await;
+    assert_eq!((grants[0].writes, grants[0].reads), (1, 7), "reads leave room for writes");
+    assert_eq!(grants[0].retry_at, Some(at(61) + 1.milliseconds()));
+    assert_eq!((grants[1].reads, grants[1].retry_at), (3, None), "classes count apart");
+    let grants = reserve(&bench, &[ask(Resource::Order, 5, 0)], at(10)).await;
+    assert_eq!((grants[0].writes, grants[0].retry_at), (2, Some(at(61) + 1.milliseconds())));
+    let other = AccountName::new("other");
+    let apart = bench.store.reserve(&other, &asks, &BUDGET, at(10)).await.unwrap();
+    assert_eq!(apart[0].writes + apart[0].reads, 8, "accounts count apart");
+    let grants = reserve(&bench, &[ask(Resource::Order, 1, 1)], at(61)).await;
+    assert_eq!((grants[0].writes, grants[0].reads), (0, 0), "the window's end belongs to it");
+    let later = at(61) + 1.milliseconds();
+    let grants = reserve(&bench, &[ask(Resource::Order, 1, 9)], later).await;
+    assert_eq!((grants[0].writes, grants[0].reads), (1, 5));
+    // Two asks of one class in one call share the window.
+    let twice = [ask(Resource::Subscription, 6, 0), ask(Resource::Subscription, 6, 0)];
+    let grants = reserve(&bench, &twice, later).await;
+    assert_eq!((grants[0].writes, grants[1].writes), (6, 4));
+}
+
+pub(crate) async fn invariant_9_reservations_survive_reopening(backend: &dyn Backend) {
+    let bench = Bench::new(backend).await;
+    reserve(&bench, &[ask(Resource::Order, 10, 0)], start()).await;
+    drop(bench);
+    let bench = Bench::new(backend).await;
+    let grants = reserve(&bench, &[ask(Resource::Order, 1, 0)], at(60)).await;
+    assert_eq!(grants[0].writes, 0);
+    let grants = reserve(&bench, &[ask(Resource::Order, 1, 0)], at(62)).await;
+    assert_eq!(grants[0].writes, 1);
+}
+
+pub(crate) async fn invariant_9_a_closed_account_gets_nothing(backend: &dyn Backend) {
+    let bench = Bench::new(backend).await;
+    bench.store.throttle(&default_account(), at(30), start()).await.unwrap();
+    let asks = [ask(Resource::Order, 1, 1), ask(Resource::Customer, 0, 1)];
+    for grant in reserve(&bench, &asks, at(29)).await {
+        assert_eq!((grant.writes, grant.reads, grant.retry_at), (0, 0, Some(at(30))));
+    }
+    assert_eq!(reserve(&bench, &asks, at(30)).await[0].writes, 1);
+}
+
+pub(crate) async fn invariant_9_a_clock_set_back_neither_frees_nor_stops(backend: &dyn Backend) {
+    let bench = Bench::new(backend).await;
+    let full = [ask(Resource::Order, 10, 0)];
+    let one = [ask(Resource::Order, 1, 0)];
+    assert_eq!(reserve(&bench, &full, at(7200)).await[0].writes, 10);
+    // A little back: the books wait for the clock.
+    assert_eq!(reserve(&bench, &one, at(7190)).await[0].writes, 0);
+    // Two hours back: what was sent counts as sent now, and leaves the window in time.
+    let refused = reserve(&bench, &one, at(0)).await[0];
+    assert_eq!((refused.writes, refused.retry_at), (0, Some(at(61) + 1.milliseconds())));
+    assert_eq!(reserve(&bench, &one, at(61)).await[0].writes, 0);
+    assert_eq!(reserve(&bench, &one, at(62)).await[0].writes, 1);
+}
+
+/// Steps of time and asks, as a busy and then idle client would make them.
+fn asks() -> impl Strategy<Value = Vec<(u32, u8, u32, u32)>> {
+    let step = prop_oneof![Just(0u32), 1..40u32, 40..20_000u32, Just(61_000u32)];
+    proptest::collection::vec((step, 0..3u8, 0..6u32, 0..12u32), 1..120)
+}
+
+pub(crate) async fn invariant_9_random_asks_never_exceed_the_budget(backend: &dyn Backend) {
+    let mut runner = TestRunner::deterministic();
+    let bench = Bench::new(backend).await;
+    for case in 0..24 {
+        let account = AccountName::new(format!("case-{case}"));
+        let steps = asks().new_tree(&mut runner).unwrap().current();
+        let mut now = start();
+        let mut sent: Vec<(Timestamp, Resource, u64, u64)> = Vec::new();
+        for (millis, class, writes, reads) in steps {
+            now += Duration::from_millis(millis.into());
+            let asks = [ask(Resource::ALL[usize::from(class)], writes, reads)];
+            let grant = bench.store.reserve(&account, &asks, &BUDGET, now).await.unwrap()[0];
+            assert!(grant.writes <= writes && grant.reads <= reads);
+            let short = grant.writes < writes || grant.reads < reads;
+            assert_eq!(grant.retry_at.is_some(), short);
+            assert!(grant.retry_at.is_none_or(|at| now < at && at <= now + 61_001.milliseconds()));
+            sent.push((now, grant.resource, grant.writes.into(), grant.reads.into()));
+            // The window that ends now is the only one that this grant can overfill.
+            let within = |s: &&(Timestamp, Resource, u64, u64)| {
+                s.1 == grant.resource && s.0 + BUDGET.window >= now
+            };
+            let total: u64 = sent.iter().filter(within).map(|s| s.2 + s.3).sum();
+            assert!(total <= BUDGET.requests.into(), "{total} in a window: {sent:?}");
+            if grant.reads > 0 {
+                assert!(total <= BUDGET.reads.into(), "reads took the room of writes");
+            }
+            // Nothing is held back without need.
+            if grant.writes < writes {
+                assert_eq!(total, u64::from(BUDGET.requests));
+            }
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! What every backend of the store must do, as cases that know only the trait.
+
+pub(crate) mod accounts;
+pub(crate) mod budget;
+pub(crate) mod commits;
+pub(crate) mod leases;
+pub(crate) mod operators;
+pub(crate) mod queue;
+pub(crate) mod sends;
+pub(crate) mod upkeep;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::{Timestamp, ToSpan as _};
+use teardownd::core::command::{Action, Answer, Intent, Method, NewCommand, Outcome};
+use teardownd::core::domain::DomainPattern;
+use teardownd::core::gates::{SafetyPolicy, Verdict};
+use teardownd::core::ids::{AccountName, CommandId, TeardownId, TenantId};
+use teardownd::core::inventory::{Customer, Inventory};
+use teardownd::core::observation::{Census, CustomerSeen, Observation, Seen};
+use teardownd::core::teardown::{NewTeardown, State, Teardown};
+use teardownd::store::{
+    ClaimRequest, Claimed, Commit, Committed, EnqueueOutcome, Filter, Next, OperatorRequest,
+    RequestEffect, Store, Verb,
+};
+use uuid::Uuid;
+
+/// Where the data of one case lives. Opening it again finds what was stored.
+#[async_trait]
+pub(crate) trait Backend: Debug + Send + Sync {
+    /// Opens the store.
+    async fn open(&self) -> Arc<dyn Store>;
+}
+
+/// Runs every case against a backend, each as a test of its own.
+#[macro_export]
+macro_rules! conformance {
+    ($backend:ident, $new:expr) => {
+        mod $backend {
+            $crate::conformance!(@cases $new;
+                queue: an_enqueue_answers_each_row, an_enqueue_is_all_or_nothing,
+                    an_enqueue_starts_the_history, lists_are_filtered;
+                leases: claims_go_by_priority_and_then_by_waiting_time,
+                    claims_keep_to_slots_and_times, invariant_10_a_new_claim_has_a_new_fence,
+                    invariant_10_a_lost_lease_refuses_every_write,
+                    invariant_10_a_lease_given_back_refuses_every_write,
+                    invariant_10_take_over_frees_every_lease_at_once,
+                    renewals_name_the_lost_leases, next_due_is_the_earliest_time,
+                    a_deadline_does_not_run_before_not_before;
+                accounts: stopped_accounts_are_not_claimed, trouble_is_probed_by_one_row,
+                    throttling_closes_the_account_until_its_end, trouble_keeps_its_beginning,
+                    a_second_halt_keeps_the_first_reason, stops_stop_the_clock_of_deadlines,
+                    a_pause_ends_by_itself;
+                commits: a_commit_stores_what_it_says, invariant_11_illegal_moves_are_refused,
+                    invariant_12_terminal_rows_stay, a_wait_parks_the_row_with_its_reason,
+                    stale_facts_leave_the_row_as_it_is, a_hold_by_a_guard_is_stored,
+                    a_halt_by_a_guard_stops_the_account,
+                    invariant_4_one_unsettled_command_per_resource,
+                    invariant_2_the_first_write_goes_out_alone,
+                    invariant_3_deletion_caps_hold_with_a_clock_set_back,
+                    purchases_are_merged, a_refused_commit_changes_nothing,
+                    an_end_withdraws_what_was_not_sent;
+                sends: invariant_3_a_send_asks_the_gates_again, invariant_4_a_send_is_counted_first,
+                    a_guard_at_the_send_withdraws_only_what_was_not_sent,
+                    invariant_4_answers_settle_once, invariant_4_reading_settles,
+                    a_send_needs_its_own_unsettled_command;
+                operators: holds_and_releases, invariant_7_aborts_stop_at_a_delete,
+                    aborts_say_what_was_accepted, retries_start_over_and_keep_history,
+                    a_pause_of_everything, halts_are_lifted_by_a_person;
+                budget: invariant_9_windows_hold_no_more_than_the_budget,
+                    invariant_9_reservations_survive_reopening,
+                    invariant_9_a_closed_account_gets_nothing,
+                    invariant_9_a_clock_set_back_neither_frees_nor_stops,
+                    invariant_9_random_asks_never_exceed_the_budget;
+                upkeep: invariant_11_unknown_accounts_hold_their_rows,
+                    invariant_12_only_terminal_rows_are_purged,
+                    a_delete_is_remembered_while_its_tenant_has_a_row,
+                    counts_and_the_sign_of_life;
+            );
+        }
+    };
+    (@cases $new:expr; $($module:ident: $($case:ident),+;)+) => {
+        $($(
+            #[tokio::test]
+            async fn $case() {
+                $crate::suite::$module::$case(&$new).await;
+            }
+        )+)+
+    };
+}
+
+/// The beginning of every case.
+pub(crate) fn start() -> Timestamp {
+    "2026-01-01T00:00:00Z".parse().unwrap()
+}
+
+/// So many seconds after the beginning.
+pub(crate) fn at(seconds: i64) -> Timestamp {
+    start() + seconds.seconds()
+}
+
+/// The tenant of a number.
+pub(crate) fn tenant(number: u32) -> TenantId {
+    TenantId::new(Uuid::from_u128(0xa000_0000_0000_4000_8000_0000_0000_0000 + u128::from(number)))
+}
+
+/// The id of a command.
+pub(crate) fn command_id(number: u32) -> CommandId {
+    CommandId(Uuid::from_u128(0xc000_0000_0000_4000_8000_0000_0000_0000 + u128::from(number)))
+}
+
+/// The account of most cases.
+pub(crate) fn default_account() -> AccountName {
+    AccountName::new("default")
+}
+
+/// A tenant to be queued.
+pub(crate) fn wanted(number: u32) -> NewTeardown {
+    NewTeardown {
+        account: default_account(),
+        tenant_id: tenant(number),
+        expected_domain: None,
+        batch: None,
+        priority: 0,
+        note: None,
+        requested_by: Some("ann".to_owned()),
+        not_before: None,
+        again: false,
+    }
+}
+
+/// Settings under which every guard is content.
+pub(crate) fn policy() -> SafetyPolicy {
+    SafetyPolicy {
+        sandbox: true,
+        partner_tenant: tenant(999_999),
+        customers_limit: 75,
+        allow_domains: vec![DomainPattern::parse("*.onmicrosoft.com").unwrap()],
+        protected_tenants: Vec::new(),
+        protected_domains: Vec::new(),
+        require_domain: false,
+        grace: Duration::ZERO,
+        dry_run: false,
+        max_deletions_per_hour: 75,
+        max_deletions_per_day: 300,
+    }
+}
+
+/// Fresh facts about a tenant, with nothing active.
+pub(crate) fn seen(tenant: TenantId, now: Timestamp) -> Observation {
+    let customer = Customer {
+        id: Some(tenant.to_string()),
+        tenant_id: Some(tenant.to_string()),
+        domain: Some("t.onmicrosoft.com".to_owned()),
+        company_name: None,
+        relationship: Some("reseller".to_owned()),
+    };
+    Observation {
+        customer: Some(Seen { fact: CustomerSeen::Present(customer.clone()), at: now }),
+        census: Some(Seen {
+            fact: Census { customers: 3, entry: Some(customer), conclusive: true },
+            at: now,
+        }),
+        inventory: Some(Inventory {
+            orders: Vec::new(),
+            subscriptions: Vec::new(),
+            entitlements: None,
+            azure: Default::default(),
+            read_at: now,
+        }),
+        trouble: None,
+    }
+}
+
+/// A cancellation of an order, as a new command.
+pub(crate) fn cancel(number: u32, order: &str) -> NewCommand {
+    NewCommand {
+        id: command_id(number),
+        intent: Intent {
+            action: Action::CancelOrder,
+            reservation: false,
+            resource: format!("order:{order}"),
+            method: Method::Patch,
+            path: format!("/v1/customers/x/orders/{order}"),
+            body: Some(format!("{{\"id\":\"{order}\",\"status\":\"cancelled\"}}")),
+            if_match: Some("\"etag\"".to_owned()),
+        },
+    }
+}
+
+/// A DELETE of the customer, as a new command.
+pub(crate) fn delete(number: u32) -> NewCommand {
+    NewCommand {
+        id: command_id(number),
+        intent: Intent {
+            action: Action::DeleteCustomer,
+            reservation: false,
+            resource: "customer".to_owned(),
+            method: Method::Delete,
+            path: "/v1/customers/x".to_owned(),
+            body: None,
+            if_match: None,
+        },
+    }
+}
+
+/// A commit that moves a claimed row to a state and does nothing else.
+pub(crate) fn step<'a>(
+    claimed: &Claimed,
+    state: State,
+    seen: &'a Observation,
+    policy: &'a SafetyPolicy,
+) -> Commit<'a> {
+    Commit {
+        teardown: claimed.teardown.id,
+        fence: claimed.fence,
+        state,
+        reason: None,
+        text: None,
+        settled: Vec::new(),
+        purchases: None,
+        domain: None,
+        attempts: 0,
+        polls: 0,
+        rounds: 0,
+        suspects: Vec::new(),
+        commands: Vec::new(),
+        seen,
+        policy,
+        next: Next::Continue,
+    }
+}
+
+/// What an accepted command taught.
+pub(crate) fn accepted() -> Answer {
+    Answer { outcome: Some(Outcome::Accepted), http_status: Some(200), ..Answer::default() }
+}
+
+/// An operator's request about the rows of a filter.
+pub(crate) fn request(verb: Verb, filter: Filter) -> OperatorRequest {
+    OperatorRequest {
+        verb,
+        filter,
+        actor: "bob".to_owned(),
+        reason: Some("as agreed".to_owned()),
+        until: None,
+    }
+}
+
+/// The filter for one tenant.
+pub(crate) fn only(number: u32) -> Filter {
+    Filter { tenants: vec![tenant(number)], ..Filter::default() }
+}
+
+/// Short forms of calls that most cases make.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    /// The store in question.
+    pub store: Arc<dyn Store>,
+    /// The settings of the guards.
+    pub policy: SafetyPolicy,
+}
+
+impl Bench {
+    /// A bench over a fresh backend.
+    pub(crate) async fn new(backend: &dyn Backend) -> Self {
+        Self { store: backend.open().await, policy: policy() }
+    }
+
+    /// Queues tenants by number at a time.
+    pub(crate) async fn queue(&self, numbers: impl IntoIterator<Item = u32>, now: Timestamp) {
+        let rows: Vec<_> = numbers.into_iter().map(wanted).collect();
+        for (_, outcome) in self.store.enqueue(&rows, now).await.unwrap() {
+            assert_eq!(outcome, EnqueueOutcome::Queued);
+        }
+    }
+
+    /// Claims up to so many rows of the default account.
+    pub(crate) async fn claim(&self, slots: usize, now: Timestamp) -> Vec<Claimed> {
+        let request = ClaimRequest {
+            owner: "host:1".to_owned(),
+            ttl: Duration::from_secs(60),
+            slots: vec![(default_account(), slots)],
+        };
+        self.store.claim(&request, now).await.unwrap()
+    }
+
+    /// Claims the one row that is due.
+    pub(crate) async fn claim_one(&self, now: Timestamp) -> Claimed {
+        let mut claimed = self.claim(1, now).await;
+        assert_eq!(claimed.len(), 1, "one row should be due");
+        claimed.remove(0)
+    }
+
+    /// Moves a claimed row through these states and keeps its lease.
+    pub(crate) async fn walk(&self, claimed: &Claimed, states: &[State], now: Timestamp) {
+        let seen = seen(claimed.teardown.tenant_id, now);
+        for state in states {
+            self.store.commit(step(claimed, *state, &seen, &self.policy), now).await.unwrap();
+        }
+    }
+
+    /// Commits commands with fresh facts; the row goes to the state.
+    pub(crate) async fn command(
+        &self,
+        claimed: &Claimed,
+        state: State,
+        commands: Vec<NewCommand>,
+        now: Timestamp,
+    ) -> Committed {
+        let seen = seen(claimed.teardown.tenant_id, now);
+        let commit = Commit { commands, ..step(claimed, state, &seen, &self.policy) };
+        self.store.commit(commit, now).await.unwrap()
+    }
+
+    /// Begins to send a command with fresh facts.
+    pub(crate) async fn send(&self, claimed: &Claimed, number: u32, now: Timestamp) -> Verdict {
+        let seen = seen(claimed.teardown.tenant_id, now);
+        self.store
+            .begin_send(
+                command_id(number),
+                claimed.teardown.id,
+                claimed.fence,
+                Uuid::from_u128(7),
+                &seen,
+                &self.policy,
+                now,
+            )
+            .await
+            .unwrap()
+    }
+
+    /// Sends a command that is accepted.
+    pub(crate) async fn send_accepted(&self, claimed: &Claimed, number: u32, now: Timestamp) {
+        assert_eq!(self.send(claimed, number, now).await, Verdict::Allow);
+        self.store.record_answer(command_id(number), &accepted(), now).await.unwrap();
+    }
+
+    /// The row of a tenant, the newest one.
+    pub(crate) async fn row(&self, number: u32) -> Teardown {
+        self.store.list(&only(number)).await.unwrap().remove(0)
+    }
+
+    /// The row of an id.
+    pub(crate) async fn row_of(&self, id: TeardownId) -> Teardown {
+        let filter = Filter { ids: vec![id], ..Filter::default() };
+        self.store.list(&filter).await.unwrap().remove(0)
+    }
+
+    /// The command of a tenant.
+    pub(crate) async fn stored(
+        &self,
+        tenant: TenantId,
+        number: u32,
+    ) -> teardownd::core::command::Command {
+        let all = self.store.commands(&default_account(), tenant).await.unwrap();
+        all.into_iter().find(|command| command.id == command_id(number)).unwrap()
+    }
+
+    /// Makes an operator's request about one tenant and returns its one effect.
+    pub(crate) async fn ask(&self, verb: Verb, number: u32, now: Timestamp) -> RequestEffect {
+        let mut effects = self.store.request(&request(verb, only(number)), now).await.unwrap();
+        assert_eq!(effects.len(), 1);
+        effects.remove(0)
+    }
+
+    /// The account is past its first steps: several commands may be out at once.
+    pub(crate) async fn prove(&self, now: Timestamp) {
+        self.queue([900_000], now).await;
+        let claimed = self.claim_one(now).await;
+        self.walk(&claimed, &[State::EntitlementsFetched], now).await;
+        self.command(&claimed, State::Deleting, vec![delete(900_000)], now).await;
+        self.send_accepted(&claimed, 900_000, now).await;
+        self.walk(&claimed, &[State::Deleted], now).await;
+    }
+}

@@ -1,0 +1,190 @@
+//! What operators ask for.
+
+use std::time::Duration;
+
+use teardownd::core::command::{Answer, Outcome};
+use teardownd::core::gates::Verdict;
+use teardownd::core::reason::Reason;
+use teardownd::core::teardown::{NewTeardown, State, Status};
+use teardownd::store::{Claimed, Commit, Filter, Next, OperatorRequest, StoreError, Verb};
+
+use super::{
+    Backend, Bench, at, cancel, command_id, default_account, delete, only, request, seen, start,
+    step, tenant, wanted,
+};
+
+pub(crate) async fn holds_and_releases(backend: &dyn Backend) {
+    let bench = Bench::new(backend).await;
+    bench.queue([1, 2], start()).await;
+    let both = Filter { tenants: vec![tenant(1), tenant(2)], ..Filter::default() };
+    let effects = bench.store.request(&request(Verb::Hold, both), at(10)).await.unwrap();
+    assert_eq!(effects.len(), 2);
+    assert!(effects.iter().all(|effect| effect.applied));
+    let row = bench.row(1).await;
+    let hold = row.hold.clone().unwrap();
+    assert_eq!(
+        (hold.code, hold.text.as_str(), hold.actor.as_str()),
+        (Reason::Operator, "as agreed", "bob")
+    );
+    assert_eq!((row.eligible_since, row.eligible_used), (None, Duration::from_secs(10)));
+    assert_eq!(row.status(at(11)), Status::Held);
+    assert_eq!(bench.claim(9, at(11)).await, []);
+    let again = bench.ask(Verb::Hold, 1, at(12)).await;
+    assert!(!again.applied, "{again:?}");
+    assert!(bench.ask(Verb::Release, 1, at(20)).await.applied);
+    assert!(!bench.ask(Verb::Release, 1, at(21)).await.applied);
+    let row = bench.row(1).await;
+    assert_eq!((&row.hold, row.eligible_since), (&None, Some(at(20))));
+    assert_eq!(bench.claim_one(at(20)).await.teardown.tenant_id, tenant(1));
+    let history = bench.store.history(None, tenant(1)).await.unwrap();
+    let tail: Vec<_> =
+        history[1..].iter().map(|h| (h.from, h.to, h.reason, h.actor.as_str())).collect();
+    assert_eq!(
+        tail,
+        [
+            (Some(State::Queued), State::Queued, Some(Reason::Operator), "bob"),
+            (Some(State::Queued), State::Queued, None, "bob"),
+        ]
+    );
+    let nothing = bench.store.request(&request(Verb::Hold, only(77)), at(30)).await.unwrap();
+    assert_eq!(nothing, []);
+}
+
+/// A claimed row in `deleting` with a committed DELETE.
+async fn deleting(bench: &Bench, number: u32) -> Claimed {
+    bench.queue([number], start()).await;
+    let claimed = bench.claim_one(start()).await;
+    bench.walk(&claimed, &[State::EntitlementsFetched], start()).await;
+    let done = bench.command(&claimed, State::Deleting, vec![delete(number)], start()).await;
+    assert_eq!(done.admitted.len(), 1);
+    claimed
+}
+
+pub(crate) async fn invariant_7_aborts_stop_at_a_delete(backend: &dyn Backend) {
+    let bench = Bench::new(backend).await;
+    // Never sent: withdrawn.
+    let claimed = deleting(&bench, 1).await;
+    assert!(bench.ask(Verb::Abort, 1, at(1)).await.applied);
+    assert_eq!(bench.stored(tenant(1), 1).await.outcome, Some(Outcome::Withdrawn));
+    let row = bench.row(1).await;
+    assert_eq!((row.state, row.finished_at, row.lease), (State::Aborted, Some(at(1)), None));
+    let facts = seen(tenant(1), at(1));
+    let lost = bench.store.commit(step(&claimed, State::Deleting, &facts, &bench.policy), at(1));
+    assert!(matches!(lost.await, Err(StoreError::LeaseLost(_))), "the reconciler stops");
+    // Sent and not answered: refused.
+    let claimed = deleting(&bench, 2).await;
+    assert_eq!(bench.send(&claimed, 2, at(2)).await, Verdict::Allow);
+    assert!(!bench.ask(Verb::Abort, 2, at(3)).await.applied);
+    // Accepted: refused, also after a failure and a retry.
+    let answer = super::accepted();
+    bench.store.record_answer(command_id(2), &answer, at(4)).await.unwrap();
+    let refused = bench.ask(Verb::Abort, 2, at(5)).await;
+    assert!(!refused.applied && refused.text.contains("DELETE"), "{refused:?}");
+    bench.walk(&claimed, &[State::Failed], at(6)).await;
+    assert!(bench.ask(Verb::Retry, 2, at(7)).await.applied);
+    assert!(!bench.ask(Verb::Abort, 2, at(8)).await.applied);
+    assert_eq!(bench.row(2).await.state, State::Queued);
+    // Refused by Microsoft: nothing was deleted.
+    let claimed = deleting(&bench, 3).await;
+    assert_eq!(bench.send(&claimed, 3, at(9)).await, Verdict::Allow);
+    let answer = Answer { outcome: Some(Outcome::Refused), ..Answer::default() };
+    bench.store.record_answer(command_id(3), &answer, at(9)).await.unwrap();
+    assert!(bench.ask(Verb::Abort, 3, at(10)).await.applied);
+}
+
+pub(crate) async fn aborts_say_what_was_accepted(backend: &dyn Backend) {
+    let bench = Bench::new(backend).await;
+    bench.queue([1], start()).await;
+    let claimed = bench.claim_one(start()).await;
+    bench.walk(&claimed, &[State::EntitlementsFetched], start()).await;
+    bench.command(&claimed, State::OrdersCancelling, vec![cancel(1, "o-17")], start()).await;
+    bench.send_accepted(&claimed, 1, start()).await;
+    bench.command(&claimed, State::OrdersCancelling, vec![cancel(2, "o-18")], at(1)).await;
+    assert_eq!(bench.send(&claimed, 2, at(1)).await, Verdict::Allow);
+    let effect = bench.ask(Verb::Abort, 1, at(2)).await;
+    assert!(effect.applied && effect.text.contains("order:o-17"), "{effect:?}");
+    assert!(!effect.text.contains("o-18"), "{effect:?}");
+    assert_eq!(effect.account, Some(default_account()));
+    assert_eq!(bench.stored(tenant(1), 2).await.outcome, None, "adopted by the next teardown");
+    let last = bench.store.history(None, tenant(1)).await.unwrap().pop().unwrap();
+    assert_eq!(
+        (last.to, last.reason, last.actor.as_str()),
+        (State::Aborted, Some(Reason::Aborted), "bob")
+    );
+}
+
+pub(crate) async fn retries_start_over_and_keep_history(backend: &dyn Backend) {
+    let bench = Bench::new(backend).await;
+    bench.queue([1], start()).await;
+    let claimed = bench.claim_one(start()).await;
+    let facts = seen(tenant(1), at(50));
+    let commit = Commit {
+        reason: Some(Reason::ApiRefused),
+        text: Some("no".to_owned()),
+        attempts: 20,
+        polls: 4,
+        rounds: 5,
+        next: Next::Park(None),
+        ..step(&claimed, State::Failed, &facts, &bench.policy)
+    };
+    bench.store.commit(commit, at(50)).await.unwrap();
+    assert_eq!(bench.row(1).await.status(at(51)), Status::Failed);
+    let id = bench.row(1).await.id;
+    assert!(bench.ask(Verb::Retry, 1, at(100)).await.applied);
+    let row = bench.row(1).await;
+    assert_eq!((row.id, row.state, row.state_since), (id, State::Queued, at(100)));
+    assert_eq!((row.attempts, row.polls, row.rounds), (0, 0, 0));
+    assert_eq!((row.reason, row.finished_at, row.next_attempt_at), (None, None, None));
+    assert_eq!((row.eligible_since, row.eligible_used), (Some(at(100)), Duration::ZERO));
+    let history = bench.store.history(None, tenant(1)).await.unwrap();
+    let states: Vec<_> = history.iter().map(|h| h.to).collect();
+    assert_eq!(states, [State::Queued, State::Failed, State::Queued]);
+    assert_eq!(history[2].reason, Some(Reason::Retry));
+    assert!(!bench.ask(Verb::Retry, 1, at(101)).await.applied, "only failed ones");
+
+    // Two failed rows of one tenant: only one can become active.
+    let claimed = bench.claim_one(at(101)).await;
+    bench.walk(&claimed, &[State::Failed], at(101)).await;
+    bench.store.enqueue(&[NewTeardown { again: true, ..wanted(1) }], at(102)).await.unwrap();
+    let claimed = bench.claim_one(at(102)).await;
+    bench.walk(&claimed, &[State::Failed], at(102)).await;
+    let effects = bench.store.request(&request(Verb::Retry, only(1)), at(103)).await.unwrap();
+    let applied: Vec<_> = effects.iter().map(|effect| effect.applied).collect();
+    assert_eq!(applied, [true, false], "{effects:?}");
+}
+
+pub(crate) async fn a_pause_of_everything(backend: &dyn Backend) {
+    let bench = Bench::new(backend).await;
+    bench.queue([1], start()).await;
+    let pause = request(Verb::Pause, Filter::default());
+    let effects = bench.store.request(&pause, at(10)).await.unwrap();
+    assert_eq!(effects.len(), 1);
+    assert_eq!((&effects[0].account, effects[0].applied), (&None, true));
+    assert_eq!(bench.claim(1, at(11)).await, []);
+    assert_eq!(bench.row(1).await.eligible_since, None);
+    let names: Vec<_> = bench.store.accounts().await.unwrap().into_iter().map(|a| a.name).collect();
+    assert_eq!(names, [teardownd::core::ids::AccountName::every()]);
+    let resume = OperatorRequest { verb: Verb::Resume, ..pause };
+    assert!(bench.store.request(&resume, at(20)).await.unwrap()[0].applied);
+    assert!(!bench.store.request(&resume, at(21)).await.unwrap()[0].applied);
+    assert_eq!(bench.claim_one(at(20)).await.teardown.eligible_since, Some(at(20)));
+}
+
+pub(crate) async fn halts_are_lifted_by_a_person(backend: &dyn Backend) {
+    let bench = Bench::new(backend).await;
+    let none = bench.store.request(&request(Verb::Unhalt, Filter::default()), at(1)).await.unwrap();
+    assert_eq!(none, []);
+    let named = Filter { account: Some(default_account()), ..Filter::default() };
+    let effects = bench.store.request(&request(Verb::Unhalt, named), at(1)).await.unwrap();
+    assert!(!effects[0].applied, "it is not halted");
+    bench.store.halt(&default_account(), "not_sandbox", "800019", at(2)).await.unwrap();
+    let resume =
+        request(Verb::Resume, Filter { account: Some(default_account()), ..Filter::default() });
+    assert!(!bench.store.request(&resume, at(3)).await.unwrap()[0].applied);
+    assert!(bench.store.account(&default_account()).await.unwrap().halted.is_some());
+    let effects =
+        bench.store.request(&request(Verb::Unhalt, Filter::default()), at(4)).await.unwrap();
+    assert_eq!(effects.len(), 1);
+    assert!(effects[0].applied && effects[0].text.contains("800019"), "{effects:?}");
+    assert!(bench.store.account(&default_account()).await.unwrap().halted.is_none());
+}

@@ -1,0 +1,101 @@
+//! Accounts of the configuration, retention, counts and the daemon's sign of life.
+
+use teardownd::core::ids::AccountName;
+use teardownd::core::reason::Reason;
+use teardownd::core::teardown::{NewTeardown, State};
+use teardownd::store::{DaemonInfo, Filter, Verb};
+
+use super::{Backend, Bench, at, default_account, delete, start, tenant, wanted};
+
+pub(crate) async fn invariant_11_unknown_accounts_hold_their_rows(backend: &dyn Backend) {
+    let bench = Bench::new(backend).await;
+    let typo = NewTeardown { account: AccountName::new("defualt"), ..wanted(1) };
+    bench.store.enqueue(&[typo, wanted(2)], start()).await.unwrap();
+    let known = [default_account()];
+    assert_eq!(bench.store.check_accounts(&known, at(10)).await.unwrap(), 1);
+    assert_eq!(bench.store.check_accounts(&known, at(11)).await.unwrap(), 0);
+    let row = bench.row(1).await;
+    let hold = row.hold.unwrap();
+    assert_eq!((hold.code, row.eligible_since), (Reason::UnknownAccount, None));
+    assert!(hold.text.contains("defualt"), "{}", hold.text);
+    assert_eq!(bench.row(2).await.hold, None);
+    let known = [default_account(), AccountName::new("defualt")];
+    assert_eq!(bench.store.check_accounts(&known, at(20)).await.unwrap(), 1);
+    let row = bench.row(1).await;
+    assert_eq!((row.hold, row.eligible_since), (None, Some(at(20))));
+    assert_eq!(bench.store.history(None, tenant(1)).await.unwrap().len(), 3);
+    // An operator's hold is not lifted by this.
+    bench.ask(Verb::Hold, 2, at(21)).await;
+    assert_eq!(bench.store.check_accounts(&known, at(22)).await.unwrap(), 0);
+    assert!(bench.row(2).await.hold.is_some());
+}
+
+pub(crate) async fn invariant_12_only_terminal_rows_are_purged(backend: &dyn Backend) {
+    let bench = Bench::new(backend).await;
+    bench.prove(start()).await;
+    bench.queue([1, 2, 3], start()).await;
+    let rows = bench.claim(3, at(1)).await;
+    bench.walk(&rows[0], &[State::Failed], at(10)).await;
+    bench.walk(&rows[1], &[State::Failed], at(100)).await;
+    bench.walk(&rows[2], &[State::EntitlementsFetched], at(1)).await;
+    assert_eq!(bench.store.purge(at(50), start()).await.unwrap(), 2);
+    let left: Vec<_> = bench.store.list(&Filter::default()).await.unwrap();
+    let mut left: Vec<_> = left.iter().map(|row| row.tenant_id).collect();
+    left.sort_unstable();
+    assert_eq!(left, [tenant(2), tenant(3)]);
+    assert_eq!(bench.store.history(None, tenant(1)).await.unwrap().len(), 2, "kept longer");
+    assert_eq!(bench.store.purge(at(50), at(60)).await.unwrap(), 0);
+    assert_eq!(bench.store.history(None, tenant(1)).await.unwrap(), []);
+    assert_eq!(bench.store.history(None, tenant(2)).await.unwrap().len(), 2, "its row stands");
+    assert_eq!(bench.store.history(None, tenant(3)).await.unwrap().len(), 2);
+    // An id is never used twice.
+    bench.queue([5], at(70)).await;
+    assert!(bench.row(5).await.id > rows[2].teardown.id);
+    assert_eq!(bench.store.purge(at(9999), at(9999)).await.unwrap(), 1);
+    assert_eq!(bench.store.list(&Filter::default()).await.unwrap().len(), 2);
+}
+
+pub(crate) async fn a_delete_is_remembered_while_its_tenant_has_a_row(backend: &dyn Backend) {
+    let bench = Bench::new(backend).await;
+    bench.queue([1], start()).await;
+    let claimed = bench.claim_one(start()).await;
+    bench.walk(&claimed, &[State::EntitlementsFetched], start()).await;
+    bench.command(&claimed, State::Deleting, vec![delete(1)], start()).await;
+    bench.send_accepted(&claimed, 1, start()).await;
+    bench.walk(&claimed, &[State::Failed], at(1)).await;
+    bench.queue([1], at(2)).await;
+    assert_eq!(bench.store.purge(at(9999), at(9999)).await.unwrap(), 1);
+    let commands = bench.store.commands(&default_account(), tenant(1)).await.unwrap();
+    assert_eq!(commands.len(), 1, "the new row must know of the DELETE");
+    let claimed = bench.claim_one(at(3)).await;
+    bench.walk(&claimed, &[State::Failed], at(4)).await;
+    assert_eq!(bench.store.purge(at(9999), at(9999)).await.unwrap(), 1);
+    assert_eq!(bench.store.commands(&default_account(), tenant(1)).await.unwrap(), []);
+}
+
+pub(crate) async fn counts_and_the_sign_of_life(backend: &dyn Backend) {
+    let bench = Bench::new(backend).await;
+    assert_eq!(bench.store.counts().await.unwrap(), []);
+    bench.queue(1..=3, start()).await;
+    bench.ask(Verb::Hold, 2, at(1)).await;
+    bench.ask(Verb::Abort, 3, at(1)).await;
+    let counts = bench.store.counts().await.unwrap();
+    let mut counts: Vec<_> = counts.iter().map(|c| (c.state, c.held, c.rows)).collect();
+    counts.sort_unstable();
+    assert_eq!(
+        counts,
+        [(State::Queued, false, 1), (State::Queued, true, 1), (State::Aborted, false, 1)]
+    );
+    assert_eq!(bench.store.daemon().await.unwrap(), None);
+    let mut info = DaemonInfo {
+        owner: "host:1:ab".to_owned(),
+        version: "0.1.0".to_owned(),
+        started_at: at(1),
+        ticked_at: at(2),
+    };
+    bench.store.tick(&info).await.unwrap();
+    info.ticked_at = at(3);
+    bench.store.tick(&info).await.unwrap();
+    assert_eq!(bench.store.daemon().await.unwrap(), Some(info));
+    assert_eq!(bench.store.apply_requests(at(3)).await.unwrap(), 0);
+}
