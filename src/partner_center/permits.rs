@@ -268,11 +268,9 @@ impl State {
         (asks, earliest)
     }
 
-    /// Gives what was granted to those who have waited longest.
+    /// Gives what was granted to those who have waited longest. Nobody waits while the account is
+    /// closed: closing it sends everybody away.
     fn hand_out(&mut self, ask: Ask, grants: &[Grant], asked_at: Duration, now: Timestamp) {
-        if let Some(until) = self.closure.until(now) {
-            return self.refuse(ask, &ApiError::held_back(until));
-        }
         let grant = grants.iter().find(|grant| grant.resource == ask.resource);
         let retry_at = grant.and_then(|grant| grant.retry_at).unwrap_or(soon(now));
         for (kind, asked, granted) in [
