@@ -29,6 +29,10 @@ const PATIENCE: Duration = Duration::from_secs(65);
 /// No one waits longer in this queue, however many stand in it.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
+/// A command that is about to go out waits no longer than this for another permit: its lease and the
+/// facts it rests on grow old meanwhile.
+const HURRY: Duration = Duration::from_secs(1);
+
 /// What a permit is for. Writes are granted before reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PermitKind {
@@ -194,7 +198,7 @@ impl Gate {
             queue.waiting.push_back(Waiter { answer, hurried });
         }
         self.arrived.notify_one();
-        let mut too_long = self.clock.sleep(LONGEST_WAIT);
+        let mut too_long = self.clock.sleep(if hurried { HURRY } else { LONGEST_WAIT });
         loop {
             tokio::select! {
                 biased;
