@@ -29,6 +29,10 @@ const PATIENCE: Duration = Duration::from_secs(65);
 /// No one waits longer in this queue, however many stand in it.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
+/// A command that is about to go out waits no longer than this for another permit: its lease and the
+/// facts it rests on grow old meanwhile.
+const HURRY: Duration = Duration::from_secs(1);
+
 /// What a permit is for. Writes are granted before reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PermitKind {
@@ -194,7 +198,7 @@ impl Gate {
             queue.waiting.push_back(Waiter { answer, hurried });
         }
         self.arrived.notify_one();
-        let mut too_long = self.clock.sleep(LONGEST_WAIT);
+        let mut too_long = self.clock.sleep(if hurried { HURRY } else { LONGEST_WAIT });
         loop {
             tokio::select! {
                 biased;
@@ -268,11 +272,9 @@ impl State {
         (asks, earliest)
     }
 
-    /// Gives what was granted to those who have waited longest.
+    /// Gives what was granted to those who have waited longest. Nobody waits while the account is
+    /// closed: closing it sends everybody away.
     fn hand_out(&mut self, ask: Ask, grants: &[Grant], asked_at: Duration, now: Timestamp) {
-        if let Some(until) = self.closure.until(now) {
-            return self.refuse(ask, &ApiError::held_back(until));
-        }
         let grant = grants.iter().find(|grant| grant.resource == ask.resource);
         let retry_at = grant.and_then(|grant| grant.retry_at).unwrap_or(soon(now));
         for (kind, asked, granted) in [

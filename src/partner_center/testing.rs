@@ -24,7 +24,7 @@ use crate::core::ids::{AccountName, TenantId};
 
 pub(super) const PARTNER: &str = "1f2e3d4c-5b6a-4788-9900-aabbccddeeff";
 pub(super) const TENANT: &str = "2a3b4c5d-6e7f-4081-9293-a4b5c6d7e8f9";
-pub(super) const SECRET: &str = "s3cret-value-of-the-app";
+pub(super) const SECRET: &str = "s3cret/value of the app";
 
 pub(super) fn tenant() -> TenantId {
     TENANT.parse().unwrap()

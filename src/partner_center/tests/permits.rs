@@ -145,6 +145,24 @@ async fn invariant_9_a_429_sends_away_those_who_wait_and_stops_permits_already_g
 }
 
 #[tokio::test(start_paused = true)]
+async fn invariant_9_a_429_ends_the_waiting_of_others_at_once() {
+    let bench = Bench::new([Ok(with_header(reply(429, ""), "retry-after", "5"))]);
+    bench.client.check_credential().await.unwrap();
+    *bench.script.latency.lock().unwrap() = secs(1);
+    limit(&bench, 1, 9, secs(30));
+    let until = bench.clock.now() + secs(6);
+    let (first, second) = join(bench.client.orders(tenant()), async {
+        bench.clock.sleep(Duration::from_millis(500)).await;
+        let result = bench.client.permit(PermitKind::Read, Resource::Order).await;
+        (result, bench.clock.now())
+    })
+    .await;
+    assert_eq!(first.unwrap_err().kind(), Kind::Throttled { until });
+    assert_eq!(second.0.unwrap_err().kind(), Kind::Throttled { until });
+    assert_eq!(second.1, until - secs(5), "not when the budget would have had room");
+}
+
+#[tokio::test(start_paused = true)]
 async fn long_waits_are_not_done_in_the_queue() {
     let bench = Bench::new([]);
     limit(&bench, 0, 0, secs(600));

@@ -213,6 +213,8 @@ async fn a_401_to_a_write_takes_the_token_out_of_use_and_repeats_nothing() {
 async fn an_old_permit_is_replaced_without_waiting_or_nothing_is_sent() {
     let bench = Bench::new([Ok(reply(204, ""))]);
     let old = || async {
+        *bench.books.left.lock().unwrap() = None;
+        bench.clock.sleep(Duration::from_secs(60)).await;
         let permit = bench.client.permit(PermitKind::Write, Resource::Customer).await.unwrap();
         bench.clock.sleep(Duration::from_millis(1001)).await;
         permit
@@ -230,6 +232,17 @@ async fn an_old_permit_is_replaced_without_waiting_or_nothing_is_sent() {
     let sent = bench.client.send(&delete(), CORRELATION, permit).await;
     assert_eq!(sent.trouble.unwrap().kind(), Kind::Throttled { until });
     assert_eq!(bench.calls().len(), 1, "the second was not sent");
+
+    let permit = old().await;
+    *bench.books.latency.lock().unwrap() = Duration::from_secs(30);
+    let begun = bench.clock.uptime();
+    let sent = bench.client.send(&delete(), CORRELATION, permit).await;
+    assert!(matches!(sent.trouble.unwrap().kind(), Kind::Throttled { .. }));
+    assert_eq!(
+        bench.clock.uptime() - begun,
+        Duration::from_secs(1),
+        "slow books are not waited for"
+    );
 }
 
 #[tokio::test(start_paused = true)]
