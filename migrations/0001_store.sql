@@ -32,6 +32,8 @@ CREATE TABLE teardowns (
     created_at       TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
         CONSTRAINT "created_at must be UTC text such as 2027-01-31T08:00:00.000Z"
         CHECK (created_at IS strftime('%Y-%m-%dT%H:%M:%fZ', created_at)),
+    -- When the present run began: at the enqueue, or at the latest retry.
+    run_since        TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
     not_before       TEXT
         CONSTRAINT "not_before must be UTC text such as 2027-01-31T08:00:00.000Z"
         CHECK (not_before IS strftime('%Y-%m-%dT%H:%M:%fZ', not_before)),
@@ -325,6 +327,9 @@ BEGIN
     VALUES (NEW.id, lower(NEW.account), lower(NEW.tenant_id),
             strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), OLD.state, NEW.state, NEW.reason,
             'changed by SQL', 'sql');
+    -- A retry begins a new run, also one that was typed in.
+    UPDATE teardowns SET run_since = strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), finished_at = NULL
+    WHERE id = NEW.id AND NEW.state = 'queued';
 END;
 
 CREATE TRIGGER teardowns_delete BEFORE DELETE ON teardowns

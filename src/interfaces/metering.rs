@@ -31,8 +31,14 @@ fn describe() {
     describe_gauge!("teardownd_teardowns", "Rows by account, state and whether held.");
     describe_gauge!("teardownd_account_halted", "1 while a safety stop halts the account.");
     describe_gauge!("teardownd_account_paused", "1 while a person pauses the account.");
-    describe_gauge!("teardownd_account_in_trouble", "1 while the account is unreachable or its credential refused.");
-    describe_gauge!("teardownd_account_throttled_seconds", "How long a 429 still closes the account.");
+    describe_gauge!(
+        "teardownd_account_in_trouble",
+        "1 while the account is unreachable or its credential refused."
+    );
+    describe_gauge!(
+        "teardownd_account_throttled_seconds",
+        "How long a 429 still closes the account."
+    );
     describe_counter!("teardownd_transitions_total", "State transitions by account and new state.");
     gauge!("teardownd_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }

@@ -166,6 +166,7 @@ fn retry(
     };
     row.state = State::Queued;
     row.state_since = now;
+    row.run_since = now;
     row.reason = None;
     row.reason_text = None;
     row.hold = None;

@@ -4,7 +4,9 @@ use teardownd::core::command::Outcome;
 use teardownd::core::gates::Verdict;
 use teardownd::core::reason::Reason;
 use teardownd::core::teardown::{State, Status};
-use teardownd::store::{Claimed, Commit, Filter, Next, PurchaseRecord, StoreError, Verb};
+use teardownd::store::{
+    Claimed, Commit, Filter, Next, PurchaseRecord, PurchasesRead, StoreError, Verb,
+};
 
 use super::{
     Backend, Bench, at, cancel, command_id, default_account, delete, request, seen, start, step,
@@ -304,28 +306,39 @@ pub(crate) async fn purchases_are_merged(backend: &dyn Backend) {
     let bench = Bench::new(backend).await;
     let claimed = ready(&bench, 1).await;
     let id = claimed.teardown.id;
-    let read = async |purchases: Option<Vec<PurchaseRecord>>, now| {
+    let read = async |purchases: Option<PurchasesRead>, now| {
         let facts = seen(tenant(1), now);
         let commit =
             Commit { purchases, ..step(&claimed, EntitlementsFetched, &facts, &bench.policy) };
         bench.store.commit(commit, now).await.unwrap();
         bench.store.purchases(id).await.unwrap()
     };
-    let stored = read(Some(vec![purchase("b", "active"), purchase("a", "inactive")]), at(1)).await;
+    let all = |purchases| Some(PurchasesRead::All(purchases));
+    let some = |purchases| Some(PurchasesRead::Some(purchases));
+    let stored = read(all(vec![purchase("b", "active"), purchase("a", "inactive")]), at(1)).await;
     assert_eq!(stored.iter().map(|p| p.record.key.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!(stored[0].inactive_at, Some(at(1)));
     assert_eq!((stored[1].inactive_at, &stored[1].record), (None, &purchase("b", "active")));
     assert_eq!(read(None, at(2)).await, stored);
-    let stored = read(Some(vec![purchase("a", "inactive")]), at(3)).await;
+    let stored = read(all(vec![purchase("a", "inactive")]), at(3)).await;
     assert_eq!((stored[0].first_seen_at, stored[0].last_seen_at), (at(1), at(3)));
-    assert_eq!(stored[0].inactive_at, Some(at(1)));
+    assert_eq!(stored[0].inactive_at, Some(at(3)), "the latest reading counts");
     let gone = &stored[1];
     assert_eq!((gone.record.status.as_str(), gone.record.standing.as_str()), ("gone", "inactive"));
     assert_eq!((gone.last_seen_at, gone.inactive_at), (at(1), Some(at(3))));
-    let stored = read(Some(vec![purchase("a", "active"), purchase("b", "active")]), at(4)).await;
-    assert_eq!((stored[0].inactive_at, stored[1].inactive_at), (None, None), "it came back");
+    let stored = read(all(vec![purchase("a", "active"), purchase("b", "active")]), at(4)).await;
+    assert_eq!(stored[0].inactive_at, Some(at(3)), "kept when it comes back");
     assert_eq!(stored[1].first_seen_at, at(1));
-    let stored = read(Some(Vec::new()), at(5)).await;
+    // A poll of single lists: the others stay as they are, and nothing new is taken in.
+    let mut polled = purchase("b", "inactive");
+    polled.kind = "guessed".to_owned();
+    let stored = read(some(vec![polled, purchase("c", "active")]), at(5)).await;
+    assert_eq!(stored.iter().map(|p| p.record.key.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!((stored[0].record.standing.as_str(), stored[0].last_seen_at), ("active", at(4)));
+    assert_eq!((stored[1].record.standing.as_str(), stored[1].last_seen_at), ("inactive", at(5)));
+    assert_eq!(stored[1].record.kind, purchase("b", "active").kind, "a poll knows no kind");
+    assert_eq!(stored[1].inactive_at, Some(at(5)));
+    let stored = read(all(Vec::new()), at(6)).await;
     assert!(stored.iter().all(|p| p.record.standing == "inactive"));
 }
 
@@ -337,7 +350,7 @@ pub(crate) async fn a_refused_commit_changes_nothing(backend: &dyn Backend) {
     let bad = [
         Commit {
             settled: vec![(command_id(1), Outcome::GoalReached, "read".to_owned())],
-            purchases: Some(vec![purchase("a", "active")]),
+            purchases: Some(PurchasesRead::All(vec![purchase("a", "active")])),
             ..step(&claimed, Deleted, &facts, &bench.policy)
         },
         Commit {

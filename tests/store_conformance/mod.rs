@@ -19,8 +19,8 @@ use teardownd::core::command::{Action, Answer, Intent, Method, NewCommand, Outco
 use teardownd::core::domain::DomainPattern;
 use teardownd::core::gates::{SafetyPolicy, Verdict};
 use teardownd::core::ids::{AccountName, CommandId, TeardownId, TenantId};
-use teardownd::core::inventory::{Customer, Inventory};
-use teardownd::core::observation::{Census, CustomerSeen, Observation, Seen};
+use teardownd::core::inventory::Customer;
+use teardownd::core::observation::{Census, CustomerSeen, Entitlements, Observation, Seen};
 use teardownd::core::teardown::{NewTeardown, State, Teardown};
 use teardownd::store::{
     ClaimRequest, Claimed, Commit, Committed, EnqueueOutcome, Filter, Next, OperatorRequest,
@@ -164,14 +164,10 @@ pub(crate) fn seen(tenant: TenantId, now: Timestamp) -> Observation {
             fact: Census { customers: 3, entry: Some(customer), conclusive: true },
             at: now,
         }),
-        inventory: Some(Inventory {
-            orders: Vec::new(),
-            subscriptions: Vec::new(),
-            entitlements: None,
-            azure: Default::default(),
-            read_at: now,
-        }),
-        trouble: None,
+        orders: Some(Seen { fact: Vec::new(), at: now }),
+        subscriptions: Some(Seen { fact: Vec::new(), at: now }),
+        entitlements: Some(Seen { fact: Entitlements::Listed(Vec::new()), at: now }),
+        ..Observation::default()
     }
 }
 

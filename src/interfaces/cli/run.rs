@@ -60,8 +60,7 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
     let listener = http::bind(config.metrics.listen).await?;
     let metrics = telemetry::install_metrics()?;
     let readiness = Arc::new(Readiness::new(Arc::clone(&clock), TICK_LIMIT));
-    let may_claim =
-        assemble::enough_room(config.database.path.clone(), config.database.min_free.0);
+    let may_claim = assemble::enough_room(config.database.path.clone(), config.database.min_free.0);
     let daemon = Daemon::start(
         assemble::engine(&config),
         accounts,

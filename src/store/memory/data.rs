@@ -376,6 +376,7 @@ fn queued(id: TeardownId, new: &NewTeardown, now: Timestamp) -> Teardown {
         note: new.note.clone(),
         requested_by: new.requested_by.clone(),
         created_at: now,
+        run_since: now,
         not_before: new.not_before.map(millis_up),
         state: State::Queued,
         state_since: now,

@@ -14,7 +14,9 @@ use crate::core::observation::Observation;
 use crate::core::reason::Reason;
 use crate::core::teardown::Teardown;
 use crate::store::rules::{self, Admission};
-use crate::store::{Commit, Committed, PurchaseRecord, Result, StoreError, StoredPurchase, stops};
+use crate::store::{
+    Commit, Committed, PurchaseRecord, PurchasesRead, Result, StoreError, StoredPurchase, stops,
+};
 
 impl Data {
     pub(super) fn commit(&mut self, commit: &Commit<'_>, now: Timestamp) -> Result<Committed> {
@@ -219,26 +221,45 @@ impl Data {
 
 fn merge_purchases(
     stored: &mut BTreeMap<String, StoredPurchase>,
-    read: &[PurchaseRecord],
+    read: &PurchasesRead,
     now: Timestamp,
 ) {
-    let keys: BTreeSet<&str> = read.iter().map(|record| record.key.as_str()).collect();
-    for purchase in stored.values_mut().filter(|p| !keys.contains(p.record.key.as_str())) {
-        "gone".clone_into(&mut purchase.record.status);
-        "inactive".clone_into(&mut purchase.record.standing);
-        purchase.record.blocked = None;
-        purchase.inactive_at.get_or_insert(now);
+    match read {
+        PurchasesRead::All(records) => {
+            let keys: BTreeSet<&str> = records.iter().map(|record| record.key.as_str()).collect();
+            for purchase in stored.values_mut().filter(|p| !keys.contains(p.record.key.as_str())) {
+                if purchase.record.status != "gone" {
+                    "gone".clone_into(&mut purchase.record.status);
+                    "inactive".clone_into(&mut purchase.record.standing);
+                    purchase.record.blocked = None;
+                    purchase.inactive_at = Some(now);
+                }
+            }
+            for record in records {
+                let known = stored.get(&record.key);
+                let purchase = StoredPurchase {
+                    record: record.clone(),
+                    first_seen_at: known.map_or(now, |p| p.first_seen_at),
+                    last_seen_at: now,
+                    inactive_at: seen_inactive(record, now)
+                        .or_else(|| known.and_then(|p| p.inactive_at)),
+                };
+                stored.insert(record.key.clone(), purchase);
+            }
+        }
+        PurchasesRead::Some(records) => {
+            for record in records {
+                if let Some(known) = stored.get_mut(&record.key) {
+                    known.record.status.clone_from(&record.status);
+                    known.record.standing.clone_from(&record.standing);
+                    known.last_seen_at = now;
+                    known.inactive_at = seen_inactive(record, now).or(known.inactive_at);
+                }
+            }
+        }
     }
-    for record in read {
-        let known = stored.get(&record.key);
-        let inactive_at = (record.standing == "inactive")
-            .then(|| known.and_then(|p| p.inactive_at).unwrap_or(now));
-        let purchase = StoredPurchase {
-            record: record.clone(),
-            first_seen_at: known.map_or(now, |p| p.first_seen_at),
-            last_seen_at: now,
-            inactive_at,
-        };
-        stored.insert(record.key.clone(), purchase);
-    }
+}
+
+fn seen_inactive(record: &PurchaseRecord, now: Timestamp) -> Option<Timestamp> {
+    (record.standing == "inactive").then_some(now)
 }

@@ -14,7 +14,7 @@ use crate::core::gates::StoredFacts;
 use crate::core::ids::{AccountName, CommandId, TeardownId};
 use crate::core::teardown::{State, Teardown};
 use crate::store::rules::{self, Admission, Event, before};
-use crate::store::{Commit, Committed, PurchaseRecord, Result};
+use crate::store::{Commit, Committed, PurchasesRead, Result};
 
 pub(super) async fn commit(
     conn: &mut SqliteConnection,
@@ -188,42 +188,52 @@ async fn insert(conn: &mut SqliteConnection, commands: &[Command]) -> Result<()>
 async fn save_purchases(
     conn: &mut SqliteConnection,
     teardown: TeardownId,
-    read: &[PurchaseRecord],
+    read: &PurchasesRead,
     now: Timestamp,
 ) -> Result<()> {
-    let (read, now) = (json!(read).to_string(), time_text(now));
-    sqlx::query(
-        "INSERT INTO purchases (teardown_id, key, kind, name, route, status, standing, order_id,
-             blocked, first_seen_at, last_seen_at, inactive_at)
-         SELECT ?1, value ->> 'key', value ->> 'kind', value ->> 'name', value ->> 'route',
-             value ->> 'status', value ->> 'standing', value ->> 'order_id', value ->> 'blocked',
-             ?3, ?3, CASE WHEN value ->> 'standing' = 'inactive' THEN ?3 END
-         FROM json_each(?2) WHERE 1
-         ON CONFLICT DO UPDATE SET kind = excluded.kind, name = excluded.name,
-             route = excluded.route, status = excluded.status, standing = excluded.standing,
-             order_id = excluded.order_id, blocked = excluded.blocked,
-             last_seen_at = excluded.last_seen_at,
-             inactive_at = CASE WHEN excluded.standing = 'inactive'
-                                THEN coalesce(inactive_at, excluded.inactive_at) END",
-    )
-    .bind(teardown.0)
-    .bind(&read)
-    .bind(&now)
-    .execute(&mut *conn)
-    .await?;
-    sqlx::query(
-        "UPDATE purchases SET standing = 'inactive', status = 'gone', blocked = NULL,
-             inactive_at = coalesce(inactive_at, ?3)
-         WHERE teardown_id = ?1 AND status <> 'gone'
-           AND key NOT IN (SELECT value ->> 'key' FROM json_each(?2))",
-    )
-    .bind(teardown.0)
-    .bind(&read)
-    .bind(&now)
-    .execute(conn)
-    .await?;
+    let now = time_text(now);
+    let sql = match read {
+        PurchasesRead::All(_) => UPSERT_PURCHASES,
+        PurchasesRead::Some(_) => UPDATE_PURCHASES,
+    };
+    let (PurchasesRead::All(records) | PurchasesRead::Some(records)) = read;
+    let records = json!(records).to_string();
+    sqlx::query(sql).bind(teardown.0).bind(&records).bind(&now).execute(&mut *conn).await?;
+    if matches!(read, PurchasesRead::All(_)) {
+        sqlx::query(RETIRE_PURCHASES)
+            .bind(teardown.0)
+            .bind(&records)
+            .bind(&now)
+            .execute(conn)
+            .await?;
+    }
     Ok(())
 }
+
+/// Of each: teardown, records as JSON, now.
+const UPSERT_PURCHASES: &str = "
+    INSERT INTO purchases (teardown_id, key, kind, name, route, status, standing, order_id,
+        blocked, first_seen_at, last_seen_at, inactive_at)
+    SELECT ?1, value ->> 'key', value ->> 'kind', value ->> 'name', value ->> 'route',
+        value ->> 'status', value ->> 'standing', value ->> 'order_id', value ->> 'blocked',
+        ?3, ?3, CASE WHEN value ->> 'standing' = 'inactive' THEN ?3 END
+    FROM json_each(?2) WHERE 1
+    ON CONFLICT DO UPDATE SET kind = excluded.kind, name = excluded.name,
+        route = excluded.route, status = excluded.status, standing = excluded.standing,
+        order_id = excluded.order_id, blocked = excluded.blocked,
+        last_seen_at = excluded.last_seen_at,
+        inactive_at = coalesce(excluded.inactive_at, inactive_at)";
+const UPDATE_PURCHASES: &str = "
+    UPDATE purchases SET status = read.value ->> 'status', standing = read.value ->> 'standing',
+        last_seen_at = ?3,
+        inactive_at = CASE WHEN read.value ->> 'standing' = 'inactive' THEN ?3
+                           ELSE inactive_at END
+    FROM json_each(?2) AS read
+    WHERE teardown_id = ?1 AND purchases.key = read.value ->> 'key'";
+const RETIRE_PURCHASES: &str = "
+    UPDATE purchases SET standing = 'inactive', status = 'gone', blocked = NULL, inactive_at = ?3
+    WHERE teardown_id = ?1 AND status <> 'gone'
+      AND key NOT IN (SELECT value ->> 'key' FROM json_each(?2))";
 
 // ---- rows ----------------------------------------------------------------------------------------
 
@@ -233,7 +243,7 @@ pub(super) async fn save(conn: &mut SqliteConnection, row: &Teardown, from: Stat
     let (hold, lease) = (row.hold.as_ref(), row.lease.as_ref());
     let used = i64::try_from(row.eligible_used.as_millis()).unwrap_or(i64::MAX);
     sqlx::query(
-        "UPDATE teardowns SET domain = ?, state = ?, state_since = ?, reason = ?, reason_text = ?,
+        "UPDATE teardowns SET domain = ?, state = ?, state_since = ?, run_since = ?, reason = ?, reason_text = ?,
              hold_code = ?, hold_text = ?, hold_by = ?, hold_since = ?, attempts = ?, polls = ?,
              rounds = ?, next_attempt_at = ?, eligible_since = ?, eligible_used_ms = ?,
              suspects = ?, lease_owner = ?, lease_until = ?, fence = ?, moves = moves + ?,
@@ -243,6 +253,7 @@ pub(super) async fn save(conn: &mut SqliteConnection, row: &Teardown, from: Stat
     .bind(&row.domain)
     .bind(row.state.as_str())
     .bind(time_text(row.state_since))
+    .bind(time_text(row.run_since))
     .bind(row.reason.map(|reason| reason.as_str()))
     .bind(&row.reason_text)
     .bind(hold.map(|hold| hold.code.as_str()))

@@ -123,6 +123,7 @@ pub(super) fn teardown(row: &SqliteRow) -> Result<Teardown> {
         note: f.get("note")?,
         requested_by: f.get("requested_by")?,
         created_at: f.time("created_at")?,
+        run_since: f.time("run_since")?,
         not_before: f.time_opt("not_before")?,
         state: f.parse("state", State::parse)?,
         state_since: f.time("state_since")?,
