@@ -14,7 +14,7 @@ use crate::store::Store;
 
 /// A grant may be used up to a second after it was given, so no 61 seconds of sends span more than
 /// 62 seconds of grants.
-const WINDOW: Duration = Duration::from_secs(62);
+pub const WINDOW: Duration = Duration::from_secs(62);
 
 /// The books of one account.
 #[derive(Debug)]

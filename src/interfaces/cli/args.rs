@@ -52,6 +52,7 @@ pub(crate) enum Output {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    #[cfg(feature = "simulator")]
     /// Tear down a simulated sandbox and report how it went
     Demo(DemoArgs),
     /// Run the daemon
@@ -95,6 +96,7 @@ pub(crate) enum Command {
     Unhalt(UnhaltArgs),
 }
 
+#[cfg(feature = "simulator")]
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
     /// How many customers the simulated sandbox has

@@ -5,6 +5,7 @@ mod actor;
 mod args;
 mod check;
 mod context;
+#[cfg(feature = "simulator")]
 mod demo;
 mod enqueue;
 mod exit;
@@ -57,6 +58,7 @@ pub fn main() -> ExitCode {
 
 async fn dispatch(globals: &Globals, command: &Command) -> Ending {
     match command {
+        #[cfg(feature = "simulator")]
         Command::Demo(args) => demo::execute(globals, args).await,
         Command::Run => run::execute(globals).await,
         Command::Check => check::execute(globals).await,
