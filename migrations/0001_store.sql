@@ -19,6 +19,7 @@ INSERT INTO meta (key, value) VALUES
 
 -- ---- teardowns ------------------------------------------------------------------------------
 
+-- '+0 days' makes SQLite reckon with the date, so that a 30th of February is none.
 CREATE TABLE teardowns (
     id               INTEGER PRIMARY KEY AUTOINCREMENT,
     account          TEXT NOT NULL DEFAULT 'default',
@@ -31,12 +32,12 @@ CREATE TABLE teardowns (
     requested_by     TEXT DEFAULT 'sql',
     created_at       TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
         CONSTRAINT "created_at must be UTC text such as 2027-01-31T08:00:00.000Z"
-        CHECK (created_at IS strftime('%Y-%m-%dT%H:%M:%fZ', created_at)),
+        CHECK (created_at IS strftime('%Y-%m-%dT%H:%M:%fZ', created_at, '+0 days')),
     -- When the present run began: at the enqueue, or at the latest retry.
     run_since        TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
     not_before       TEXT
         CONSTRAINT "not_before must be UTC text such as 2027-01-31T08:00:00.000Z"
-        CHECK (not_before IS strftime('%Y-%m-%dT%H:%M:%fZ', not_before)),
+        CHECK (not_before IS strftime('%Y-%m-%dT%H:%M:%fZ', not_before, '+0 days')),
     state            TEXT NOT NULL DEFAULT 'queued'
         CONSTRAINT "state is none that teardownd knows"
         CHECK (state IN ('queued', 'entitlements_fetched', 'orders_cancelling', 'polling',
@@ -53,7 +54,7 @@ CREATE TABLE teardowns (
     rounds           INTEGER NOT NULL DEFAULT 0 CHECK (rounds >= 0),
     next_attempt_at  TEXT
         CONSTRAINT "next_attempt_at must be UTC text such as 2027-01-31T08:00:00.000Z"
-        CHECK (next_attempt_at IS strftime('%Y-%m-%dT%H:%M:%fZ', next_attempt_at)),
+        CHECK (next_attempt_at IS strftime('%Y-%m-%dT%H:%M:%fZ', next_attempt_at, '+0 days')),
     eligible_since   TEXT DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
     eligible_used_ms INTEGER NOT NULL DEFAULT 0 CHECK (eligible_used_ms >= 0),
     suspects         TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(suspects)),
@@ -284,8 +285,8 @@ BEGIN
 END;
 
 CREATE TRIGGER teardowns_update_state BEFORE UPDATE ON teardowns
-WHEN NEW.state IS NOT OLD.state
- AND NOT (OLD.state NOT IN ('deleted', 'aborted', 'failed') AND NEW.state IN ('aborted', 'failed'))
+WHEN OLD.state NOT IN ('deleted', 'aborted', 'failed')
+ AND NEW.state IS NOT OLD.state AND NEW.state NOT IN ('aborted', 'failed')
  AND (OLD.state, NEW.state) NOT IN (VALUES
         ('queued', 'entitlements_fetched'),
         ('entitlements_fetched', 'orders_cancelling'),
@@ -294,8 +295,7 @@ WHEN NEW.state IS NOT OLD.state
         ('polling', 'orders_cancelling'),
         ('polling', 'deleting'),
         ('deleting', 'orders_cancelling'),
-        ('deleting', 'deleted'),
-        ('failed', 'queued'))
+        ('deleting', 'deleted'))
 BEGIN
     SELECT RAISE(ABORT, 'a teardown cannot go from its state to that one: ask with `teardownd hold`, `abort` or `retry`, or leave the column state alone');
 END;

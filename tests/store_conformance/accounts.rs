@@ -34,7 +34,10 @@ pub(crate) async fn trouble_is_probed_by_one_row(backend: &dyn Backend) {
     let (account, kind) = (default_account(), TroubleKind::Unreachable);
     bench.store.set_trouble(&account, kind, "no route", at(60), start()).await.unwrap();
     assert_eq!(bench.claim(9, at(59)).await, []);
-    assert_eq!(bench.store.next_due(&[account.clone()], at(1)).await.unwrap(), Some(at(60)));
+    assert_eq!(
+        bench.store.next_due(std::slice::from_ref(&account), at(1)).await.unwrap(),
+        Some(at(60))
+    );
     let probe = bench.claim_one(at(60)).await;
     assert_eq!(bench.claim(9, at(61)).await, [], "one at a time");
 

@@ -359,3 +359,6 @@ async fn copy_aside(
 fn failed(path: &Path, error: &MigrateError) -> StoreError {
     unfit(path, &format!("could not be migrated and stays as it was: {error}"))
 }
+
+#[cfg(test)]
+mod tests;

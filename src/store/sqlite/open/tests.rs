@@ -1,0 +1,90 @@
+use sqlx::SqlSafeStr as _;
+use sqlx::migrate::{Migration, MigrationType};
+
+use super::*;
+
+fn migration(version: i64, sql: &'static str) -> Migration {
+    let kind = MigrationType::Simple;
+    Migration::new(version, format!("step {version}").into(), kind, sql.into_sql_str(), false)
+}
+
+const FIRST: &str = "CREATE TABLE meta (key TEXT, value TEXT);
+    INSERT INTO meta VALUES ('min_reader', '1'), ('kept', 'yes');";
+
+fn older() -> Migrator {
+    Migrator::with_migrations(vec![migration(1, FIRST)])
+}
+
+fn newer(second: &'static str) -> Migrator {
+    Migrator::with_migrations(vec![migration(1, FIRST), migration(2, second)])
+}
+
+fn now() -> Timestamp {
+    "2026-01-31T08:00:00.5Z".parse().unwrap()
+}
+
+async fn value(path: &Path, key: &str) -> Option<String> {
+    let mut conn = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
+    sqlx::query_scalar("SELECT value FROM meta WHERE key = ?")
+        .bind(key)
+        .fetch_optional(&mut conn)
+        .await
+        .unwrap()
+}
+
+const SECOND: &str = "INSERT INTO meta VALUES ('second', 'done');";
+
+#[tokio::test]
+async fn an_older_database_is_copied_aside_before_it_is_migrated() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = real(&folder.path().join("t.db"));
+    let created = migrate(&path, &older(), now()).await.unwrap();
+    let report = MigrationReport { from: None, to: 1, applied: vec![1], copy: None };
+    assert_eq!(created, report, "nothing to copy yet");
+
+    std::fs::write(beside(&path, ".before.partial"), "left by a crash").unwrap();
+    let report = migrate(&path, &newer(SECOND), now()).await.unwrap();
+    assert_eq!((report.from, report.to, report.applied), (Some(1), 2, vec![2]));
+    let copy = report.copy.unwrap();
+    assert_eq!(copy, beside(&path, ".before-2"));
+    assert_eq!(value(&copy, "kept").await.as_deref(), Some("yes"));
+    assert_eq!(value(&copy, "second").await, None);
+    assert_eq!(value(&path, "second").await.as_deref(), Some("done"));
+    assert!(!beside(&path, ".before.partial").exists());
+
+    let report = migrate(&path, &newer(SECOND), now()).await.unwrap();
+    let nothing = MigrationReport { from: Some(2), to: 2, applied: Vec::new(), copy: None };
+    assert_eq!(report, nothing);
+
+    // The copy, put back and migrated once more, is not overwritten by the next copy.
+    std::fs::copy(&copy, &path).unwrap();
+    let report = migrate(&path, &newer(SECOND), now()).await.unwrap();
+    assert_eq!(report.copy.unwrap(), beside(&path, ".before-2-20260131T080000.500Z"));
+}
+
+#[tokio::test]
+async fn a_migration_that_fails_leaves_the_database_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = real(&folder.path().join("t.db"));
+    migrate(&path, &older(), now()).await.unwrap();
+    let broken =
+        newer("INSERT INTO meta VALUES ('second', 'done'); INSERT INTO nowhere VALUES (1);");
+    let error = migrate(&path, &broken, now()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unfit(_)), "{error}");
+    assert_eq!(value(&path, "second").await, None);
+    assert_eq!(inspect(&path).await.unwrap().applied, [1]);
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_used_only_if_it_allows_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = real(&folder.path().join("t.db"));
+    migrate(&path, &newer(SECOND), now()).await.unwrap();
+    let schema = inspect(&path).await.unwrap();
+    assert_eq!(schema.pending(&path, &older()).unwrap(), Vec::<i64>::new());
+    for min_reader in [Some(2), None] {
+        let schema = Schema { applied: vec![1, 2], min_reader };
+        let error = schema.pending(&path, &older()).unwrap_err().to_string();
+        assert!(error.contains("version 2") && error.contains("install the newer"), "{error}");
+    }
+}
