@@ -13,7 +13,7 @@ use super::command::{Action, Intent};
 use super::domain::{self, DomainPattern};
 use super::ids::TenantId;
 use super::inventory::Customer;
-use super::observation::{Census, CustomerSeen, Observation};
+use super::observation::{Census, CustomerSeen, Observation, Seen};
 use super::reason::Reason;
 use super::routes;
 use super::teardown::Teardown;
@@ -180,10 +180,10 @@ pub fn admit_locally(
 /// What one description of the customer says to the guards.
 fn admit_customer(
     customer: &Customer,
-    teardown: &Teardown,
+    tenant: TenantId,
+    expected_domain: Option<&str>,
     policy: &SafetyPolicy,
 ) -> Result<(), (Reason, String)> {
-    let tenant = teardown.tenant_id;
     let same = |text: &str| text.parse::<TenantId>().is_ok_and(|id| id == tenant);
     let id = customer.id.as_deref().unwrap_or("");
     if !same(id) {
@@ -228,7 +228,7 @@ fn admit_customer(
             },
         ));
     }
-    if let Some(expected) = teardown.expected_domain.as_deref()
+    if let Some(expected) = expected_domain
         && domain::fold(expected) != domain::fold(read)
     {
         return Err((
@@ -262,45 +262,56 @@ fn admit_remotely(
     if deleting && !inventory.proves_nothing_active() {
         return Verdict::Stale;
     }
-    let Census { customers, entry, .. } = &census.fact;
+    let expected = teardown.expected_domain.as_deref();
+    match object(teardown.tenant_id, expected, &census.fact, seen.customer.as_ref(), policy) {
+        None => {}
+        Some((guard @ Reason::TooManyCustomers, text)) => return Verdict::Halt { guard, text },
+        Some((guard, text)) => return hold(guard, text),
+    }
+    match &seen.customer {
+        // The list still has it, the customer itself does not: read again.
+        Some(Seen { fact: CustomerSeen::Gone { .. }, .. }) => Verdict::Stale,
+        // A DELETE may rest on the list alone, which is at most ten seconds old and says the same.
+        None if !deleting => Verdict::Stale,
+        Some(_) | None => Verdict::Allow,
+    }
+}
+
+/// The guard that objects to what the API says of the customer and its account, if one does.
+pub fn object(
+    tenant: TenantId,
+    expected_domain: Option<&str>,
+    census: &Census,
+    customer: Option<&Seen<CustomerSeen>>,
+    policy: &SafetyPolicy,
+) -> Option<(Reason, String)> {
+    let Census { customers, entry, .. } = census;
     if *customers > policy.customers_limit {
-        return Verdict::Halt {
-            guard: Reason::TooManyCustomers,
-            text: format!(
-                "the account has {customers} customers, more than customers_limit = {}",
-                policy.customers_limit
-            ),
-        };
+        let text = format!(
+            "the account has {customers} customers, more than customers_limit = {}",
+            policy.customers_limit
+        );
+        return Some((Reason::TooManyCustomers, text));
     }
     let Some(entry) = entry else {
-        return hold(
-            Reason::NotInCustomerList,
-            format!("the account's {customers} customers do not include {}", teardown.tenant_id),
-        );
+        let text = format!("the account's {customers} customers do not include {tenant}");
+        return Some((Reason::NotInCustomerList, text));
     };
-    if let Err((guard, text)) = admit_customer(entry, teardown, policy) {
-        return hold(guard, text);
+    let by_id = customer.and_then(|seen| match &seen.fact {
+        CustomerSeen::Present(customer) => Some(customer),
+        CustomerSeen::Gone { .. } => None,
+    });
+    let readings = [Some(entry), by_id];
+    for reading in readings.into_iter().flatten() {
+        if let Err(objection) = admit_customer(reading, tenant, expected_domain, policy) {
+            return Some(objection);
+        }
     }
-    let mut relationship = entry.relationship.is_some();
-    match &seen.customer {
-        Some(read) => match &read.fact {
-            CustomerSeen::Present(customer) => {
-                if let Err((guard, text)) = admit_customer(customer, teardown, policy) {
-                    return hold(guard, text);
-                }
-                relationship |= customer.relationship.is_some();
-            }
-            // The list still has it, the customer itself does not: read again.
-            CustomerSeen::Gone { .. } => return Verdict::Stale,
-        },
-        // A DELETE may rest on the list alone, which is at most ten seconds old and says the same.
-        None if deleting => {}
-        None => return Verdict::Stale,
+    if readings.into_iter().flatten().all(|reading| reading.relationship.is_none()) {
+        let text = "relationshipToPartner could not be read".to_owned();
+        return Some((Reason::NotReseller, text));
     }
-    if !relationship {
-        return hold(Reason::NotReseller, "relationshipToPartner could not be read");
-    }
-    Verdict::Allow
+    None
 }
 
 /// What people and stored stops say.

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::command::{Action, Intent, Method};
 use super::ids::TenantId;
 use super::inventory::{AzureEntitlement, Entitlement, Order, OrderLine, Subscription};
-use super::observation::{Entitlements, Observation};
+use super::observation::{Entitlements, Observation, Read};
 
 /// Kinds of purchase, each with a route of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -331,6 +331,22 @@ pub fn active_plans(subscriptions: &[Subscription]) -> impl Iterator<Item = &Sub
             && subscription_standing(Kind::AzurePlan, subscription.status.as_deref())
                 != Standing::Inactive
     })
+}
+
+/// What the lists read so far say must be read too: the Azure subscriptions of Azure plans, and
+/// orders that are named and not listed.
+pub fn follow_up_reads(seen: &Observation) -> Vec<Read> {
+    let mut reads: Vec<Read> = Vec::new();
+    if let Some(subscriptions) = &seen.subscriptions {
+        let plans = active_plans(&subscriptions.fact);
+        reads.extend(plans.map(|plan| Read::AzureEntitlements(plan.id.clone())));
+    }
+    if let (Some(orders), Some(entitlements)) = (&seen.orders, &seen.entitlements)
+        && let Entitlements::Listed(list) = &entitlements.fact
+    {
+        reads.extend(unlisted_orders(&orders.fact, list).cloned().map(Read::Order));
+    }
+    reads
 }
 
 /// Orders that an entitlement names and the order list lacks, by the id the entitlement gives.

@@ -10,7 +10,7 @@ use super::command::{Action, Outcome};
 use super::fault::{Class, Fault, Trouble};
 use super::ids::CommandId;
 use super::machine::{Decision, Situation, Transition, Wake};
-use super::observation::{CustomerSeen, Entitlements, Read};
+use super::observation::{CustomerSeen, Read};
 use super::plan::{Need, Plan};
 use super::reason::Reason;
 use super::routes::{self, Assessment, Kind};
@@ -134,22 +134,9 @@ impl Situation<'_> {
     pub(super) fn every_list(&self) -> Vec<Read> {
         let mut reads = vec![Read::Orders, Read::Subscriptions, Read::Entitlements];
         reads.extend(self.teardown.suspects.iter().cloned().map(Read::Order));
-        if let Some(subscriptions) = &self.seen.subscriptions {
-            reads.extend(
-                routes::active_plans(&subscriptions.fact)
-                    .map(|plan| Read::AzureEntitlements(plan.id.clone())),
-            );
-        }
-        if let (Some(orders), Some(entitlements)) = (&self.seen.orders, &self.seen.entitlements)
-            && let Entitlements::Listed(list) = &entitlements.fact
-        {
-            for id in routes::unlisted_orders(&orders.fact, list) {
-                let read = Read::Order(id.clone());
-                if !reads.contains(&read) {
-                    reads.push(read);
-                }
-            }
-        }
+        reads.extend(routes::follow_up_reads(self.seen));
+        reads.sort();
+        reads.dedup();
         reads
     }
 

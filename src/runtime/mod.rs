@@ -8,5 +8,6 @@ pub mod lease;
 pub mod ledger;
 pub mod observe;
 pub mod perform;
+pub mod preview;
 pub mod reconciler;
 pub mod scheduler;

@@ -3,6 +3,7 @@
 
 mod actor;
 mod args;
+mod beside;
 mod check;
 mod context;
 #[cfg(feature = "simulator")]

@@ -135,6 +135,12 @@ fn json_of(facts: &Facts) -> Value {
     let calls: BTreeMap<&str, u64> =
         facts.calls().into_iter().map(|(resource, count)| (resource.as_str(), count)).collect();
     let total: u64 = calls.values().sum();
+    let routes: BTreeMap<String, u64> = facts
+        .journal
+        .calls_by_template()
+        .into_iter()
+        .map(|((method, template), count)| (format!("{method} {}", template.as_str()), count))
+        .collect();
     let bought: BTreeMap<&str, usize> =
         facts.bought.iter().map(|(kind, count)| (kind.as_str(), *count)).collect();
     let failed: Vec<Value> = facts
@@ -159,6 +165,7 @@ fn json_of(facts: &Facts) -> Value {
         "not_deleted": failed,
         "purchases": bought,
         "calls": calls,
+        "calls_by_route": routes,
         "calls_per_customer": per_customer(total, all),
         "throttled": facts.journal.throttled(),
         "wall_seconds": facts.wall.as_secs_f64(),
