@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::config::{AccountConfig, Config, Credential, SecretSource};
+use super::config::{AccountConfig, Config};
 use crate::core::clock::{Clock, Entropy};
 use crate::core::ids::AccountName;
 use crate::core::machine::Policy;
 use crate::partner_center::clouds::InvalidEndpoint;
 use crate::partner_center::transport::Transport;
-use crate::partner_center::{AccountSettings, Client, CredentialSource, Timeouts};
+use crate::partner_center::{AccountSettings, Client, Timeouts};
 use crate::runtime::account::AccountRuntime;
 use crate::runtime::daemon::EngineSettings;
 use crate::runtime::ledger::StoreLedger;
@@ -65,18 +65,11 @@ impl Ground {
 }
 
 fn account_settings(account: &AccountConfig) -> AccountSettings {
-    let Credential::ClientSecret { source, .. } = &account.credential;
-    let credential = match source {
-        SecretSource::File(path) => CredentialSource::File(path.clone()),
-        SecretSource::Variable(name) => {
-            CredentialSource::Value(std::env::var(name).unwrap_or_default().trim().into())
-        }
-    };
     AccountSettings {
         name: account.name.clone(),
         partner_tenant: account.policy.partner_tenant,
         client_id: account.client_id.to_string(),
-        credential,
+        credential: account.credential.source(),
         api_base: account.api_base.clone(),
         authority: account.authority.clone(),
         timeouts: Timeouts::default(),

@@ -37,7 +37,7 @@ pub enum CredentialError {
         path: PathBuf,
     },
     /// Every user of the machine can read or change it.
-    #[error("the secret file {path} is open to every user (mode {mode:04o}); run: chmod o-rwx {path}", path = path.display())]
+    #[error("the secret file {path} is open to every user (mode {mode:04o}); run: chmod 640 {path}", path = path.display())]
     WorldAccessible {
         /// The file.
         path: PathBuf,
@@ -128,7 +128,7 @@ mod tests {
         set(b"renewed\n", 0o600);
         assert_eq!(source.read().await.unwrap().expose_secret(), "renewed");
         for (bytes, mode, words) in [
-            (&b"s3cret"[..], 0o644, "chmod o-rwx"),
+            (&b"s3cret"[..], 0o644, "chmod 640"),
             (b"s3cret", 0o602, "open to every user"),
             (b" \n", 0o600, "is empty"),
             (b"s3cret\nmore", 0o600, "one line of text"),

@@ -32,7 +32,7 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
         return Err(Failure::new(Exit::Unfit, "the configuration has no account")
             .hint("add [accounts.NAME] to it; config/default.toml shows how"));
     }
-    config.check_secrets()?;
+    config.check_secrets().await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let info = assemble::daemon_info(clock.as_ref(), &SystemEntropy);
     // Held until the process ends: one daemon on one database (invariant 10).

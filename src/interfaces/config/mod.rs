@@ -149,16 +149,21 @@ impl Config {
     ///
     /// # Errors
     /// Every secret that is missing, empty or open to everybody.
-    pub fn check_secrets(&self) -> Result<(), ConfigError> {
-        let problems: Vec<Problem> = self
-            .accounts
-            .values()
-            .filter_map(|account| account.credential.read().err().map(|error| (account, error)))
-            .flat_map(|(account, error)| {
-                let key = format!("accounts.{}.credential", account.name);
-                error.problems.into_iter().map(move |p| Problem { key: key.clone(), ..p })
-            })
-            .collect();
+    pub async fn check_secrets(&self) -> Result<(), ConfigError> {
+        let mut problems = Vec::new();
+        for account in self.accounts.values() {
+            if let Err(error) = account.credential.source().read().await {
+                problems.push(Problem {
+                    key: format!("accounts.{}.credential", account.name),
+                    place: self
+                        .file
+                        .as_deref()
+                        .map_or_else(String::new, |f| f.display().to_string()),
+                    text: error.to_string(),
+                    remedy: String::new(),
+                });
+            }
+        }
         if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
     }
 }
