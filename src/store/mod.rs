@@ -500,8 +500,8 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     // ---- upkeep ----------------------------------------------------------------------------------
 
-    /// Holds queued rows whose account the configuration does not know, and lets go of those whose
-    /// account has become known. Returns how many rows changed.
+    /// Holds rows (before their end) whose account the configuration does not know, and lets go of
+    /// those whose account has become known. Returns how many rows changed.
     async fn check_accounts(&self, known: &[AccountName], now: Timestamp) -> Result<u64>;
 
     /// Stores that the daemon lives.

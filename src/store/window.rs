@@ -72,23 +72,23 @@ pub(super) fn blocked_at(ask: &Ask, grant: &Grant, budget: &Budget) -> Option<u3
     }
 }
 
-/// When the oldest reservation that blocks has left the window. `entries`: what the window holds of
-/// the class, oldest first.
-pub(super) fn opens_at(
-    entries: &[(Timestamp, u64)],
-    limit: u32,
-    window: Duration,
-    now: Timestamp,
-) -> Timestamp {
-    let mut left: u64 = entries.iter().map(|(_, sends)| sends).sum();
-    for (at, sends) in entries {
-        left -= sends;
-        if left < u64::from(limit) {
-            return after(after(*at, window), Duration::from_millis(1));
-        }
+/// The oldest reservation that blocks: once it has left the window, less than `limit` is used.
+/// `entries`: what the window holds of the class, oldest first.
+pub(super) fn blocking(entries: &[(Timestamp, u64)], limit: u32) -> Option<Timestamp> {
+    let mut newer = 0;
+    let blocks = |(_, sends): &&(Timestamp, u64)| {
+        newer += sends;
+        newer >= u64::from(limit)
+    };
+    entries.iter().rev().find(blocks).map(|(at, _)| *at)
+}
+
+/// When that reservation has left the window. Without one nothing blocks but the limit itself.
+pub(super) fn opens_at(blocking: Option<Timestamp>, window: Duration, now: Timestamp) -> Timestamp {
+    match blocking {
+        Some(at) => after(after(at, window), Duration::from_millis(1)),
+        None => after(now, window),
     }
-    // Nothing blocks but the limit itself.
-    after(now, window)
 }
 
 #[cfg(test)]
@@ -114,9 +114,12 @@ mod tests {
     #[test]
     fn invariant_9_a_reservation_counts_for_more_than_the_whole_window() {
         let entries = [(at(0), 3), (at(1000), 7)];
-        assert_eq!(opens_at(&entries, 10, BUDGET.window, at(2000)), at(61_001));
-        assert_eq!(opens_at(&entries, 7, BUDGET.window, at(2000)), at(62_001));
-        assert_eq!(opens_at(&[], 0, BUDGET.window, at(2000)), at(63_000));
+        assert_eq!(blocking(&entries, 10), Some(at(0)));
+        assert_eq!(blocking(&entries, 8), Some(at(0)));
+        assert_eq!(blocking(&entries, 7), Some(at(1000)));
+        assert_eq!(blocking(&entries, 11), None);
+        assert_eq!(opens_at(Some(at(0)), BUDGET.window, at(2000)), at(61_001));
+        assert_eq!(opens_at(None, BUDGET.window, at(2000)), at(63_000));
     }
 
     #[test]

@@ -115,6 +115,8 @@ pub(crate) async fn invariant_10_take_over_frees_every_lease_at_once(backend: &d
     bench.queue([1, 2], start()).await;
     let old = bench.claim_one(start()).await;
     assert_eq!(bench.store.take_over(at(1)).await.unwrap(), 1);
+    let taken = bench.row_of(old.teardown.id).await;
+    assert_eq!((taken.fence, taken.next_attempt_at), (Fence(old.fence.0 + 1), None));
     let facts = seen(old.teardown.tenant_id, at(1));
     let commit = step(&old, State::EntitlementsFetched, &facts, &bench.policy);
     assert!(is_lost(bench.store.commit(commit, at(1)).await));

@@ -66,7 +66,9 @@ macro_rules! conformance {
                 sends: invariant_3_a_send_asks_the_gates_again, invariant_4_a_send_is_counted_first,
                     a_guard_at_the_send_withdraws_only_what_was_not_sent,
                     invariant_4_answers_settle_once, invariant_4_reading_settles,
-                    a_send_needs_its_own_unsettled_command;
+                    a_send_needs_its_own_unsettled_command,
+                    invariant_2_first_steps_never_wait_for_each_other,
+                    invariant_2_a_held_first_step_that_was_not_sent_blocks_nobody;
                 operators: holds_and_releases, invariant_7_aborts_stop_at_a_delete,
                     aborts_say_what_was_accepted, retries_start_over_and_keep_history,
                     a_pause_of_everything, halts_are_lifted_by_a_person;

@@ -116,7 +116,10 @@ pub(crate) async fn aborts_say_what_was_accepted(backend: &dyn Backend) {
 pub(crate) async fn retries_start_over_and_keep_history(backend: &dyn Backend) {
     let bench = Bench::new(backend).await;
     bench.queue([1], start()).await;
-    let claimed = bench.claim_one(start()).await;
+    bench.ask(Verb::Hold, 1, at(20)).await;
+    bench.ask(Verb::Release, 1, at(30)).await;
+    let claimed = bench.claim_one(at(30)).await;
+    assert_eq!(claimed.teardown.eligible_used, Duration::from_secs(20));
     let facts = seen(tenant(1), at(50));
     let commit = Commit {
         reason: Some(Reason::ApiRefused),
@@ -138,8 +141,9 @@ pub(crate) async fn retries_start_over_and_keep_history(backend: &dyn Backend) {
     assert_eq!((row.eligible_since, row.eligible_used), (Some(at(100)), Duration::ZERO));
     let history = bench.store.history(None, tenant(1)).await.unwrap();
     let states: Vec<_> = history.iter().map(|h| h.to).collect();
-    assert_eq!(states, [State::Queued, State::Failed, State::Queued]);
-    assert_eq!(history[2].reason, Some(Reason::Retry));
+    use State::{Failed, Queued};
+    assert_eq!(states, [Queued, Queued, Queued, Failed, Queued]);
+    assert_eq!(history[4].reason, Some(Reason::Retry));
     assert!(!bench.ask(Verb::Retry, 1, at(101)).await.applied, "only failed ones");
 
     // Two failed rows of one tenant: only one can become active.

@@ -161,3 +161,38 @@ pub(crate) async fn a_send_needs_its_own_unsettled_command(backend: &dyn Backend
     }
     assert_eq!(bench.stored(tenant(1), 1).await.sends, 1);
 }
+
+pub(crate) async fn invariant_2_first_steps_never_wait_for_each_other(backend: &dyn Backend) {
+    let bench = Bench::new(backend).await;
+    // A first write goes out, its teardown fails, and another tenant's takes its place.
+    let first = committed(&bench, 1).await;
+    assert_eq!(bench.send(&first, 1, at(1)).await, Verdict::Allow);
+    bench.walk(&first, &[State::Failed], at(1)).await;
+    let second = committed(&bench, 2).await;
+    // The first one is taken up again: its command was sent, so it goes first.
+    assert!(bench.ask(Verb::Retry, 1, at(2)).await.applied);
+    let first = bench.claim_one(at(2)).await;
+    let waits = bench.send(&second, 2, at(2)).await;
+    assert!(matches!(waits, Verdict::Wait { reason: Reason::Canary, .. }), "{waits:?}");
+    assert_eq!(bench.send(&first, 1, at(2)).await, Verdict::Allow);
+    bench.store.record_answer(command_id(1), &accepted(), at(3)).await.unwrap();
+    assert_eq!(bench.send(&second, 2, at(3)).await, Verdict::Allow);
+}
+
+pub(crate) async fn invariant_2_a_held_first_step_that_was_not_sent_blocks_nobody(
+    backend: &dyn Backend,
+) {
+    let bench = Bench::new(backend).await;
+    let held = committed(&bench, 1).await;
+    bench.ask(Verb::Hold, 1, at(1)).await;
+    let other = committed(&bench, 2).await;
+    assert_eq!(bench.send(&other, 2, at(1)).await, Verdict::Allow);
+    // Released, it waits for the one that is out now.
+    bench.ask(Verb::Release, 1, at(2)).await;
+    let waits = bench.send(&held, 1, at(2)).await;
+    assert!(matches!(waits, Verdict::Wait { reason: Reason::Canary, .. }), "{waits:?}");
+    // Once sent, a held one keeps the others waiting: what it did is unknown.
+    bench.ask(Verb::Hold, 2, at(3)).await;
+    let waits = bench.send(&held, 1, at(3)).await;
+    assert!(matches!(waits, Verdict::Wait { reason: Reason::Canary, .. }), "{waits:?}");
+}

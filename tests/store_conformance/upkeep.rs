@@ -3,9 +3,9 @@
 use teardownd::core::ids::AccountName;
 use teardownd::core::reason::Reason;
 use teardownd::core::teardown::{NewTeardown, State};
-use teardownd::store::{DaemonInfo, Filter, Verb};
+use teardownd::store::{Commit, DaemonInfo, Filter, PurchaseRecord, Verb};
 
-use super::{Backend, Bench, at, default_account, delete, start, tenant, wanted};
+use super::{Backend, Bench, at, default_account, delete, seen, start, step, tenant, wanted};
 
 pub(crate) async fn invariant_11_unknown_accounts_hold_their_rows(backend: &dyn Backend) {
     let bench = Bench::new(backend).await;
@@ -35,10 +35,26 @@ pub(crate) async fn invariant_12_only_terminal_rows_are_purged(backend: &dyn Bac
     bench.prove(start()).await;
     bench.queue([1, 2, 3], start()).await;
     let rows = bench.claim(3, at(1)).await;
-    bench.walk(&rows[0], &[State::Failed], at(10)).await;
+    let facts = seen(rows[0].teardown.tenant_id, at(10));
+    let read = PurchaseRecord {
+        key: "order:a".to_owned(),
+        kind: "software".to_owned(),
+        name: "Windows".to_owned(),
+        route: "cancel_order".to_owned(),
+        status: "completed".to_owned(),
+        standing: "active".to_owned(),
+        order_id: None,
+        blocked: None,
+    };
+    let commit = Commit {
+        purchases: Some(vec![read]),
+        ..step(&rows[0], State::Failed, &facts, &bench.policy)
+    };
+    bench.store.commit(commit, at(10)).await.unwrap();
     bench.walk(&rows[1], &[State::Failed], at(100)).await;
     bench.walk(&rows[2], &[State::EntitlementsFetched], at(1)).await;
     assert_eq!(bench.store.purge(at(50), start()).await.unwrap(), 2);
+    assert_eq!(bench.store.purchases(rows[0].teardown.id).await.unwrap(), []);
     let left: Vec<_> = bench.store.list(&Filter::default()).await.unwrap();
     let mut left: Vec<_> = left.iter().map(|row| row.tenant_id).collect();
     left.sort_unstable();

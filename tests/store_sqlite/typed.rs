@@ -2,10 +2,10 @@
 
 use teardownd::core::ids::AccountName;
 use teardownd::core::reason::Reason;
-use teardownd::core::teardown::State;
+use teardownd::core::teardown::{NewTeardown, State};
 use teardownd::store::Verb;
 
-use crate::suite::{Bench, at, default_account, only, request, start, tenant};
+use crate::suite::{Bench, at, default_account, only, request, start, tenant, wanted};
 use crate::{Place, plain, run, value};
 
 async fn answer(place: &Place, id: u32) -> String {
@@ -98,4 +98,20 @@ async fn requests_of_the_program_are_kept_with_their_answers() {
     let expected = format!("hold {} bob as agreed 2026-01-01T00:00:01.000Z", tenant(1));
     assert_eq!(kept.await, expected);
     assert_eq!(bench.store.apply_requests(at(2)).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_typed_request_that_fails_on_the_way_changes_nothing() {
+    let place = Place::new();
+    let bench = place.bench().await;
+    let other = NewTeardown { account: AccountName::new("other"), ..wanted(1) };
+    bench.store.enqueue(&[other, wanted(2)], start()).await.unwrap();
+    let damage = "INSERT INTO accounts (name, trouble_kind) VALUES ('other', 'nonsense')";
+    run(&mut plain(&place.path()).await, damage).await.unwrap();
+    type_in(&place, "verb, state", "'hold', 'queued'").await;
+    type_in(&place, "verb, account", "'hold', 'default'").await;
+    apply(&bench, 2).await;
+    let said = answer(&place, 1).await;
+    assert!(said.contains("not done") && said.contains("accounts"), "{said}");
+    assert_eq!(answer(&place, 2).await, "teardown 2: held", "it was not held before");
 }

@@ -321,8 +321,8 @@ impl Data {
         for (ask, grant) in asks.iter().zip(&mut grants) {
             if let Some(limit) = window::blocked_at(ask, grant, budget) {
                 let entries = self.entries(account, ask.resource);
-                let opens = window::opens_at(&entries, limit, budget.window, clock.now);
-                grant.retry_at = Some(opens);
+                let blocking = window::blocking(&entries, limit);
+                grant.retry_at = Some(window::opens_at(blocking, budget.window, clock.now));
             }
         }
         grants

@@ -93,6 +93,7 @@ impl Data {
     pub(super) fn set_clocks(&mut self, name: &AccountName, now: Timestamp) {
         let (accounts, every) = (self.accounts.clone(), self.every());
         for row in self.teardowns.values_mut().filter(|row| concerns(name, row)) {
+            // An account without a row has no stops of its own.
             let account_row = accounts.get(&row.account).unwrap_or(&every);
             rules::set_clock(row, rules::runs(account_row, &every, now), now);
         }

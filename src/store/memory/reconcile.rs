@@ -69,14 +69,19 @@ impl Data {
 
     /// What the gates ask of the store, without the command in question.
     fn facts(&self, row: &Teardown, question: Option<CommandId>) -> StoredFacts {
-        let of_account = |c: &&Command| c.account == row.account && Some(c.id) != question;
+        let asked = self.commands.iter().enumerate().find(|(_, c)| Some(c.id) == question);
         let mut in_flight = Proven::default();
         let mut deletions = Vec::new();
-        for command in self.commands.iter().filter(of_account) {
+        let of_account =
+            |(_, c): &(usize, &Command)| c.account == row.account && Some(c.id) != question;
+        for (place, command) in self.commands.iter().enumerate().filter(of_account) {
             if rules::counts_as_deletion(command) {
                 deletions.push(command.created_at);
             }
-            if command.is_unsettled() && self.active(&command.account, command.tenant_id).is_some()
+            let active = self.active(&command.account, command.tenant_id);
+            let active = active.and_then(|id| self.teardowns.get(&id));
+            if rules::blocks_others(command, active)
+                && asked.is_none_or(|asked| rules::goes_first((place, command), asked))
             {
                 let class = rules::proves(&command.intent);
                 in_flight.write |= class.write;

@@ -259,9 +259,8 @@ pub(super) async fn reserve(
     insert_grants(conn, name, &grants, clock.now).await?;
     for (ask, grant) in asks.iter().zip(&mut grants) {
         if let Some(limit) = window::blocked_at(ask, grant, budget) {
-            let entries = entries(conn, name, ask.resource).await?;
-            let opens = window::opens_at(&entries, limit, budget.window, clock.now);
-            grant.retry_at = Some(opens);
+            let blocking = blocking(conn, name, ask.resource, limit).await?;
+            grant.retry_at = Some(window::opens_at(blocking, budget.window, clock.now));
         }
     }
     Ok(grants)
@@ -339,25 +338,23 @@ async fn insert_grants(
     Ok(())
 }
 
-/// What the window holds of a class, oldest first.
-async fn entries(
+/// The oldest reservation that blocks, as in [`window::blocking`].
+async fn blocking(
     conn: &mut SqliteConnection,
     name: &AccountName,
     resource: Resource,
-) -> Result<Vec<(Timestamp, u64)>> {
-    let found = sqlx::query(
-        "SELECT at, reads + writes AS sends FROM sends WHERE account = ? AND resource = ?
-         ORDER BY at",
+    limit: u32,
+) -> Result<Option<Timestamp>> {
+    let row = sqlx::query(
+        "SELECT ?1 AS account, max(at) AS blocking FROM (
+             SELECT at, sum(reads + writes) OVER (ORDER BY at DESC) AS newer
+             FROM sends WHERE account = ?1 AND resource = ?2)
+         WHERE newer >= ?3",
     )
     .bind(name.as_str())
     .bind(resource.as_str())
-    .fetch_all(conn)
+    .bind(limit)
+    .fetch_one(conn)
     .await?;
-    found
-        .iter()
-        .map(|row| {
-            let f = Fields::new(row, "sends", "at");
-            Ok((f.time("at")?, f.number("sends")?))
-        })
-        .collect()
+    Fields::new(&row, "sends", "account").time_opt("blocking")
 }

@@ -112,7 +112,9 @@ async fn deletions(
     found.iter().map(|row| Fields::new(row, "commands", "id").time("created_at")).collect()
 }
 
-/// Classes with an unsettled command of a tenant that is being torn down.
+/// Classes with an unsettled command that the one in question has to wait for. See
+/// [`rules::goes_first`] for the order in which several of them go out, and
+/// [`rules::blocks_others`] for those that block nobody.
 async fn in_flight(
     conn: &mut SqliteConnection,
     account: &AccountName,
@@ -122,10 +124,13 @@ async fn in_flight(
         "SELECT count(*) AS writes, coalesce(sum(reservation), 0) AS reservations,
              coalesce(sum(action = 'delete_customer'), 0) AS deletes
          FROM commands AS c
-         WHERE account = ? AND outcome IS NULL AND id IS NOT ?
+         WHERE account = ?1 AND outcome IS NULL
+           AND (?2 IS NULL OR (sends = 0, seq)
+                < (SELECT q.sends = 0, q.seq FROM commands AS q WHERE q.id = ?2))
            AND EXISTS (SELECT 1 FROM teardowns AS t
                        WHERE lower(t.account) = c.account AND lower(t.tenant_id) = c.tenant_id
-                         AND t.state NOT IN ('deleted', 'aborted', 'failed'))",
+                         AND t.state NOT IN ('deleted', 'aborted', 'failed')
+                         AND (c.sends > 0 OR t.hold_code IS NULL))",
     )
     .bind(account.as_str())
     .bind(question)
