@@ -69,8 +69,9 @@ pub struct StoredFacts {
     /// When each DELETE of the account was committed, over the last day, oldest first: those
     /// unsettled, accepted or settled by reading, without the command in question.
     pub deletions: Vec<Timestamp>,
-    /// Which classes have an unsettled command of a non-terminal teardown of the account, without
-    /// the command in question: `write` for any.
+    /// Which classes have an unsettled command of a non-terminal teardown of the account that goes
+    /// before the one in question: any that was sent, and of those that were not the older ones, so
+    /// that two first writes never wait for each other. `write` stands for any class.
     pub in_flight: Proven,
     /// Whether another unsettled command stands for the same (account, tenant, resource).
     pub resource_busy: bool,
@@ -414,7 +415,8 @@ pub fn admit(
         return by_api;
     }
     let opens = after(teardown.created_at, policy.grace);
-    if now < opens {
+    // Without a grace there is nothing to wait for, also when the clock was set back since.
+    if !policy.grace.is_zero() && now < opens {
         return wait(Reason::Grace, opens, "safety.grace since the enqueue has not passed");
     }
     if policy.dry_run {

@@ -11,6 +11,7 @@ use crate::core::account::{Account, Proven};
 use crate::core::command::{Action, Command, Intent, NewCommand, Outcome};
 use crate::core::gates::{self, StoredFacts, Verdict};
 use crate::core::ids::{AccountName, Fence};
+use crate::core::machine;
 use crate::core::reason::Reason;
 use crate::core::teardown::{Hold, Lease, State, Teardown};
 
@@ -57,22 +58,6 @@ pub(super) fn elapsed(start: Timestamp, end: Timestamp) -> Duration {
 
 // ---- rows -------------------------------------------------------------------------------------------
 
-/// Whether a teardown may go from one state to the other. Staying is no move. The same table stands
-/// in the trigger `teardowns_update_state`.
-pub(super) fn is_edge(from: State, to: State) -> bool {
-    use State::*;
-    match (from, to) {
-        (Queued, EntitlementsFetched)
-        | (EntitlementsFetched, OrdersCancelling | Deleting)
-        | (OrdersCancelling, Polling)
-        | (Polling, OrdersCancelling | Deleting)
-        | (Deleting, OrdersCancelling | Deleted)
-        | (Failed, Queued) => true,
-        (from, Aborted | Failed) => !from.is_terminal(),
-        _ => false,
-    }
-}
-
 /// Refuses names of accounts that SQL and Rust would fold differently, or that mean something else.
 pub(super) fn check_account(name: &AccountName) -> Result<()> {
     let name = name.as_str();
@@ -103,7 +88,7 @@ pub(super) fn check_commit(row: &Teardown, commit: &Commit<'_>) -> Result<()> {
             row.id
         )));
     }
-    if commit.state != row.state && !is_edge(row.state, commit.state) {
+    if commit.state != row.state && !machine::is_edge(row.state, commit.state) {
         return Err(StoreError::Refused(format!(
             "teardown {} cannot go from {} to {}",
             row.id,

@@ -47,7 +47,7 @@ pub(crate) async fn invariant_12_only_terminal_rows_are_purged(backend: &dyn Bac
         blocked: None,
     };
     let commit = Commit {
-        purchases: Some(vec![read]),
+        purchases: Some(teardownd::store::PurchasesRead::All(vec![read])),
         ..step(&rows[0], State::Failed, &facts, &bench.policy)
     };
     bench.store.commit(commit, at(10)).await.unwrap();

@@ -1,6 +1,7 @@
 //! Invariants 10 to 12, held by the tables themselves: the same statements through a plain
 //! connection and through the `sqlite3` shell.
 
+use teardownd::core::machine::is_edge;
 use teardownd::core::teardown::State;
 
 use crate::suite::{Bench, at, cancel, delete, start, tenant};
@@ -195,20 +196,4 @@ async fn invariant_11_the_table_allows_the_moves_of_the_design_only() {
             assert_eq!(moved.is_ok(), is_edge(from, to), "{from:?} to {to:?}: {moved:?}");
         }
     }
-}
-
-fn is_edge(from: State, to: State) -> bool {
-    let design = [
-        (State::Queued, State::EntitlementsFetched),
-        (State::EntitlementsFetched, State::OrdersCancelling),
-        (State::EntitlementsFetched, State::Deleting),
-        (State::OrdersCancelling, State::Polling),
-        (State::Polling, State::OrdersCancelling),
-        (State::Polling, State::Deleting),
-        (State::Deleting, State::OrdersCancelling),
-        (State::Deleting, State::Deleted),
-        (State::Failed, State::Queued),
-    ];
-    let ends = matches!(to, State::Aborted | State::Failed);
-    design.contains(&(from, to)) || (!from.is_terminal() && ends)
 }
