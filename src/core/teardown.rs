@@ -163,6 +163,15 @@ impl Teardown {
     }
 }
 
+impl Teardown {
+    /// Whether it has stood in one non-terminal state for longer than `limit`
+    /// (`engine.stuck_after`). It still goes on; somebody should look.
+    pub fn is_stuck(&self, limit: Duration, now: Timestamp) -> bool {
+        let stood = Duration::try_from(now.duration_since(self.state_since)).unwrap_or_default();
+        !self.state.is_terminal() && stood > limit
+    }
+}
+
 /// How an operator tells teardowns apart at a glance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]

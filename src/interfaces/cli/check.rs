@@ -72,6 +72,9 @@ async fn check_account(ground: &Ground, account: &AccountConfig) -> Vec<Finding>
         findings.push(Finding::bad(name, Exit::Failed, error.to_string()));
         return findings;
     }
+    if let Some(finding) = expiry(account, ground.clock.now()) {
+        findings.push(finding);
+    }
     let text = format!("a token was issued for partner tenant {}", account.policy.partner_tenant);
     findings.push(Finding::good(&name, text));
     findings.push(match runtime.client.legal_business_profile().await {
@@ -102,6 +105,20 @@ async fn check_account(ground: &Ground, account: &AccountConfig) -> Vec<Finding>
         }
     });
     findings
+}
+
+/// What the operator said of the secret's last day.
+fn expiry(account: &AccountConfig, now: Timestamp) -> Option<Finding> {
+    let day = account.credential.expires()?;
+    let left = account.credential.days_left(now)?;
+    let name = format!("accounts.{}", account.name);
+    Some(match left {
+        ..0 => Finding::bad(name, Exit::Unfit, format!("the secret lapsed on {day}: renew it")),
+        0..30 => {
+            Finding::good(name, format!("WARNING: the secret lapses on {day}, in {left} days"))
+        }
+        30.. => Finding::good(name, format!("the secret lapses on {day}, in {left} days")),
+    })
 }
 
 fn report(findings: &[Finding]) -> Report {

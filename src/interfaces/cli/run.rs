@@ -87,7 +87,8 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
         metrics.clone(),
         served.clone().cancelled_owned(),
     ));
-    let meter = tokio::spawn(metering::keep(store.clone(), metrics, Arc::clone(&clock)));
+    let meter =
+        tokio::spawn(metering::keep(store.clone(), config.clone(), metrics, Arc::clone(&clock)));
     let cron = start_cron(&config, &daemon).await?;
     let watcher = watch_for_drain(&stop, &readiness);
     let drained = daemon

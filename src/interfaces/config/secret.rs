@@ -3,7 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 use super::section::Section;
 use crate::partner_center::CredentialSource;
@@ -30,6 +32,23 @@ pub enum Credential {
 }
 
 impl Credential {
+    /// The day it lapses, as the operator says.
+    pub fn expires(&self) -> Option<Date> {
+        let Self::ClientSecret { expires, .. } = self;
+        *expires
+    }
+
+    /// When it lapses: at the end of that day, UTC.
+    pub fn lapses_at(&self) -> Option<Timestamp> {
+        let end = self.expires()?.tomorrow().ok()?;
+        end.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+    }
+
+    /// Whole days until it lapses; negative afterwards.
+    pub fn days_left(&self, now: Timestamp) -> Option<i64> {
+        self.lapses_at().map(|at| at.duration_since(now).as_secs().div_euclid(86_400))
+    }
+
     /// The place to read the secret from, as the client takes it.
     pub fn source(&self) -> CredentialSource {
         let Self::ClientSecret { source, .. } = self;

@@ -1,5 +1,7 @@
 //! Every gate between a tenant and its next write, in order, as the stored rows have it.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use crate::core::account::{Account, Stop};
@@ -41,6 +43,8 @@ pub(super) struct Case<'a> {
     /// Why nobody works on the database, if nobody does.
     pub(super) silence: Option<&'a str>,
     pub(super) look: &'a Look,
+    /// Time in one state after which it is called stuck.
+    pub(super) stuck_after: Duration,
 }
 
 impl Case<'_> {

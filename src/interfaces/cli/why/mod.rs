@@ -32,6 +32,7 @@ pub(crate) async fn execute(globals: &Globals, args: &TenantArgs) -> Ending {
             policy: context.config.account(&row.account).map(|account| &account.policy),
             silence: silence.as_deref(),
             look: &look,
+            stuck_after: context.config.engine.stuck_after,
         };
         texts.push(case.text());
         answers.push(case.json());
@@ -40,6 +41,10 @@ pub(crate) async fn execute(globals: &Globals, args: &TenantArgs) -> Ending {
 }
 
 impl Case<'_> {
+    fn is_stuck(&self) -> bool {
+        self.row.is_stuck(self.stuck_after, self.look.now)
+    }
+
     fn standing(&self) -> Standing {
         Standing::of(self.row, self.stops, self.look.now)
     }
@@ -86,6 +91,7 @@ impl Case<'_> {
             "state": self.row.state,
             "status": standing.status,
             "blocked_by": standing.blocked_by,
+            "stuck": self.is_stuck(),
             "words": self.words(),
             "gates": gates,
             "next": self.next(),
@@ -101,7 +107,11 @@ impl Case<'_> {
         });
         let stored = self.row.reason_text.clone().filter(|_| hold.is_none());
         let remedy = self.standing().blocked_by.map(|reason| reason.remedy().to_owned());
-        hold.into_iter().chain(stored).chain(remedy).collect()
+        let stuck = self.is_stuck().then(|| {
+            let limit = humantime::format_duration(self.stuck_after);
+            format!("stuck: in this state for longer than engine.stuck_after = {limit}")
+        });
+        stuck.into_iter().chain(hold).chain(stored).chain(remedy).collect()
     }
 
     /// The next command to type.
@@ -148,6 +158,8 @@ impl Case<'_> {
 mod tests {
     use jiff::tz::TimeZone;
 
+    use std::time::Duration;
+
     use super::*;
     use crate::core::account::Account;
     use crate::core::ids::AccountName;
@@ -164,6 +176,7 @@ mod tests {
             policy: None,
             silence: None,
             look: &Look { now: now(), zone: TimeZone::UTC },
+            stuck_after: Duration::from_secs(600),
         })
     }
 
@@ -190,6 +203,15 @@ mod tests {
                 "purchase"
             ]
         );
+    }
+
+    #[test]
+    fn a_stuck_tenant_is_called_so() {
+        let fresh = row(1, State::Polling);
+        let stuck = Teardown { state_since: now() - Duration::from_secs(601), ..fresh.clone() };
+        let words = |row: &Teardown| ask(row, vec![], |case| case.words().join("\n"));
+        assert!(words(&stuck).contains("engine.stuck_after = 10m"));
+        assert!(!words(&fresh).contains("stuck"));
     }
 
     #[test]
