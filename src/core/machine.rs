@@ -198,13 +198,10 @@ fn orders_cancelling(s: &Situation<'_>) -> Decision {
         Ok(inventory) => inventory,
         Err(first) => return first,
     };
-    let plan = s.plan(&inventory);
-    if plan.wants_read() {
-        return Decision::Read(s.every_list());
-    }
-    if let Some(failure) = s.blocked(&plan, &inventory) {
-        return failure;
-    }
+    let plan = match s.workable_plan(&inventory) {
+        Ok(plan) => plan,
+        Err(first) => return first,
+    };
     if plan.has_work() {
         // The guards of the commit ask the account's own customer list.
         if let Some(first) = s.census(FACTS_BEFORE_WRITE) {
@@ -246,13 +243,10 @@ fn polling(s: &Situation<'_>) -> Decision {
         step.settled = s.reached(&inventory);
         return Decision::Transition(Box::new(step));
     }
-    let plan = s.plan(&inventory);
-    if plan.wants_read() {
-        return Decision::Read(s.every_list());
-    }
-    if let Some(failure) = s.blocked(&plan, &inventory) {
-        return failure;
-    }
+    let plan = match s.workable_plan(&inventory) {
+        Ok(plan) => plan,
+        Err(first) => return first,
+    };
     if plan.has_work() {
         let mut step = s.step(State::OrdersCancelling);
         step.reason = Some(Reason::PurchaseActive);

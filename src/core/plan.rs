@@ -172,30 +172,12 @@ impl Plan {
 
     /// The keys of purchases only a person can cancel, with the reasons.
     pub fn for_a_person(&self) -> Vec<String> {
-        self.collect(|need| match need {
-            Need::Person(why) => Some(why),
-            Need::Command(_)
-            | Need::Resend(_)
-            | Need::Goal
-            | Need::Ready
-            | Need::Others
-            | Need::Read
-            | Need::Refused(_) => None,
-        })
+        self.collect(|need| if let Need::Person(why) = need { Some(why) } else { None })
     }
 
     /// The keys of purchases the API refuses to cancel, with its texts.
     pub fn refused(&self) -> Vec<String> {
-        self.collect(|need| match need {
-            Need::Refused(why) => Some(why),
-            Need::Command(_)
-            | Need::Resend(_)
-            | Need::Goal
-            | Need::Ready
-            | Need::Others
-            | Need::Read
-            | Need::Person(_) => None,
-        })
+        self.collect(|need| if let Need::Refused(why) = need { Some(why) } else { None })
     }
 
     /// Who waits for what, in words.

@@ -243,6 +243,21 @@ impl Situation<'_> {
         )
     }
 
+    /// The plan, if it can be acted on.
+    ///
+    /// # Errors
+    /// The decision to take instead: read again, or end.
+    pub(super) fn workable_plan(&self, inventory: &Assessment) -> Result<Plan, Decision> {
+        let plan = self.plan(inventory);
+        if plan.wants_read() {
+            return Err(Decision::Read(self.every_list()));
+        }
+        match self.blocked(&plan, inventory) {
+            Some(failure) => Err(failure),
+            None => Ok(plan),
+        }
+    }
+
     /// The failure to end with, where something can be cancelled only by a person or was refused for
     /// good. What is unsettled is settled first.
     pub(super) fn blocked(&self, plan: &Plan, inventory: &Assessment) -> Option<Decision> {

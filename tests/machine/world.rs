@@ -335,9 +335,7 @@ impl World {
             let inactive = purchase.standing == Standing::Inactive;
             let known = match self.memory.purchases.get_mut(&purchase.key) {
                 Some(known) => known,
-                None if whole => {
-                    self.memory.purchases.entry(purchase.key).or_insert(Remembered::default())
-                }
+                None if whole => self.memory.purchases.entry(purchase.key).or_default(),
                 None => continue,
             };
             known.unfinished = !inactive;
