@@ -6,7 +6,7 @@ use super::command::{Command, Outcome};
 use super::fault::Class;
 use super::gates::FACTS_BEFORE_DELETE;
 use super::ids::CommandId;
-use super::machine::{Decision, MAX_ROUNDS, Situation};
+use super::machine::{Arm, Decision, MAX_ROUNDS, Situation};
 use super::observation::{CustomerSeen, Read, Seen};
 use super::plan::refusal_class;
 use super::reason::Reason;
@@ -58,40 +58,35 @@ fn settled_at(command: &Command) -> Timestamp {
 }
 
 /// The arm of [`decide`](super::machine::decide) for `deleting`.
-pub(super) fn decide(s: &Situation<'_>) -> Decision {
+pub(super) fn decide(s: &Situation<'_>) -> Arm {
     match stage(s) {
         Stage::Before => delete(s, None, 0),
         Stage::Unsent(command) => delete(s, Some(command.id), 0),
         Stage::Unsettled(command) => unsettled(s, command),
         Stage::Accepted(command) => proof(s, command),
-        Stage::GoneWithoutUs => match s.customer(FACTS_BEFORE_DELETE) {
-            Ok(_) => s.set_back("DELETE says the customer is gone, reading it says it is there"),
-            Err(first) => first,
-        },
+        Stage::GoneWithoutUs => {
+            s.customer(FACTS_BEFORE_DELETE)?;
+            Ok(s.set_back("DELETE says the customer is gone, reading it says it is there"))
+        }
         Stage::Refused(command, class) => refused(s, command, class),
     }
 }
 
 /// Sends the DELETE, new or again, if a fresh and complete inventory shows nothing active.
 /// `round` is added to the count of rounds if something is.
-fn delete(s: &Situation<'_>, again: Option<CommandId>, round: u32) -> Decision {
-    let inventory = match s.inventory(FACTS_BEFORE_DELETE) {
-        Ok(inventory) => inventory,
-        Err(first) => return first,
-    };
+fn delete(s: &Situation<'_>, again: Option<CommandId>, round: u32) -> Arm {
+    let inventory = s.inventory(FACTS_BEFORE_DELETE)?;
     if !inventory.proves_nothing_active() {
-        return back_to_cancelling(s, &inventory, round);
+        return Ok(back_to_cancelling(s, &inventory, round));
     }
-    if let Some(first) = s.census(FACTS_BEFORE_DELETE) {
-        return first;
-    }
+    s.census(FACTS_BEFORE_DELETE)?;
     let mut step = s.step(State::Deleting);
     match again {
         Some(id) => step.resends.push(id),
         None => step.intents.push(routes::delete_customer(s.teardown.tenant_id)),
     }
     step.polls = 0;
-    Decision::Transition(Box::new(step))
+    Ok(Decision::Transition(Box::new(step)))
 }
 
 fn back_to_cancelling(s: &Situation<'_>, inventory: &Assessment, round: u32) -> Decision {
@@ -110,7 +105,10 @@ fn back_to_cancelling(s: &Situation<'_>, inventory: &Assessment, round: u32) -> 
     Decision::Transition(Box::new(step))
 }
 
-/// The customer as read after `since`, or the read to make.
+/// The customer as read after `since`.
+///
+/// # Errors
+/// The read.
 fn customer_since<'a>(
     s: &Situation<'a>,
     since: Timestamp,
@@ -123,55 +121,44 @@ fn customer_since<'a>(
 }
 
 /// A DELETE whose effect is unknown: the remote state first, then the same id again.
-fn unsettled(s: &Situation<'_>, command: &Command) -> Decision {
-    let sent_at = command.last_sent_at.unwrap_or(command.created_at);
-    let customer = match customer_since(s, sent_at) {
-        Ok(customer) => customer,
-        Err(first) => return first,
+fn unsettled(s: &Situation<'_>, command: &Command) -> Arm {
+    let customer = customer_since(s, command.last_sent_at.unwrap_or(command.created_at))?;
+    let CustomerSeen::Gone { code, .. } = &customer.fact else {
+        return delete(s, Some(command.id), 1);
     };
-    match &customer.fact {
-        CustomerSeen::Present(_) => delete(s, Some(command.id), 1),
-        CustomerSeen::Gone { code, .. } => {
-            let mut step = s.step(State::Deleting);
-            step.settled.push((
-                command.id,
-                Outcome::GoalReached,
-                format!("the customer reads as gone ({code})"),
-            ));
-            Decision::Transition(Box::new(step))
-        }
-    }
+    let mut step = s.step(State::Deleting);
+    let text = format!("the customer reads as gone ({code})");
+    step.settled.push((command.id, Outcome::GoalReached, text));
+    Ok(Decision::Transition(Box::new(step)))
 }
 
 /// The proof: a structured "gone" on the customer and then a complete list without it.
-fn proof(s: &Situation<'_>, command: &Command) -> Decision {
-    let customer = match customer_since(s, settled_at(command).min(s.now)) {
-        Ok(customer) => customer,
-        Err(first) => return first,
-    };
+fn proof(s: &Situation<'_>, command: &Command) -> Arm {
+    let since = settled_at(command).min(s.now);
+    let customer = customer_since(s, since)?;
     let CustomerSeen::Gone { code, .. } = &customer.fact else {
-        if s.is_past(settled_at(command), s.policy.reissue_after) {
+        if s.is_past(since, s.policy.reissue_after) {
             return delete(s, None, 1);
         }
         let text = "DELETE was accepted, the customer can still be read".to_owned();
-        return s.poll_again(State::Deleting, Reason::ProofPending, text);
+        return Ok(s.poll_again(State::Deleting, Reason::ProofPending, text));
     };
     let Some(census) = s.seen.census.as_ref().filter(|census| census.at >= customer.at) else {
-        return Decision::Read(vec![Read::Census { not_before: customer.at }]);
+        return Err(Decision::Read(vec![Read::Census { not_before: customer.at }]));
     };
     if census.fact.entry.is_some() || !census.fact.conclusive {
         let text = format!("the customer reads as gone ({code}), the customer list still has it");
-        return s.poll_again(State::Deleting, Reason::ProofPending, text);
+        return Ok(s.poll_again(State::Deleting, Reason::ProofPending, text));
     }
     let text = format!(
         "the customer reads as gone ({code}) and the complete list of {} customers lacks it",
         census.fact.customers
     );
-    s.go(State::Deleted, Some(Reason::ProvenGone), &text)
+    Ok(s.go(State::Deleted, Some(Reason::ProvenGone), &text))
 }
 
 /// A refused DELETE: wait, try again, or look what is still active.
-fn refused(s: &Situation<'_>, command: &Command, class: Class) -> Decision {
+fn refused(s: &Situation<'_>, command: &Command, class: Class) -> Arm {
     let since = settled_at(command);
     let text = format!(
         "DELETE was refused: {} {}: {}",
@@ -181,12 +168,12 @@ fn refused(s: &Situation<'_>, command: &Command, class: Class) -> Decision {
     );
     match class {
         Class::Wait if !s.is_past(since, s.policy.polling_initial) => {
-            s.poll_again(State::Deleting, Reason::PurchasePending, text)
+            Ok(s.poll_again(State::Deleting, Reason::PurchasePending, text))
         }
         Class::Retry | Class::Throttled | Class::Unauthorized
             if !s.is_past(since, s.policy.retry_initial) =>
         {
-            s.set_back(&text)
+            Ok(s.set_back(&text))
         }
         Class::Wait
         | Class::Retry
@@ -202,7 +189,7 @@ fn refused(s: &Situation<'_>, command: &Command, class: Class) -> Decision {
 
 /// Nobody said why, or the reason is not understood: a fresh inventory decides, with the orders that
 /// the refusal names read by id.
-fn look_again(s: &Situation<'_>, command: &Command, text: String) -> Decision {
+fn look_again(s: &Situation<'_>, command: &Command, text: String) -> Arm {
     let known = &s.teardown.suspects;
     let named = order_ids(command.text.as_deref().unwrap_or(""), &s.teardown.tenant_id.to_string());
     let mut suspects = known.clone();
@@ -213,17 +200,16 @@ fn look_again(s: &Situation<'_>, command: &Command, text: String) -> Decision {
         step.reason = Some(Reason::DeleteRefused);
         step.text = Some(text);
         step.suspects = suspects;
-        return Decision::Transition(Box::new(step));
+        return Ok(Decision::Transition(Box::new(step)));
     }
-    let inventory = match s.inventory(FACTS_BEFORE_DELETE) {
-        Ok(inventory) if inventory.read_at >= settled_at(command) => inventory,
-        Ok(_) => return Decision::Read(s.every_list()),
-        Err(first) => return first,
-    };
+    let inventory = s.inventory(FACTS_BEFORE_DELETE)?;
+    if inventory.read_at < settled_at(command) {
+        return Err(Decision::Read(s.every_list()));
+    }
     if inventory.proves_nothing_active() {
-        return s.fail(Reason::DeleteRefused, text);
+        return Ok(s.fail(Reason::DeleteRefused, text));
     }
-    back_to_cancelling(s, &inventory, 1)
+    Ok(back_to_cancelling(s, &inventory, 1))
 }
 
 /// Words of a text that have the form of an order id: a GUID, about 12 hexadecimal digits, or 33

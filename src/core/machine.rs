@@ -56,6 +56,9 @@ pub struct Policy {
 /// After so many refused DELETEs with something active behind them, a person must look.
 pub const MAX_ROUNDS: u32 = 5;
 
+/// Why a state is left at once when the customer reads as gone after a DELETE of ours.
+const DELETE_IS_OUT: &str = "the customer reads as gone, and a DELETE of it is on record";
+
 /// Everything a decision rests on.
 #[derive(Debug, Clone, Copy)]
 pub struct Situation<'a> {
@@ -146,113 +149,85 @@ pub fn decide(situation: &Situation<'_>) -> Decision {
     if let Some(early) = s.deadline().or_else(|| s.trouble()) {
         return early;
     }
-    match s.teardown.state {
+    let decided = match s.teardown.state {
         State::Queued => queued(s),
         State::EntitlementsFetched => entitlements_fetched(s),
         State::OrdersCancelling => orders_cancelling(s),
         State::Polling => polling(s),
         State::Deleting => deleting::decide(s),
-        State::Deleted | State::Aborted | State::Failed => s.park(Wake::Never),
-    }
+        State::Deleted | State::Aborted | State::Failed => Ok(s.park(Wake::Never)),
+    };
+    decided.unwrap_or_else(|first| first)
 }
 
-fn queued(s: &Situation<'_>) -> Decision {
-    let there = match s.customer(FACTS_BEFORE_WRITE) {
-        Ok(there) => there,
-        Err(first) => return first,
-    };
-    if there && let Err(first) = s.inventory(FACTS_BEFORE_WRITE) {
-        return first;
+/// What an arm decides. The error is what must be done first: a read that is missing, or an end that
+/// makes the rest pointless.
+pub(super) type Arm = Result<Decision, Decision>;
+
+fn queued(s: &Situation<'_>) -> Arm {
+    if s.customer(FACTS_BEFORE_WRITE)? {
+        s.inventory(FACTS_BEFORE_WRITE)?;
     }
-    s.go(State::EntitlementsFetched, None, "the inventory is stored")
+    Ok(s.go(State::EntitlementsFetched, None, "the inventory is stored"))
 }
 
-fn entitlements_fetched(s: &Situation<'_>) -> Decision {
-    match s.customer(FACTS_BEFORE_WRITE) {
-        Ok(true) => {}
-        Ok(false) => return s.go(State::Deleting, None, "a DELETE of this customer is on record"),
-        Err(first) => return first,
+fn entitlements_fetched(s: &Situation<'_>) -> Arm {
+    if !s.customer(FACTS_BEFORE_WRITE)? {
+        return Ok(s.go(State::Deleting, None, DELETE_IS_OUT));
     }
-    let inventory = match s.inventory(FACTS_BEFORE_WRITE) {
-        Ok(inventory) => inventory,
-        Err(first) => return first,
-    };
+    let inventory = s.inventory(FACTS_BEFORE_WRITE)?;
     if inventory.proves_nothing_active() {
-        return s.go(State::Deleting, Some(Reason::NothingActive), "nothing is active");
+        return Ok(s.go(State::Deleting, Some(Reason::NothingActive), "nothing is active"));
     }
     // What only a person can cancel is found before anything of the tenant is touched.
     if let Some(failure) = s.blocked(&s.plan(&inventory), &inventory) {
-        return failure;
+        return Ok(failure);
     }
     let text = format!("{} purchases are not inactive", inventory.unfinished().count());
-    s.go(State::OrdersCancelling, None, &text)
+    Ok(s.go(State::OrdersCancelling, None, &text))
 }
 
-fn orders_cancelling(s: &Situation<'_>) -> Decision {
-    match s.customer(FACTS_BEFORE_WRITE) {
-        Ok(true) => {}
-        Ok(false) => return s.go(State::Polling, None, "a DELETE of this customer is on record"),
-        Err(first) => return first,
+fn orders_cancelling(s: &Situation<'_>) -> Arm {
+    if !s.customer(FACTS_BEFORE_WRITE)? {
+        return Ok(s.go(State::Polling, None, DELETE_IS_OUT));
     }
-    let inventory = match s.inventory(FACTS_BEFORE_WRITE) {
-        Ok(inventory) => inventory,
-        Err(first) => return first,
-    };
-    let plan = match s.workable_plan(&inventory) {
-        Ok(plan) => plan,
-        Err(first) => return first,
-    };
-    if plan.has_work() {
-        // The guards of the commit ask the account's own customer list.
-        if let Some(first) = s.census(FACTS_BEFORE_WRITE) {
-            return first;
-        }
-        let mut step = s.step(State::OrdersCancelling);
-        step.settled = s.reached(&inventory);
-        step.intents = plan.intents();
-        step.resends = plan.resends();
-        step.polls = 0;
-        return Decision::Transition(Box::new(step));
+    let inventory = s.inventory(FACTS_BEFORE_WRITE)?;
+    let plan = s.workable_plan(&inventory)?;
+    if !plan.has_work() {
+        return Ok(s.wait_or_finish(&inventory, &plan));
     }
-    s.wait_or_finish(&inventory, &plan)
+    // The guards of the commit ask the account's own customer list.
+    s.census(FACTS_BEFORE_WRITE)?;
+    let mut step = s.step(State::OrdersCancelling);
+    step.settled = s.reached(&inventory);
+    step.intents = plan.intents();
+    step.resends = plan.resends();
+    step.polls = 0;
+    Ok(Decision::Transition(Box::new(step)))
 }
 
-fn polling(s: &Situation<'_>) -> Decision {
+fn polling(s: &Situation<'_>) -> Arm {
     // A poll does not ask for the customer; but if it was read, because a list said it is gone or
     // because another state did, that comes first.
-    if s.seen.customer.is_some() {
-        match s.customer(FACTS_BEFORE_WRITE) {
-            Ok(true) => {}
-            Ok(false) => {
-                return s.go(State::Deleting, None, "a DELETE of this customer is on record");
-            }
-            Err(first) => return first,
-        }
+    if s.seen.customer.is_some() && !s.customer(FACTS_BEFORE_WRITE)? {
+        return Ok(s.go(State::Deleting, None, DELETE_IS_OUT));
     }
     if let Some(waiting) = s.poll() {
-        return waiting;
+        return Ok(waiting);
     }
-    let inventory = match s.inventory(FACTS_BEFORE_DELETE) {
-        Ok(inventory) => inventory,
-        Err(first) => return first,
+    let inventory = s.inventory(FACTS_BEFORE_DELETE)?;
+    let (state, reason, text) = if inventory.proves_nothing_active() {
+        (State::Deleting, Reason::NothingActive, "nothing is active".to_owned())
+    } else {
+        let plan = s.workable_plan(&inventory)?;
+        if !plan.has_work() {
+            return Ok(s.wait_or_finish(&inventory, &plan));
+        }
+        (State::OrdersCancelling, Reason::PurchaseActive, plan.summary())
     };
-    if inventory.proves_nothing_active() {
-        let mut step = s.step(State::Deleting);
-        step.reason = Some(Reason::NothingActive);
-        step.text = Some("nothing is active".to_owned());
-        step.settled = s.reached(&inventory);
-        return Decision::Transition(Box::new(step));
-    }
-    let plan = match s.workable_plan(&inventory) {
-        Ok(plan) => plan,
-        Err(first) => return first,
-    };
-    if plan.has_work() {
-        let mut step = s.step(State::OrdersCancelling);
-        step.reason = Some(Reason::PurchaseActive);
-        step.text = Some(plan.summary());
-        step.settled = s.reached(&inventory);
-        return Decision::Transition(Box::new(step));
-    }
-    s.wait_or_finish(&inventory, &plan)
+    let mut step = s.step(state);
+    step.reason = Some(reason);
+    step.text = Some(text);
+    step.settled = s.reached(&inventory);
+    Ok(Decision::Transition(Box::new(step)))
 }

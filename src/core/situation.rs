@@ -140,13 +140,17 @@ impl Situation<'_> {
         reads
     }
 
-    /// Asks for the account's customer list where it is missing or would soon be too old.
-    pub(super) fn census(&self, max_age: Duration) -> Option<Decision> {
-        let fresh = self.seen.census.as_ref().is_some_and(|seen| self.is_fresh(seen.at, max_age));
+    /// Makes sure of the account's customer list.
+    ///
+    /// # Errors
+    /// The read, where the list is missing or would soon be too old.
+    pub(super) fn census(&self, max_age: Duration) -> Result<(), Decision> {
+        if self.seen.census.as_ref().is_some_and(|seen| self.is_fresh(seen.at, max_age)) {
+            return Ok(());
+        }
         let not_before = self.now.checked_sub(max_age.mul_f64(USABLE_PART / 2.0));
-        (!fresh).then(|| {
-            Decision::Read(vec![Read::Census { not_before: not_before.unwrap_or(self.now) }])
-        })
+        let not_before = not_before.unwrap_or(self.now);
+        Err(Decision::Read(vec![Read::Census { not_before }]))
     }
 
     pub(super) fn is_fresh(&self, at: Timestamp, max_age: Duration) -> bool {
