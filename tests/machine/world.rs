@@ -13,7 +13,7 @@ use teardownd::core::ids::{AccountName, CommandId, TeardownId};
 use teardownd::core::inventory::{AzureEntitlement, Entitlement};
 use teardownd::core::machine::{Decision, Situation, Transition, Wake, decide};
 use teardownd::core::observation::{Census, CustomerSeen, Entitlements, Observation, Read, Seen};
-use teardownd::core::plan::{Memory, Remembered};
+use teardownd::core::plan::Memory;
 use teardownd::core::routes::{self, Standing};
 use teardownd::core::teardown::{State, Teardown};
 use uuid::Uuid;
@@ -123,8 +123,9 @@ impl World {
         };
         let bought = match product {
             "reservation" | "perpetual" => vec![thing(format!("order:o{n}"), product)],
+            // The plan itself stays down: its flicker would hide that of what is under it.
             "azure" => vec![
-                thing(format!("subscription:s{n}"), product),
+                Thing { comes_back: None, ..thing(format!("subscription:s{n}"), product) },
                 thing(format!("azure:s{n}/e"), "azure entitlement"),
             ],
             _ => vec![thing(format!("subscription:s{n}"), product)],
