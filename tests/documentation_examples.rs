@@ -11,6 +11,7 @@ use std::{env, fs};
 
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
+use teardownd::core::resource::set_status;
 use teardownd::partner_center::decode;
 
 type Check = Result<(), String>;
@@ -237,7 +238,7 @@ fn token_refusal(bytes: &[u8], value: &Value) -> Check {
 /// Changing the status changes nothing else: no field, no order of fields, no digit.
 fn read_modify_write(value: &Value, raw: &Value) -> Check {
     same("raw", &raw.to_string(), &value.to_string())?;
-    let changed = decode::set_status(raw, "changed-by-test");
+    let changed = set_status(raw, "changed-by-test");
     let before = value.as_object().ok_or("not an object")?;
     let mut expected: Map<String, Value> = Map::new();
     let mut had_status = false;

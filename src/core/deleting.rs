@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::assess::Assessment;
 use super::command::{Command, Outcome};
 use super::fault::Class;
 use super::gates::FACTS_BEFORE_DELETE;
@@ -10,7 +11,7 @@ use super::machine::{Arm, Decision, MAX_ROUNDS, Situation};
 use super::observation::{CustomerSeen, Read, Seen};
 use super::plan::refusal_class;
 use super::reason::Reason;
-use super::routes::{self, Assessment};
+use super::routes;
 use super::teardown::State;
 
 /// How many order ids of one refusal are followed up.

@@ -9,13 +9,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::account::{Account, Proven};
+use super::assess;
 use super::command::{Action, Intent};
 use super::domain::{self, DomainPattern};
 use super::ids::TenantId;
 use super::inventory::Customer;
 use super::observation::{Census, CustomerSeen, Observation, Seen};
 use super::reason::Reason;
-use super::routes;
 use super::teardown::Teardown;
 
 /// Remote facts may be this old before a PATCH or POST.
@@ -255,7 +255,7 @@ fn admit_remotely(
     let deleting = intent.action == Action::DeleteCustomer;
     let limit = if deleting { FACTS_BEFORE_DELETE } else { FACTS_BEFORE_WRITE };
     let Some(census) = &seen.census else { return Verdict::Stale };
-    let Some(inventory) = routes::assess(seen) else { return Verdict::Stale };
+    let Some(inventory) = assess::assess(seen) else { return Verdict::Stale };
     if too_old(census.at, now, limit) || too_old(inventory.read_at, now, limit) {
         return Verdict::Stale;
     }

@@ -2,6 +2,7 @@
 //! clock or draws a random number; `tests/layers.rs` fails when that changes.
 
 pub mod account;
+pub mod assess;
 pub mod backoff;
 pub mod budget;
 pub mod clock;
@@ -16,6 +17,7 @@ pub mod machine;
 pub mod observation;
 pub mod plan;
 pub mod reason;
+pub mod resource;
 pub mod routes;
 pub mod settlement;
 pub mod situation;

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::assess::Assessment;
 use super::command::{Action, Command, Intent, Outcome};
 use super::fault::{Class, Fault};
 use super::ids::{CommandId, TenantId};
 use super::machine::Policy;
-use super::routes::{Assessment, Purchase, Standing};
+use super::routes::{Purchase, Standing};
 use super::settlement;
 
 /// What is stored of a purchase from earlier passes.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::assess::{self, Assessment};
 use super::backoff;
 use super::command::{Action, Outcome};
 use super::fault::{Class, Fault, Trouble};
@@ -13,7 +14,7 @@ use super::machine::{Decision, Situation, Transition, Wake};
 use super::observation::{CustomerSeen, Read};
 use super::plan::{Need, Plan};
 use super::reason::Reason;
-use super::routes::{self, Assessment, Kind};
+use super::routes::{self, Kind};
 use super::settlement;
 use super::teardown::State;
 
@@ -124,7 +125,7 @@ impl Situation<'_> {
         if !missing.is_empty() {
             return Err(Decision::Read(missing));
         }
-        match routes::assess(self.seen) {
+        match assess::assess(self.seen) {
             Some(assessment) if assessment.complete => Ok(assessment),
             Some(_) | None => Err(Decision::Read(self.every_list())),
         }
@@ -134,7 +135,7 @@ impl Situation<'_> {
     pub(super) fn every_list(&self) -> Vec<Read> {
         let mut reads = vec![Read::Orders, Read::Subscriptions, Read::Entitlements];
         reads.extend(self.teardown.suspects.iter().cloned().map(Read::Order));
-        reads.extend(routes::follow_up_reads(self.seen));
+        reads.extend(assess::follow_up_reads(self.seen));
         reads.sort();
         reads.dedup();
         reads
@@ -202,7 +203,7 @@ impl Situation<'_> {
         if !reads.is_empty() {
             return Some(Decision::Read(reads));
         }
-        let mut purchases = routes::judge(self.seen);
+        let mut purchases = assess::judge(self.seen);
         purchases.retain(|purchase| awaited.contains(&&purchase.key));
         let partial = Assessment { purchases, read_at: self.now, complete: false };
         let still_active = partial.unfinished().count();

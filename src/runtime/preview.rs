@@ -5,11 +5,11 @@ use jiff::Timestamp;
 
 use super::account::AccountRuntime;
 use super::observe::observe;
+use crate::core::assess::{self, Assessment};
 use crate::core::gates;
 use crate::core::ids::TenantId;
 use crate::core::observation::{CustomerSeen, Observation, Read};
 use crate::core::reason::Reason;
-use crate::core::routes::{self, Assessment};
 use crate::partner_center::ApiError;
 
 /// What would become of a tenant.
@@ -35,7 +35,7 @@ pub async fn preview(account: &AccountRuntime, tenant: TenantId) -> Result<Previ
     if !gone {
         let lists = vec![Read::Orders, Read::Subscriptions, Read::Entitlements];
         observe(&account.client, tenant, lists, &mut seen).await?;
-        let rest = routes::follow_up_reads(&seen);
+        let rest = assess::follow_up_reads(&seen);
         observe(&account.client, tenant, rest, &mut seen).await?;
     }
     let by_form = gates::admit_locally(tenant, None, &account.safety)
@@ -45,5 +45,5 @@ pub async fn preview(account: &AccountRuntime, tenant: TenantId) -> Result<Previ
     let by_api = seen.census.as_ref().and_then(|census| {
         gates::object(tenant, None, &census.fact, seen.customer.as_ref(), &account.safety)
     });
-    Ok(Preview { assessment: routes::assess(&seen), objection: by_form.or(by_api), seen })
+    Ok(Preview { assessment: assess::assess(&seen), objection: by_form.or(by_api), seen })
 }

@@ -8,6 +8,7 @@ use super::account::AccountRuntime;
 use super::lease::Lease;
 use super::observe::observe;
 use super::perform::{Performer, Report, weightiest};
+use crate::core::assess;
 use crate::core::clock::{Clock, Entropy};
 use crate::core::command::{Action, Command, NewCommand};
 use crate::core::fault::Trouble;
@@ -263,10 +264,10 @@ impl Pass<'_> {
             order_id: purchase.order_id.clone(),
             blocked: purchase.blocked().map(str::to_owned),
         };
-        if let Some(assessment) = routes::assess(&self.seen).filter(|a| a.complete) {
+        if let Some(assessment) = assess::assess(&self.seen).filter(|a| a.complete) {
             return Some(PurchasesRead::All(assessment.purchases.iter().map(record).collect()));
         }
-        let known: Vec<PurchaseRecord> = routes::judge(&self.seen)
+        let known: Vec<PurchaseRecord> = assess::judge(&self.seen)
             .iter()
             .filter(|purchase| self.memory.purchases.contains_key(&purchase.key))
             .map(record)

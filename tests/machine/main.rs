@@ -5,9 +5,9 @@ mod world;
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
+use teardownd::core::assess;
 use teardownd::core::command::Action;
 use teardownd::core::machine::{Decision, Situation, Wake, decide, is_edge};
-use teardownd::core::routes;
 use teardownd::core::teardown::State;
 
 use arbitrary::{now, policy, situation};
@@ -63,7 +63,7 @@ proptest! {
                     || step.resends.iter().any(|id| parts.is_delete(*id));
                 // Invariant 7: no DELETE while anything is active or unknown.
                 if deletes {
-                    let inventory = routes::assess(&parts.seen);
+                    let inventory = assess::assess(&parts.seen);
                     prop_assert!(inventory.is_some_and(|i| i.proves_nothing_active()));
                     prop_assert_eq!(step.state, State::Deleting);
                 }

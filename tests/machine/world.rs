@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use proptest::prelude::*;
+use teardownd::core::assess;
 use teardownd::core::command::{Action, Command, Intent, Outcome};
 use teardownd::core::fault::Trouble;
 use teardownd::core::ids::{AccountName, CommandId, TeardownId};
@@ -14,7 +15,7 @@ use teardownd::core::inventory::{AzureEntitlement, Entitlement};
 use teardownd::core::machine::{Decision, Situation, Transition, Wake, decide};
 use teardownd::core::observation::{Census, CustomerSeen, Entitlements, Observation, Read, Seen};
 use teardownd::core::plan::Memory;
-use teardownd::core::routes::{self, Standing};
+use teardownd::core::routes::Standing;
 use teardownd::core::teardown::{State, Teardown};
 use uuid::Uuid;
 
@@ -324,9 +325,9 @@ impl World {
     }
 
     fn remember(&mut self, seen: &Observation) {
-        let full = routes::assess(seen).filter(|a| a.complete);
+        let full = assess::assess(seen).filter(|a| a.complete);
         let whole = full.is_some();
-        let purchases = full.map_or_else(|| routes::judge(seen), |a| a.purchases);
+        let purchases = full.map_or_else(|| assess::judge(seen), |a| a.purchases);
         if whole {
             for known in self.memory.purchases.values_mut() {
                 known.unfinished = false;

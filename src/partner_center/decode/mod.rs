@@ -8,7 +8,6 @@ mod fault;
 mod fields;
 mod list;
 mod resources;
-mod status;
 mod text;
 mod token;
 
@@ -20,7 +19,6 @@ pub use resources::{
     LegalBusinessProfile, azure_entitlement, customer, entitlement, has_id, identity,
     legal_business, listed_customer, order, subscription,
 };
-pub use status::set_status;
 pub use text::{TEXT_LIMIT, tidy};
 pub use token::{TokenAnswer, TokenRefusal, tenant_of, token, token_refusal};
 

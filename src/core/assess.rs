@@ -1,0 +1,364 @@
+//! What a customer has bought, judged: which kind each purchase is and whether it is still active.
+//!
+//! Recognising a kind from fields is our own judgement where `docs/api-facts.md` says so.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::command::Action;
+use super::inventory::{AzureEntitlement, Entitlement, Order, OrderLine, Subscription};
+use super::observation::{Entitlements, Observation, Read};
+use super::routes::{Kind, Purchase, Standing, Target};
+
+/// Everything the customer has bought, judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assessment {
+    /// The purchases, in the order of work.
+    pub purchases: Vec<Purchase>,
+    /// When the oldest read it rests on was started.
+    pub read_at: Timestamp,
+    /// Whether everything was read that can be read, entitlements included.
+    pub complete: bool,
+}
+
+impl Assessment {
+    /// Whether it is complete and shows nothing that is active or still changing.
+    pub fn proves_nothing_active(&self) -> bool {
+        self.complete && self.purchases.iter().all(|p| p.standing == Standing::Inactive)
+    }
+
+    /// The purchases that are not inactive.
+    pub fn unfinished(&self) -> impl Iterator<Item = &Purchase> {
+        self.purchases.iter().filter(|p| p.standing != Standing::Inactive)
+    }
+}
+
+/// Judges a full reading. `None` while orders, subscriptions or the Azure subscriptions of an Azure
+/// plan that is not inactive were not read.
+pub fn assess(seen: &Observation) -> Option<Assessment> {
+    let orders = seen.orders.as_ref()?;
+    let subscriptions = seen.subscriptions.as_ref()?;
+    let mut read_at = orders.at.min(subscriptions.at);
+    for plan in active_plans(&subscriptions.fact) {
+        read_at = read_at.min(seen.azure.get(&plan.id)?.at);
+    }
+    let mut complete = true;
+    match &seen.entitlements {
+        Some(read) => {
+            read_at = read_at.min(read.at);
+            if let Entitlements::Listed(list) = &read.fact {
+                complete = unlisted_orders(&orders.fact, list)
+                    .all(|id| seen.named_orders.contains_key(id));
+            }
+        }
+        None => complete = false,
+    }
+    Some(Assessment { purchases: judge(seen), read_at, complete })
+}
+
+/// Judges whatever was read, without a claim to completeness: for looking up single purchases while
+/// polling.
+pub fn judge(seen: &Observation) -> Vec<Purchase> {
+    let orders = merged_orders(seen);
+    let no_subscriptions = Vec::new();
+    let subscriptions = seen.subscriptions.as_ref().map_or(&no_subscriptions, |read| &read.fact);
+    let no_entitlements = Vec::new();
+    let entitlements = match &seen.entitlements {
+        Some(read) => match &read.fact {
+            Entitlements::Listed(list) => list,
+            Entitlements::Refused => &no_entitlements,
+        },
+        None => &no_entitlements,
+    };
+    let mut purchases: Vec<Purchase> = orders
+        .iter()
+        .filter_map(|order| order_purchase(order, subscriptions, entitlements))
+        .chain(subscriptions.iter().map(|s| subscription_purchase(s, subscriptions, &orders)))
+        .chain(seen.azure.iter().flat_map(|(plan, read)| {
+            read.fact.iter().map(|entitlement| azure_purchase(plan, entitlement))
+        }))
+        .collect();
+    order_the_work(&mut purchases, subscriptions);
+    purchases
+}
+
+/// Azure plans whose Azure subscriptions matter: those that are not inactive.
+pub fn active_plans(subscriptions: &[Subscription]) -> impl Iterator<Item = &Subscription> {
+    subscriptions.iter().filter(|subscription| {
+        subscription_kind(subscription) == Kind::AzurePlan
+            && subscription_standing(Kind::AzurePlan, subscription.status.as_deref())
+                != Standing::Inactive
+    })
+}
+
+/// What the lists read so far say must be read too: the Azure subscriptions of Azure plans, and
+/// orders that are named and not listed.
+pub fn follow_up_reads(seen: &Observation) -> Vec<Read> {
+    let mut reads: Vec<Read> = Vec::new();
+    if let Some(subscriptions) = &seen.subscriptions {
+        let plans = active_plans(&subscriptions.fact);
+        reads.extend(plans.map(|plan| Read::AzureEntitlements(plan.id.clone())));
+    }
+    if let (Some(orders), Some(entitlements)) = (&seen.orders, &seen.entitlements)
+        && let Entitlements::Listed(list) = &entitlements.fact
+    {
+        reads.extend(unlisted_orders(&orders.fact, list).cloned().map(Read::Order));
+    }
+    reads
+}
+
+/// Orders that an entitlement names and the order list lacks, by the id the entitlement gives.
+pub fn unlisted_orders<'a>(
+    orders: &'a [Order],
+    entitlements: &'a [Entitlement],
+) -> impl Iterator<Item = &'a String> {
+    entitlements.iter().filter_map(|entitlement| {
+        let id = entitlement.order_id.as_ref().or(entitlement.alternate_order_id.as_ref())?;
+        let known = orders.iter().any(|order| names_order(entitlement, order));
+        (!known).then_some(id)
+    })
+}
+
+/// The order list, with orders read by id put in place of their listed selves: a read by id is newer
+/// than a list, which may lag 15 minutes (get-all-of-a-customer-s-orders.md).
+fn merged_orders(seen: &Observation) -> Vec<Order> {
+    let mut orders = seen.orders.as_ref().map(|read| read.fact.clone()).unwrap_or_default();
+    for order in seen.named_orders.values().filter_map(|read| read.fact.as_ref()) {
+        orders.retain(|listed| !same_order(&order.id, listed));
+        orders.push(order.clone());
+    }
+    orders
+}
+
+/// Whether `id` is either form of the order's id.
+pub fn same_order(id: &str, order: &Order) -> bool {
+    id.eq_ignore_ascii_case(&order.id)
+        || order.alternate_id.as_deref().is_some_and(|alternate| id.eq_ignore_ascii_case(alternate))
+}
+
+fn names_order(entitlement: &Entitlement, order: &Order) -> bool {
+    [&entitlement.order_id, &entitlement.alternate_order_id]
+        .into_iter()
+        .flatten()
+        .any(|id| same_order(id, order))
+}
+
+fn belongs_to(subscription: &Subscription, order: &Order) -> bool {
+    subscription.order_id.as_deref().is_some_and(|id| same_order(id, order))
+        || order.lines.iter().any(|line| line.subscription_id.as_deref() == Some(&subscription.id))
+}
+
+fn order_standing(order: &Order) -> Standing {
+    // A software order cancelled line by line stays `completed` with quantity 0
+    // (cancel-software-purchases.md).
+    let emptied = !order.lines.is_empty() && order.lines.iter().all(|l| l.quantity == Some(0));
+    match order.status.as_deref() {
+        Some("cancelled" | "canceled" | "rejected" | "error" | "expired") => Standing::Inactive,
+        Some(
+            "pending" | "unknown" | "pending review" | "pending_review" | "pending_po_upload"
+            | "pending po upload",
+        ) => Standing::Pending,
+        _ if emptied => Standing::Inactive,
+        Some(_) | None => Standing::Active,
+    }
+}
+
+/// An order that is a purchase by itself: a reservation or perpetual software. Orders whose lines
+/// are all subscriptions are cancelled through those.
+fn order_purchase(
+    order: &Order,
+    subscriptions: &[Subscription],
+    entitlements: &[Entitlement],
+) -> Option<Purchase> {
+    let covered = |line: &OrderLine| {
+        line.subscription_id.is_some()
+            || subscriptions.iter().any(|s| {
+                belongs_to(s, order)
+                    && (order.lines.len() == 1
+                        || s.offer_id.is_none()
+                        || s.offer_id == line.offer_id)
+            })
+    };
+    let has_subscription = subscriptions.iter().any(|s| belongs_to(s, order));
+    let own_lines = order.lines.iter().any(|line| !covered(line))
+        || (order.lines.is_empty() && !has_subscription);
+    let own = || entitlements.iter().filter(|e| names_order(e, order));
+    let reserved = own().any(|e| e.entitlement_type.as_deref() == Some("reservedinstance"));
+    let entitled = own().next().is_some() && !has_subscription;
+    if !own_lines && !reserved && !entitled {
+        return None;
+    }
+    let names_reservation = order.lines.iter().any(|line| {
+        line.friendly_name.as_deref().is_some_and(|n| n.to_lowercase().contains("reserved"))
+    });
+    let kind =
+        if reserved || names_reservation { Kind::Reservation } else { Kind::PerpetualSoftware };
+    let name = order
+        .lines
+        .iter()
+        .find_map(|line| line.friendly_name.clone().or_else(|| line.offer_id.clone()));
+    Some(Purchase {
+        key: format!("order:{}", order.id),
+        kind,
+        name: name.unwrap_or_default(),
+        status: order.status.clone().unwrap_or_default(),
+        standing: order_standing(order),
+        order_id: Some(order.id.clone()),
+        routes: vec![(Action::CancelOrder, order_target(order))],
+        after: Vec::new(),
+    })
+}
+
+fn order_target(order: &Order) -> Target {
+    Target::Order { id: order.id.clone(), etag: order.etag.clone() }
+}
+
+/// What a subscription is.
+pub fn subscription_kind(subscription: &Subscription) -> Kind {
+    let offer = subscription.offer_id.as_deref().unwrap_or("").to_ascii_uppercase();
+    let product = subscription.product_type.as_deref().unwrap_or("");
+    if subscription.unit_type.as_deref() == Some("benefit")
+        || subscription.billing_type.as_deref() == Some("benefit")
+    {
+        Kind::SavingsPlan
+    } else if offer.starts_with("DZH318Z0BPS6:") {
+        Kind::AzurePlan
+    } else if subscription.is_microsoft_product == Some(false) {
+        Kind::MarketplaceSaas
+    } else {
+        match product {
+            "onlineservicesnce" => Kind::NewCommerceLicence,
+            "software" => Kind::SoftwareSubscription,
+            "azure" if offer.starts_with("MS-AZR-") => Kind::LegacySubscription,
+            "azure" => Kind::AzurePlan,
+            // Legacy resources carry no product type.
+            "" => Kind::LegacySubscription,
+            _ => Kind::Unknown,
+        }
+    }
+}
+
+fn subscription_standing(kind: Kind, status: Option<&str>) -> Standing {
+    match status {
+        Some("deleted" | "expired" | "disabled" | "cancelled" | "canceled") => Standing::Inactive,
+        // The documented goal of a marketplace purchase is `deleted`; suspended is not that.
+        Some("suspended") if kind == Kind::MarketplaceSaas => Standing::Active,
+        Some("suspended" | "inactive") => Standing::Inactive,
+        Some("pending") => Standing::Pending,
+        Some(_) | None => Standing::Active,
+    }
+}
+
+fn subscription_purchase(
+    subscription: &Subscription,
+    all: &[Subscription],
+    orders: &[Order],
+) -> Purchase {
+    let kind = subscription_kind(subscription);
+    let order = orders.iter().find(|order| belongs_to(subscription, order));
+    let mut standing = subscription_standing(kind, subscription.status.as_deref());
+    let target = Target::Subscription {
+        id: subscription.id.clone(),
+        etag: subscription.etag.clone(),
+        raw: subscription.raw.clone(),
+    };
+    let delete = (Action::DeleteSubscription, target.clone());
+    let suspend = (Action::SuspendSubscription, target);
+    let routes = match kind {
+        Kind::SoftwareSubscription => {
+            // The whole order may be cancelled only if nothing else hangs on it.
+            let alone = order.filter(|order| {
+                all.iter()
+                    .filter(|other| belongs_to(other, order))
+                    .all(|other| subscription_kind(other) == Kind::SoftwareSubscription)
+            });
+            if let Some(order) = alone {
+                if order_standing(order) == Standing::Inactive {
+                    standing = Standing::Inactive;
+                }
+                vec![(Action::CancelOrder, order_target(order)), delete]
+            } else {
+                vec![delete]
+            }
+        }
+        Kind::NewCommerceLicence => vec![delete, suspend],
+        Kind::MarketplaceSaas => vec![delete],
+        Kind::AzurePlan | Kind::LegacySubscription => vec![suspend],
+        Kind::SavingsPlan
+        | Kind::Unknown
+        | Kind::Reservation
+        | Kind::PerpetualSoftware
+        | Kind::AzureSubscription => Vec::new(),
+    };
+    Purchase {
+        key: format!("subscription:{}", subscription.id),
+        kind,
+        name: subscription
+            .name
+            .clone()
+            .or_else(|| subscription.offer_id.clone())
+            .unwrap_or_default(),
+        status: subscription.status.clone().unwrap_or_default(),
+        standing,
+        order_id: order.map(|order| order.id.clone()).or_else(|| subscription.order_id.clone()),
+        routes,
+        after: Vec::new(),
+    }
+}
+
+fn azure_purchase(plan: &str, entitlement: &AzureEntitlement) -> Purchase {
+    let standing = match entitlement.status.as_deref() {
+        Some("inactive" | "deleted" | "disabled" | "expired" | "cancelled" | "canceled") => {
+            Standing::Inactive
+        }
+        Some(_) | None => Standing::Active,
+    };
+    let target = Target::Azure { plan: plan.to_owned(), id: entitlement.id.clone() };
+    Purchase {
+        key: target.resource(),
+        kind: Kind::AzureSubscription,
+        name: entitlement.name.clone().unwrap_or_default(),
+        status: entitlement.status.clone().unwrap_or_default(),
+        standing,
+        order_id: None,
+        routes: vec![(Action::CancelAzureEntitlement, target)],
+        after: Vec::new(),
+    }
+}
+
+/// Reservations first, then by kind and key; and what must wait for what: an Azure plan for its
+/// Azure subscriptions and for every order of its own kind (create-azure-plan.md names
+/// reservations), a parent for its add-ons.
+fn order_the_work(purchases: &mut [Purchase], subscriptions: &[Subscription]) {
+    purchases.sort_by(|a, b| (a.kind, &a.key).cmp(&(b.kind, &b.key)));
+    let orders: Vec<String> = purchases
+        .iter()
+        .filter(|p| matches!(p.kind, Kind::Reservation | Kind::PerpetualSoftware))
+        .map(|p| p.key.clone())
+        .collect();
+    let keys: Vec<String> = purchases.iter().map(|p| p.key.clone()).collect();
+    let mut add_ons: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for subscription in subscriptions {
+        if let Some(parent) = &subscription.parent_subscription_id
+            && *parent != subscription.id
+        {
+            add_ons
+                .entry(format!("subscription:{parent}"))
+                .or_default()
+                .push(format!("subscription:{}", subscription.id));
+        }
+    }
+    for purchase in purchases {
+        if let Some(children) = add_ons.remove(&purchase.key) {
+            purchase.after.extend(children);
+        }
+        if purchase.kind == Kind::AzurePlan
+            && let Some(id) = purchase.key.strip_prefix("subscription:")
+        {
+            let prefix = format!("azure:{id}/");
+            purchase.after.extend(keys.iter().filter(|key| key.starts_with(&prefix)).cloned());
+            purchase.after.extend(orders.iter().cloned());
+        }
+    }
+}
