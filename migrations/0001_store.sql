@@ -35,6 +35,8 @@ CREATE TABLE teardowns (
         CHECK (created_at IS strftime('%Y-%m-%dT%H:%M:%fZ', created_at, '+0 days')),
     -- When the present run began: at the enqueue, or at the latest retry.
     run_since        TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+    -- `retry --try-anyway`: send what is held to be impossible, to find out.
+    try_anyway       INTEGER NOT NULL DEFAULT 0 CHECK (try_anyway IN (0, 1)),
     not_before       TEXT
         CONSTRAINT "not_before must be UTC text such as 2027-01-31T08:00:00.000Z"
         CHECK (not_before IS strftime('%Y-%m-%dT%H:%M:%fZ', not_before, '+0 days')),
@@ -210,6 +212,7 @@ CREATE TABLE operator_requests (
     actor       TEXT NOT NULL DEFAULT 'sql',
     reason      TEXT,
     until       TEXT,
+    try_anyway  INTEGER NOT NULL DEFAULT 0 CHECK (try_anyway IN (0, 1)),
     created_at  TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
     answered_at TEXT,
     answer      TEXT

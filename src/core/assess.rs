@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::command::Action;
 use super::inventory::{AzureEntitlement, Entitlement, Order, OrderLine, Subscription};
@@ -61,6 +61,10 @@ pub fn assess(seen: &Observation) -> Option<Assessment> {
 /// polling.
 pub fn judge(seen: &Observation) -> Vec<Purchase> {
     let orders = merged_orders(seen);
+    // What is past its time is judged by when it was read.
+    let read_at = |at: Option<Timestamp>| at.unwrap_or(Timestamp::MIN);
+    let orders_at = read_at(seen.orders.as_ref().map(|read| read.at));
+    let subscriptions_at = read_at(seen.subscriptions.as_ref().map(|read| read.at));
     let no_subscriptions = Vec::new();
     let subscriptions = seen.subscriptions.as_ref().map_or(&no_subscriptions, |read| &read.fact);
     let no_entitlements = Vec::new();
@@ -73,8 +77,12 @@ pub fn judge(seen: &Observation) -> Vec<Purchase> {
     };
     let mut purchases: Vec<Purchase> = orders
         .iter()
-        .filter_map(|order| order_purchase(order, subscriptions, entitlements))
-        .chain(subscriptions.iter().map(|s| subscription_purchase(s, subscriptions, &orders)))
+        .filter_map(|order| order_purchase(order, subscriptions, entitlements, orders_at))
+        .chain(
+            subscriptions
+                .iter()
+                .map(|s| subscription_purchase(s, subscriptions, &orders, subscriptions_at)),
+        )
         .chain(seen.azure.iter().flat_map(|(plan, read)| {
             read.fact.iter().map(|entitlement| azure_purchase(plan, entitlement))
         }))
@@ -170,6 +178,7 @@ fn order_purchase(
     order: &Order,
     subscriptions: &[Subscription],
     entitlements: &[Entitlement],
+    now: Timestamp,
 ) -> Option<Purchase> {
     let covered = |line: &OrderLine| {
         line.subscription_id.is_some()
@@ -207,7 +216,15 @@ fn order_purchase(
         order_id: Some(order.id.clone()),
         routes: vec![(Action::CancelOrder, order_target(order))],
         after: Vec::new(),
+        too_old: is_too_old(order, now),
     })
+}
+
+/// Sandbox orders older than 60 days cannot be cancelled (the policy page as quoted by
+/// partner-center-mcp; not certain, hence `retry --try-anyway`).
+fn is_too_old(order: &Order, now: Timestamp) -> bool {
+    const LIMIT: SignedDuration = SignedDuration::from_hours(60 * 24);
+    order.created_at.is_some_and(|created| now.duration_since(created) > LIMIT)
 }
 
 fn order_target(order: &Order) -> Target {
@@ -254,6 +271,7 @@ fn subscription_purchase(
     subscription: &Subscription,
     all: &[Subscription],
     orders: &[Order],
+    now: Timestamp,
 ) -> Purchase {
     let kind = subscription_kind(subscription);
     let order = orders.iter().find(|order| belongs_to(subscription, order));
@@ -268,7 +286,7 @@ fn subscription_purchase(
     let routes = match kind {
         Kind::SoftwareSubscription => {
             // The whole order may be cancelled only if nothing else hangs on it.
-            let alone = order.filter(|order| {
+            let alone = order.filter(|order| !is_too_old(order, now)).filter(|order| {
                 all.iter()
                     .filter(|other| belongs_to(other, order))
                     .all(|other| subscription_kind(other) == Kind::SoftwareSubscription)
@@ -282,14 +300,19 @@ fn subscription_purchase(
                 vec![delete]
             }
         }
+        // Past its window a licence can only be suspended.
+        Kind::NewCommerceLicence
+            if subscription.cancellation_allowed_until.is_some_and(|until| until < now) =>
+        {
+            vec![suspend]
+        }
         Kind::NewCommerceLicence => vec![delete, suspend],
         Kind::MarketplaceSaas => vec![delete],
-        Kind::AzurePlan | Kind::LegacySubscription => vec![suspend],
-        Kind::SavingsPlan
-        | Kind::Unknown
-        | Kind::Reservation
-        | Kind::PerpetualSoftware
-        | Kind::AzureSubscription => Vec::new(),
+        // For a savings plan only on an operator's word: the API is said to refuse it (900321).
+        Kind::AzurePlan | Kind::LegacySubscription | Kind::SavingsPlan => vec![suspend],
+        Kind::Unknown | Kind::Reservation | Kind::PerpetualSoftware | Kind::AzureSubscription => {
+            Vec::new()
+        }
     };
     Purchase {
         key: format!("subscription:{}", subscription.id),
@@ -304,6 +327,7 @@ fn subscription_purchase(
         order_id: order.map(|order| order.id.clone()).or_else(|| subscription.order_id.clone()),
         routes,
         after: Vec::new(),
+        too_old: false,
     }
 }
 
@@ -324,6 +348,7 @@ fn azure_purchase(plan: &str, entitlement: &AzureEntitlement) -> Purchase {
         order_id: None,
         routes: vec![(Action::CancelAzureEntitlement, target)],
         after: Vec::new(),
+        too_old: false,
     }
 }
 

@@ -92,6 +92,15 @@ pub fn refusal_class(command: &Command) -> Class {
     })
 }
 
+/// The present run of a teardown: from the enqueue, or from the latest retry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// When it began. Refusals before that decide nothing any more.
+    pub since: Timestamp,
+    /// Whether the operator wants to find out what the API says to what is held to be impossible.
+    pub try_anyway: bool,
+}
+
 /// What one unfinished purchase needs next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Need {
@@ -126,11 +135,11 @@ impl Plan {
         assessment: &Assessment,
         memory: &Memory,
         tenant: TenantId,
-        run_since: Timestamp,
+        run: Run,
         policy: &Policy,
         now: Timestamp,
     ) -> Self {
-        let looker = Looker { assessment, memory, tenant, run_since, policy, now };
+        let looker = Looker { assessment, memory, tenant, run, policy, now };
         let needs = assessment.unfinished().map(|p| (p.key.clone(), looker.need(p))).collect();
         Self { needs }
     }
@@ -206,11 +215,16 @@ impl Plan {
     }
 }
 
+/// 800081: the subscription must be activated before it can be cancelled (error-codes.md).
+fn wants_activation(command: &Command) -> bool {
+    command.ms_code.as_deref() == Some("800081")
+}
+
 struct Looker<'a> {
     assessment: &'a Assessment,
     memory: &'a Memory,
     tenant: TenantId,
-    run_since: Timestamp,
+    run: Run,
     policy: &'a Policy,
     now: Timestamp,
 }
@@ -227,7 +241,9 @@ impl Looker<'_> {
         {
             return Need::Resend(command.id);
         }
-        if let Some(why) = purchase.blocked() {
+        if let Some(why) = purchase.blocked()
+            && !(self.run.try_anyway && purchase.actions().next().is_some())
+        {
             return Need::Person(why.to_owned());
         }
         if self.has_active_predecessor(purchase) {
@@ -253,7 +269,7 @@ impl Looker<'_> {
             Some(Outcome::Refused) => refusal_class(command),
             Some(Outcome::Withdrawn) | None => return self.fresh(purchase),
         };
-        if settled_at < self.run_since {
+        if settled_at < self.run.since {
             return self.fresh(purchase);
         }
         let text = || {
@@ -270,6 +286,13 @@ impl Looker<'_> {
             }
             // Once a person has lifted the halt, the same step may be tried again.
             Class::SafetyStop => self.again(purchase, settled_at, Duration::ZERO),
+            Class::OtherRoute if wants_activation(command) && !self.was_activated(purchase) => {
+                match purchase.activation(self.tenant) {
+                    Some(intent) if self.assessment.read_at >= settled_at => Need::Command(intent),
+                    Some(_) => Need::Read,
+                    None => Need::Refused(text()),
+                }
+            }
             Class::OtherRoute if self.next_action(purchase).is_some() => {
                 self.again(purchase, settled_at, Duration::ZERO)
             }
@@ -321,6 +344,27 @@ impl Looker<'_> {
         }
     }
 
+    /// Whether what a refusal asked for was done since: the same route may then be tried again.
+    fn was_mended(&self, refusal: &Command) -> bool {
+        wants_activation(refusal)
+            && self.memory.commands.iter().any(|command| {
+                command.intent.action == Action::ActivateSubscription
+                    && command.intent.resource == refusal.intent.resource
+                    && command.outcome == Some(Outcome::Accepted)
+                    && command.settled_at >= refusal.settled_at
+            })
+    }
+
+    /// Whether an activation was tried in this run.
+    fn was_activated(&self, purchase: &Purchase) -> bool {
+        let resources: Vec<String> = purchase.resources().collect();
+        self.memory.commands.iter().any(|command| {
+            command.intent.action == Action::ActivateSubscription
+                && resources.contains(&command.intent.resource)
+                && command.created_at >= self.run.since
+        })
+    }
+
     /// The best action that no refusal of this run has ruled out.
     fn next_action(&self, purchase: &Purchase) -> Option<Action> {
         let resources: Vec<String> = purchase.resources().collect();
@@ -329,8 +373,9 @@ impl Looker<'_> {
                 command.intent.action == *action
                     && resources.contains(&command.intent.resource)
                     && command.outcome == Some(Outcome::Refused)
-                    && command.settled_at.is_some_and(|at| at >= self.run_since)
+                    && command.settled_at.is_some_and(|at| at >= self.run.since)
                     && refusal_class(command) == Class::OtherRoute
+                    && !self.was_mended(command)
             })
         })
     }

@@ -132,7 +132,7 @@ reasons! {
         "Somebody else removed the customer: nothing is left to do unless `teardownd retry` should look again.";
     /// A purchase cannot be cancelled by the API.
     BlockedUncancellable = "blocked_uncancellable",
-        "Cancel the purchases named in the text by hand or with Microsoft's support, then run `teardownd retry`.";
+        "Cancel the purchases named in the text by hand or with Microsoft's support, then run `teardownd retry`; with --try-anyway it finds out what the API says.";
     /// A purchase of a kind this version knows no route for.
     UnknownProduct = "unknown_product",
         "Cancel the purchases named in the text by hand, then run `teardownd retry`; please report the product.";

@@ -115,6 +115,8 @@ pub struct Purchase {
     pub(super) routes: Vec<(Action, Target)>,
     /// Keys of purchases that must be inactive before this one is touched.
     pub after: Vec<String>,
+    /// Its order is older than a sandbox lets one cancel.
+    pub(super) too_old: bool,
 }
 
 impl Purchase {
@@ -128,9 +130,18 @@ impl Purchase {
         self.routes.iter().map(|(_, target)| target.resource())
     }
 
-    /// Why it cannot be cancelled by the API, where it is active and cannot.
+    /// Why it cannot be cancelled by the API, as far as is known, where it is active and cannot. Only
+    /// an operator's `retry --try-anyway` sends its routes all the same.
     pub fn blocked(&self) -> Option<&'static str> {
-        if self.standing == Standing::Inactive || !self.routes.is_empty() {
+        if self.standing == Standing::Inactive {
+            return None;
+        }
+        if self.too_old {
+            return Some(
+                "the order is older than 60 days, after which a sandbox order cannot be cancelled",
+            );
+        }
+        if self.kind != Kind::SavingsPlan && !self.routes.is_empty() {
             return None;
         }
         Some(match self.kind {
@@ -144,6 +155,26 @@ impl Purchase {
             | Kind::AzureSubscription
             | Kind::AzurePlan
             | Kind::LegacySubscription => "no route is known for this product",
+        })
+    }
+
+    /// The command that activates its subscription, which a sandbox may want before a cancellation
+    /// (800081).
+    pub fn activation(&self, tenant: TenantId) -> Option<Intent> {
+        let target = self
+            .routes
+            .iter()
+            .map(|(_, target)| target)
+            .find(|target| matches!(target, Target::Subscription { .. }))?;
+        let Target::Subscription { id, .. } = target else { return None };
+        Some(Intent {
+            action: Action::ActivateSubscription,
+            reservation: false,
+            resource: target.resource(),
+            method: Method::Post,
+            path: format!("/v1/customers/{tenant}/subscriptions/{}/activate", segment(id)),
+            body: None,
+            if_match: None,
         })
     }
 

@@ -12,7 +12,7 @@ use super::fault::{Class, Fault, Trouble};
 use super::ids::CommandId;
 use super::machine::{Decision, Situation, Transition, Wake};
 use super::observation::{CustomerSeen, Read};
-use super::plan::{Need, Plan};
+use super::plan::{Need, Plan, Run};
 use super::reason::Reason;
 use super::routes::{self, Kind};
 use super::settlement;
@@ -242,7 +242,7 @@ impl Situation<'_> {
             inventory,
             self.memory,
             self.teardown.tenant_id,
-            self.teardown.run_since,
+            Run { since: self.teardown.run_since, try_anyway: self.teardown.try_anyway },
             self.policy,
             self.now,
         )

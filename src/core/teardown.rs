@@ -116,6 +116,8 @@ pub struct Teardown {
     /// When its present run began: at the enqueue, or at the latest retry. Refusals before that are
     /// history and decide nothing any more.
     pub run_since: Timestamp,
+    /// The operator's `retry --try-anyway`: send what is held to be impossible, to find out.
+    pub try_anyway: bool,
     /// Not touched before then.
     pub not_before: Option<Timestamp>,
     /// Where it stands.

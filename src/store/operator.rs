@@ -71,6 +71,8 @@ pub struct OperatorRequest {
     pub reason: Option<String>,
     /// Until when, for a pause.
     pub until: Option<Timestamp>,
+    /// For a retry: send what is held to be impossible, to find out.
+    pub try_anyway: bool,
 }
 
 /// What became of one teardown, or of the account, in an operator's request.

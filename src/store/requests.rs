@@ -167,6 +167,7 @@ fn retry(
     row.state = State::Queued;
     row.state_since = now;
     row.run_since = now;
+    row.try_anyway = request.try_anyway;
     row.reason = None;
     row.reason_text = None;
     row.hold = None;
@@ -199,6 +200,7 @@ pub(super) struct TypedRequest {
     pub(super) actor: String,
     pub(super) reason: Option<String>,
     pub(super) until: Option<String>,
+    pub(super) try_anyway: bool,
 }
 
 impl TypedRequest {
@@ -249,6 +251,7 @@ impl TypedRequest {
             actor: self.actor,
             reason: self.reason,
             until: until.transpose()?,
+            try_anyway: self.try_anyway,
         })
     }
 }

@@ -57,6 +57,7 @@ pub fn row(state: State, since: Timestamp) -> Teardown {
         requested_by: None,
         created_at: since,
         run_since: since,
+        try_anyway: false,
         not_before: None,
         state,
         state_since: since,

@@ -245,6 +245,7 @@ pub(crate) fn request(verb: Verb, filter: Filter) -> OperatorRequest {
         actor: "bob".to_owned(),
         reason: Some("as agreed".to_owned()),
         until: None,
+        try_anyway: false,
     }
 }
 

@@ -83,7 +83,7 @@ pub(crate) enum Command {
     /// End teardowns for good, unless a DELETE is out
     Abort(OperateArgs),
     /// Queue failed teardowns again
-    Retry(OperateArgs),
+    Retry(RetryArgs),
     /// Stop teardowns until they are released
     Hold(OperateArgs),
     /// Let held teardowns go on
@@ -215,6 +215,15 @@ pub(crate) struct OperateArgs {
     /// Why, for the record
     #[arg(long)]
     pub(crate) reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RetryArgs {
+    #[command(flatten)]
+    pub(crate) operate: OperateArgs,
+    /// Send what is held to be impossible (old orders, savings plans), to find out what the API says
+    #[arg(long)]
+    pub(crate) try_anyway: bool,
 }
 
 #[derive(Debug, Args)]

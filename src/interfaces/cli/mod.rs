@@ -73,7 +73,7 @@ async fn dispatch(globals: &Globals, command: &Command) -> Ending {
         Command::Why(args) => why::execute(globals, args).await,
         Command::Plan(args) => plan::execute(globals, args).await,
         Command::Abort(args) => operate::teardowns(globals, Verb::Abort, args).await,
-        Command::Retry(args) => operate::teardowns(globals, Verb::Retry, args).await,
+        Command::Retry(args) => operate::retry(globals, args).await,
         Command::Hold(args) => operate::teardowns(globals, Verb::Hold, args).await,
         Command::Release(args) => operate::teardowns(globals, Verb::Release, args).await,
         Command::Pause(args) => operate::pause(globals, args).await,

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 
 use serde_json::json;
 
-use super::args::{Globals, OperateArgs, PauseArgs, ResumeArgs, UnhaltArgs};
+use super::args::{Globals, OperateArgs, PauseArgs, ResumeArgs, RetryArgs, UnhaltArgs};
 use super::context::Context;
 use super::exit::{Ending, Exit, Failure, Report};
 use super::view::table::Table;
@@ -15,6 +15,15 @@ use crate::store::{Filter, OperatorRequest, RequestEffect, Verb};
 
 /// Asks something of teardowns.
 pub(crate) async fn teardowns(globals: &Globals, verb: Verb, args: &OperateArgs) -> Ending {
+    act(globals, verb, args, false).await
+}
+
+/// Queues failed teardowns anew.
+pub(crate) async fn retry(globals: &Globals, args: &RetryArgs) -> Ending {
+    act(globals, Verb::Retry, &args.operate, args.try_anyway).await
+}
+
+async fn act(globals: &Globals, verb: Verb, args: &OperateArgs, try_anyway: bool) -> Ending {
     let filter = args.selection.filter()?;
     let named = !filter.tenants.is_empty();
     let context = Context::open(globals).await?;
@@ -41,6 +50,7 @@ pub(crate) async fn teardowns(globals: &Globals, verb: Verb, args: &OperateArgs)
         actor: context.actor.clone(),
         reason: args.reason.clone(),
         until: None,
+        try_anyway,
     };
     let effects = context.store.request(&request, context.clock.now()).await?;
     Ok(report(verb, rows.len(), &effects))
@@ -159,6 +169,7 @@ async fn of_account(
         actor: context.actor.clone(),
         reason: reason.map(ToOwned::to_owned),
         until,
+        try_anyway: false,
     };
     let effects = context.store.request(&request, context.clock.now()).await?;
     let applied = effects.iter().any(|effect| effect.applied);

@@ -30,6 +30,7 @@ pub(super) fn row(id: i64, state: State) -> Teardown {
         requested_by: Some("anna".to_owned()),
         created_at: since,
         run_since: since,
+        try_anyway: false,
         not_before: None,
         state,
         state_since: since,

@@ -377,6 +377,7 @@ fn queued(id: TeardownId, new: &NewTeardown, now: Timestamp) -> Teardown {
         requested_by: new.requested_by.clone(),
         created_at: now,
         run_since: now,
+        try_anyway: false,
         not_before: new.not_before.map(millis_up),
         state: State::Queued,
         state_since: now,

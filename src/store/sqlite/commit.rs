@@ -248,7 +248,8 @@ pub(super) async fn save(conn: &mut SqliteConnection, row: &Teardown, from: Stat
     let (hold, lease) = (row.hold.as_ref(), row.lease.as_ref());
     let used = i64::try_from(row.eligible_used.as_millis()).unwrap_or(i64::MAX);
     sqlx::query(
-        "UPDATE teardowns SET domain = ?, state = ?, state_since = ?, run_since = ?, reason = ?, reason_text = ?,
+        "UPDATE teardowns SET domain = ?, state = ?, state_since = ?, run_since = ?, try_anyway = ?,
+             reason = ?, reason_text = ?,
              hold_code = ?, hold_text = ?, hold_by = ?, hold_since = ?, attempts = ?, polls = ?,
              rounds = ?, next_attempt_at = ?, eligible_since = ?, eligible_used_ms = ?,
              suspects = ?, lease_owner = ?, lease_until = ?, fence = ?, moves = moves + ?,
@@ -259,6 +260,7 @@ pub(super) async fn save(conn: &mut SqliteConnection, row: &Teardown, from: Stat
     .bind(row.state.as_str())
     .bind(time_text(row.state_since))
     .bind(time_text(row.run_since))
+    .bind(row.try_anyway)
     .bind(row.reason.map(|reason| reason.as_str()))
     .bind(&row.reason_text)
     .bind(hold.map(|hold| hold.code.as_str()))

@@ -21,8 +21,8 @@ pub(super) async fn request(
     let filter = &request.filter;
     sqlx::query(
         "INSERT INTO operator_requests (verb, account, tenant_id, teardown_id, batch, state,
-             latest_only, actor, reason, until, created_at, answered_at, answer)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, ?12)",
+             latest_only, actor, reason, until, try_anyway, created_at, answered_at, answer)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?13)",
     )
     .bind(request.verb.as_str())
     .bind(filter.account.as_ref().map(AccountName::as_str))
@@ -34,6 +34,7 @@ pub(super) async fn request(
     .bind(&request.actor)
     .bind(&request.reason)
     .bind(request.until.map(time_text))
+    .bind(request.try_anyway)
     .bind(time_text(now))
     .bind(requests::answer(&effects))
     .execute(conn)
@@ -175,6 +176,7 @@ async fn apply_one(conn: &mut SqliteConnection, row: &SqliteRow, now: Timestamp)
         actor: f.get("actor")?,
         reason: f.get("reason")?,
         until: f.get("until")?,
+        try_anyway: f.get::<i64>("try_anyway")? != 0,
     };
     let request = typed.read().map_err(StoreError::Refused)?;
     Ok(requests::answer(&apply(conn, &request, now).await?))

@@ -124,6 +124,7 @@ pub(super) fn teardown(row: &SqliteRow) -> Result<Teardown> {
         requested_by: f.get("requested_by")?,
         created_at: f.time("created_at")?,
         run_since: f.time("run_since")?,
+        try_anyway: f.flag("try_anyway")?,
         not_before: f.time_opt("not_before")?,
         state: f.parse("state", State::parse)?,
         state_since: f.time("state_since")?,
