@@ -38,6 +38,22 @@ pub(super) fn closed(asks: &[Ask], until: Timestamp) -> Vec<Grant> {
     asks.iter().map(nothing).collect()
 }
 
+/// After a closure the pace comes back gradually: a quarter of the budget at once, all of it after
+/// this long.
+const RECOVERY: Duration = Duration::from_secs(300);
+
+/// The budget in force when the account's latest closure ended at `reopened`.
+pub(super) fn paced(budget: &Budget, reopened: Option<Timestamp>, now: Timestamp) -> Budget {
+    let open_for = reopened.map_or(RECOVERY, |at| elapsed(at, now));
+    if open_for >= RECOVERY {
+        return *budget;
+    }
+    let share = 0.25 + 0.75 * open_for.as_secs_f64() / RECOVERY.as_secs_f64();
+    // At least one request, so that the account always moves.
+    let part = |whole: u32| ((f64::from(whole) * share) as u32).max(1);
+    Budget { requests: part(budget.requests), reads: part(budget.reads), ..*budget }
+}
+
 /// Grants what fits, writes first. `used` holds what the window holds already, and is added to.
 pub(super) fn grant(
     asks: &[Ask],
@@ -100,6 +116,20 @@ mod tests {
     }
 
     const BUDGET: Budget = Budget { window: Duration::from_secs(61), requests: 10, reads: 8 };
+
+    #[test]
+    fn invariant_9_the_pace_comes_back_gradually_after_a_closure() {
+        let full = Budget { requests: 100, reads: 80, ..BUDGET };
+        let parts = |seconds: i64| {
+            let budget = paced(&full, Some(at(0)), at(seconds * 1000));
+            (budget.requests, budget.reads)
+        };
+        assert_eq!(paced(&full, None, at(0)), full);
+        assert_eq!([parts(0), parts(100), parts(299)], [(25, 20), (50, 40), (99, 79)]);
+        assert_eq!(parts(300), (100, 80));
+        let tiny = Budget { requests: 1, reads: 1, ..BUDGET };
+        assert_eq!(paced(&tiny, Some(at(0)), at(0)), tiny);
+    }
 
     #[test]
     fn invariant_9_writes_go_first_and_reads_leave_them_room() {

@@ -295,9 +295,11 @@ impl Data {
         budget: &Budget,
         now: Timestamp,
     ) -> Vec<Grant> {
-        if let Some(until) = self.account(account).throttled_until.filter(|until| now < *until) {
+        let closed_until = self.account(account).throttled_until;
+        if let Some(until) = closed_until.filter(|until| now < *until) {
             return window::closed(asks, until);
         }
+        let budget = &window::paced(budget, closed_until, now);
         let own = |send: &&mut Send| send.account == *account;
         let latest = self.sends.iter_mut().filter(own).map(|send| send.at).max();
         let clock = window::clock(now, latest, budget.window);

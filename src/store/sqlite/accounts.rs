@@ -238,10 +238,11 @@ pub(super) async fn reserve(
     .fetch_one(&mut *conn)
     .await?;
     let head = Fields::new(&head, "sends", "name");
-    let throttled = head.time_opt("throttled_until")?.filter(|until| now < *until);
-    if let Some(until) = throttled {
+    let closed_until = head.time_opt("throttled_until")?;
+    if let Some(until) = closed_until.filter(|until| now < *until) {
         return Ok(window::closed(asks, until));
     }
+    let budget = &window::paced(budget, closed_until, now);
     let clock = window::clock(now, head.time_opt("latest")?, budget.window);
     let window_start = before(clock.now, budget.window);
     if clock.set_back {
