@@ -247,14 +247,16 @@ fn names_a_test(span: &str) -> bool {
     sentence && (span.contains("::") || span.starts_with("invariant_"))
 }
 
-/// The names of all functions of `src` and `tests`.
+/// The names of all functions of `src` and `tests`, and of the rows that macros make tests of.
 fn functions() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for folder in ["src", "tests"] {
         for path in files(&root().join(folder), "rs") {
             let text = std::fs::read_to_string(path).unwrap();
-            let after = text.split("fn ").skip(1);
-            names.extend(after.filter_map(|rest| rest.split(['(', '<']).next()).map(str::to_owned));
+            let functions =
+                text.split("fn ").skip(1).filter_map(|rest| rest.split(['(', '<']).next());
+            let rows = text.lines().filter_map(|line| Some(line.trim_start().split_once(": ")?.0));
+            names.extend(functions.chain(rows).map(str::to_owned));
         }
     }
     names
