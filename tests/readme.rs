@@ -67,25 +67,26 @@ fn every_shown_command_line_parses() {
 #[test]
 fn a_command_line_that_does_not_parse_is_seen() {
     let folder = tempfile::tempdir().unwrap();
-    for line in
-        ["lsit", "list --stat failed", "why TENANT --until", "abort --reason x", "demo --tenant 3"]
-    {
+    for line in [
+        "lsit",
+        "list --stat failed",
+        "why TENANT --until",
+        "hold",
+        "abort --reason x",
+        "demo -t 3",
+    ] {
         assert!(parses(folder.path(), line).is_err(), "{line}");
     }
-    for line in ["hold", "why TENANT", "completions bash", "demo --tenants 3"] {
+    for line in ["hold --help", "why TENANT", "completions bash", "demo --tenants 3"] {
         assert_eq!(parses(folder.path(), line), Ok(()), "{line}");
     }
 }
 
 /// Runs the arguments with a configuration that does not exist: what can be parsed ends with exit
-/// code 5. A command without arguments is a mention of it, and needs only to exist; what reads no
-/// configuration is asked for its help.
+/// code 5. The demo would run without one, and is asked for its help instead.
 fn parses(folder: &Path, line: &str) -> Result<(), String> {
     let mut arguments: Vec<String> = words(line).into_iter().map(filled_in).collect();
-    let standalone = ["run", "check", "migrate", "list", "pause", "resume"];
-    let mention = arguments.len() == 1 && !standalone.contains(&arguments[0].as_str());
-    let offline = arguments.iter().any(|word| word == "demo" || word == "completions");
-    if mention || offline {
+    if arguments.iter().any(|word| word == "demo") {
         arguments.push("--help".to_owned());
     }
     let output = Command::new(env!("CARGO_BIN_EXE_teardownd"))
@@ -105,7 +106,7 @@ fn parses(folder: &Path, line: &str) -> Result<(), String> {
 /// A placeholder in capitals gets a value that fits.
 fn filled_in(word: String) -> String {
     match word.as_str() {
-        "TENANT" | "TENANT…" => TENANT.to_owned(),
+        "TENANT" => TENANT.to_owned(),
         "NAME" => "default".to_owned(),
         "FILE" => "tenants.csv".to_owned(),
         _ => word,
@@ -334,17 +335,20 @@ impl Page {
         spans.into_iter()
     }
 
-    /// The arguments of every call of the program that is shown.
+    /// The arguments of every call of the program that is shown. In running text a command without
+    /// arguments is a mention of it: it needs only to exist.
     fn command_lines(&self) -> Vec<String> {
-        let blocks = self.blocks("sh").into_iter().chain(self.blocks("console"));
-        let shown: Vec<String> = blocks
-            .flat_map(|block| {
-                let joined = block.replace("\\\n", " ");
-                joined.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>()
-            })
-            .chain(self.spans().map(|span| span.replace('\n', " ")))
-            .collect();
-        shown.iter().filter_map(|line| arguments(line)).collect()
+        let mut found = Vec::new();
+        for block in self.blocks("sh").into_iter().chain(self.blocks("console")) {
+            let joined = block.replace("\\\n", " ");
+            found.extend(joined.lines().filter_map(|line| arguments(line.trim())));
+        }
+        for span in self.spans() {
+            let arguments = arguments(&span.replace('\n', " "));
+            let whole = |line: String| if line.contains(' ') { line } else { line + " --help" };
+            found.extend(arguments.map(whole));
+        }
+        found
     }
 }
 
