@@ -1,0 +1,391 @@
+//! What README.md and docs/ show is true: configuration loads, command lines parse, SQL runs, the
+//! tables are complete, and the tests and files they name exist.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use sqlx::{ConnectOptions as _, Connection as _};
+use teardownd::core::ids::AccountName;
+use teardownd::core::reason::Reason;
+use teardownd::core::teardown::{State, Status};
+use teardownd::interfaces::config::{Config, Sources, load};
+use tempfile::TempDir;
+
+const TENANT: &str = "1f2e3d4c-5b6a-4788-9900-aabbccddeeff";
+
+// ---- configuration ----------------------------------------------------------------------------------
+
+#[test]
+fn every_shown_configuration_loads() {
+    let mut shown = 0;
+    for page in pages() {
+        for block in page.blocks("toml") {
+            shown += 1;
+            load_text(&block).unwrap_or_else(|error| panic!("{}:\n{block}\n{error}", page.name));
+        }
+    }
+    assert!(shown >= 2, "only {shown} blocks were found");
+}
+
+#[test]
+fn the_first_configuration_of_the_readme_is_complete_and_writes_nothing_yet() {
+    let first = Page::named("README.md").blocks("toml").remove(0);
+    let config = load_text(&first).unwrap();
+    let account = config.account(&AccountName::new("default")).expect("an account");
+    assert!(account.policy.sandbox && account.policy.dry_run);
+    assert!(!account.policy.allow_domains.is_empty(), "every write would be refused");
+}
+
+fn load_text(text: &str) -> Result<Config, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("teardownd.toml");
+    std::fs::write(&path, text).unwrap();
+    load(&Sources { file: Some(path), variables: Vec::new() }).map_err(|error| error.to_string())
+}
+
+// ---- command lines ----------------------------------------------------------------------------------
+
+#[test]
+fn every_shown_command_line_parses() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("tenants.csv"), TENANT).unwrap();
+    let mut lines = BTreeSet::new();
+    for page in pages() {
+        lines.extend(page.command_lines().into_iter().map(|line| (page.name.clone(), line)));
+    }
+    assert!(lines.len() >= 15, "only {} lines were found", lines.len());
+    let wrong: Vec<String> = lines
+        .iter()
+        .filter_map(|(page, line)| {
+            parses(folder.path(), line).err().map(|e| format!("{page}: {line}: {e}"))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_command_line_that_does_not_parse_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    for line in [
+        "lsit",
+        "list --stat failed",
+        "why TENANT --until",
+        "hold",
+        "abort --reason x",
+        "demo -t 3",
+    ] {
+        assert!(parses(folder.path(), line).is_err(), "{line}");
+    }
+    for line in ["hold --help", "why TENANT", "completions bash", "demo --tenants 3"] {
+        assert_eq!(parses(folder.path(), line), Ok(()), "{line}");
+    }
+}
+
+/// Runs the arguments with a configuration that does not exist: what can be parsed ends with exit
+/// code 5. The demo would run without one, and is asked for its help instead.
+fn parses(folder: &Path, line: &str) -> Result<(), String> {
+    let mut arguments: Vec<String> = words(line).into_iter().map(filled_in).collect();
+    if arguments.iter().any(|word| word == "demo") {
+        arguments.push("--help".to_owned());
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_teardownd"))
+        .args(&arguments)
+        .current_dir(folder)
+        .env_clear()
+        .env("TEARDOWND_CONFIG", folder.join("none.toml"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    match output.status.code() {
+        Some(0 | 5) => Ok(()),
+        code => Err(format!("{code:?}: {}", String::from_utf8_lossy(&output.stderr))),
+    }
+}
+
+/// A placeholder in capitals gets a value that fits.
+fn filled_in(word: String) -> String {
+    match word.as_str() {
+        "TENANT" => TENANT.to_owned(),
+        "NAME" => "default".to_owned(),
+        "FILE" => "tenants.csv".to_owned(),
+        _ => word,
+    }
+}
+
+/// The words of a shell line, as far as documentation needs it: quotes, and nothing behind a pipe, a
+/// redirection or a comment.
+fn words(line: &str) -> Vec<String> {
+    let (mut found, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for c in line.chars() {
+        match (c, quote) {
+            (_, Some(open)) if c == open => quote = None,
+            ('"' | '\'', None) => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            ('|' | '>' | '#' | '&' | ';', None) => break,
+            (' ', None) => found.extend(word.take()),
+            _ => word.get_or_insert_default().push(c),
+        }
+    }
+    found.extend(word);
+    found
+}
+
+// ---- files and SQL ----------------------------------------------------------------------------------
+
+#[test]
+fn every_shown_list_of_tenants_is_queued() {
+    for list in Page::named("README.md").blocks("csv") {
+        let place = Place::with_database();
+        std::fs::write(place.0.path().join("tenants.csv"), &list).unwrap();
+        let (code, text) = place.run(&["enqueue", "--file", "tenants.csv"]);
+        assert_eq!(code, Some(0), "{list}\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn every_shown_statement_runs() {
+    let mut shown = 0;
+    for page in pages() {
+        let place = Place::with_database();
+        for block in page.blocks("sql") {
+            shown += 1;
+            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(place.database());
+            let mut connection = options.connect().await.unwrap();
+            let ran =
+                sqlx::raw_sql(sqlx::AssertSqlSafe(block.clone())).execute(&mut connection).await;
+            ran.unwrap_or_else(|error| panic!("{}:\n{block}\n{error}", page.name));
+            connection.close().await.unwrap();
+        }
+    }
+    assert!(shown > 0);
+}
+
+/// A folder with a database and an account called `default`.
+struct Place(TempDir);
+
+impl Place {
+    fn with_database() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        let config = Page::named("README.md").blocks("toml").remove(0);
+        std::fs::write(place.0.path().join("teardownd.toml"), config).unwrap();
+        let (code, text) = place.run(&["migrate"]);
+        assert_eq!(code, Some(0), "{text}");
+        place
+    }
+
+    fn database(&self) -> PathBuf {
+        self.0.path().join("teardownd.db")
+    }
+
+    fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_teardownd"))
+            .args(arguments)
+            .current_dir(self.0.path())
+            .env_clear()
+            .env("TEARDOWND_CONFIG", "teardownd.toml")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    }
+}
+
+// ---- tables -----------------------------------------------------------------------------------------
+
+#[test]
+fn the_readme_lists_every_reason_with_its_remedy() {
+    let shown: Vec<String> = Page::named("README.md")
+        .text
+        .split("<!-- reasons: ")
+        .skip(1)
+        .flat_map(|part| part.lines().skip(1).take_while(|line| line.starts_with('|')).skip(2))
+        .map(str::to_owned)
+        .collect();
+    let row = |reason: &Reason| format!("| `{reason}` | {} |", reason.remedy());
+    let expected: Vec<String> = Reason::ALL.iter().map(row).collect();
+    assert_eq!(shown, expected, "the tables of README.md should hold:\n{}", expected.join("\n"));
+}
+
+#[test]
+fn the_readme_explains_every_state_and_status() {
+    let readme = Page::named("README.md").text;
+    let statuses = [Status::Moving, Status::Waiting, Status::Held, Status::Failed, Status::Done];
+    let names = State::ALL.map(State::as_str).into_iter().chain(statuses.map(Status::as_str));
+    for name in names {
+        assert!(readme.contains(&format!("\n| `{name}` |")), "{name} is not explained");
+    }
+}
+
+// ---- names ------------------------------------------------------------------------------------------
+
+#[test]
+fn every_test_that_is_named_exists() {
+    let functions = functions();
+    let mut named = 0;
+    let mut missing = Vec::new();
+    for page in pages() {
+        for span in page.spans().filter(|span| names_a_test(span)) {
+            named += 1;
+            let name = span.rsplit("::").next().unwrap_or(&span).to_owned();
+            if !functions.contains(&name) {
+                missing.push(format!("{}: {span}", page.name));
+            }
+        }
+    }
+    assert!(named > 50, "only {named} were found");
+    assert!(missing.is_empty(), "no such test:\n{}", missing.join("\n"));
+}
+
+/// A path whose last part is a sentence in small letters.
+fn names_a_test(span: &str) -> bool {
+    let name = span.rsplit("::").next().unwrap_or(span);
+    let sentence = name.matches('_').count() >= 2
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    sentence && (span.contains("::") || span.starts_with("invariant_"))
+}
+
+/// The names of all functions of `src` and `tests`, and of the rows that macros make tests of.
+fn functions() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for folder in ["src", "tests"] {
+        for path in files(&root().join(folder), "rs") {
+            let text = std::fs::read_to_string(path).unwrap();
+            let functions =
+                text.split("fn ").skip(1).filter_map(|rest| rest.split(['(', '<']).next());
+            let rows = text.lines().filter_map(|line| Some(line.trim_start().split_once(": ")?.0));
+            names.extend(functions.chain(rows).map(str::to_owned));
+        }
+    }
+    names
+}
+
+#[test]
+fn every_link_to_a_file_leads_somewhere() {
+    let mut broken = Vec::new();
+    for page in pages() {
+        let folder = root().join(&page.name).parent().unwrap().to_owned();
+        for target in page.text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = target.split('#').next().unwrap_or_default();
+            if !target.contains("://") && !file.is_empty() && !folder.join(file).exists() {
+                broken.push(format!("{}: {target}", page.name));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+// ---- pages ------------------------------------------------------------------------------------------
+
+struct Page {
+    name: String,
+    text: String,
+}
+
+impl Page {
+    fn named(name: &str) -> Self {
+        let text = std::fs::read_to_string(root().join(name)).unwrap();
+        Self { name: name.to_owned(), text }
+    }
+
+    /// The fenced blocks of a language, without the indent of the list they stand in.
+    fn blocks(&self, language: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut open: Option<(String, usize)> = None;
+        let mut block = String::new();
+        for line in self.text.lines() {
+            let bare = line.trim_start();
+            match (bare.strip_prefix("```"), &open) {
+                (Some(name), None) => open = Some((name.to_owned(), line.len() - bare.len())),
+                (Some(_), Some((name, _))) => {
+                    if name == language {
+                        found.push(std::mem::take(&mut block));
+                    }
+                    block.clear();
+                    open = None;
+                }
+                (None, Some((_, indent))) => {
+                    block.push_str(line.get(*indent..).unwrap_or_default());
+                    block.push('\n');
+                }
+                (None, None) => {}
+            }
+        }
+        assert!(open.is_none(), "{}: a block is not closed", self.name);
+        found
+    }
+
+    /// What stands between single backticks, outside blocks.
+    fn spans(&self) -> impl Iterator<Item = String> {
+        let mut inside = false;
+        let prose: Vec<&str> = self
+            .text
+            .lines()
+            .filter(|line| {
+                let fence = line.trim_start().starts_with("```");
+                inside ^= fence;
+                !inside && !fence
+            })
+            .collect();
+        let spans: Vec<String> =
+            prose.join("\n").split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        spans.into_iter()
+    }
+
+    /// The arguments of every call of the program that is shown. In running text a command without
+    /// arguments is a mention of it: it needs only to exist.
+    fn command_lines(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for block in self.blocks("sh").into_iter().chain(self.blocks("console")) {
+            let joined = block.replace("\\\n", " ");
+            found.extend(joined.lines().filter_map(|line| arguments(line.trim())));
+        }
+        for span in self.spans() {
+            let arguments = arguments(&span.replace('\n', " "));
+            let whole = |line: String| if line.contains(' ') { line } else { line + " --help" };
+            found.extend(arguments.map(whole));
+        }
+        found
+    }
+}
+
+/// The arguments, if the line calls the program, be it as another user or with variables of its own.
+fn arguments(line: &str) -> Option<String> {
+    let starts = ["teardownd ", "cargo run --release -- ", "cargo run -- "];
+    let mut rest = line.strip_prefix("sudo -u teardownd ").unwrap_or(line);
+    while let Some((first, later)) = rest.split_once(' ')
+        && first.contains('=')
+    {
+        rest = later;
+    }
+    starts.iter().find_map(|start| rest.strip_prefix(start)).map(str::to_owned)
+}
+
+fn pages() -> Vec<Page> {
+    let mut names = vec!["README.md".to_owned(), "deploy/README.md".to_owned()];
+    for path in files(&root().join("docs"), "md") {
+        names.push(path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned());
+    }
+    names.iter().map(|name| Page::named(name)).collect()
+}
+
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path, extension));
+        } else if path.extension().is_some_and(|it| it == extension) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
