@@ -144,9 +144,14 @@ impl Plan {
         Self { needs }
     }
 
-    /// The commands to commit, each resource once.
+    /// The commands to commit, each resource once. None while a command is to be sent again: a gate
+    /// that lets no new one pass would end the pass before the old one goes out, and what that gate
+    /// waits for may be the old one's answer.
     pub fn intents(&self) -> Vec<Intent> {
         let mut intents: Vec<Intent> = Vec::new();
+        if !self.resends().is_empty() {
+            return intents;
+        }
         for (_, need) in &self.needs {
             if let Need::Command(intent) = need
                 && intents.iter().all(|known| known.resource != intent.resource)
@@ -378,5 +383,34 @@ impl Looker<'_> {
                     && !self.was_mended(command)
             })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn need(number: u128) -> (String, Need) {
+        let action = Action::CancelOrder;
+        let intent = Intent {
+            action,
+            reservation: false,
+            resource: format!("order:{number}"),
+            method: crate::core::command::Method::Patch,
+            path: format!("customers/x/orders/{number}"),
+            body: None,
+            if_match: None,
+        };
+        (intent.resource.clone(), Need::Command(intent))
+    }
+
+    #[test]
+    fn invariant_4_what_is_unsettled_goes_out_before_anything_new_is_asked_for() {
+        let again = CommandId(uuid::Uuid::from_u128(7));
+        let mut plan = Plan { needs: vec![need(1), need(2), need(2)] };
+        assert_eq!(plan.intents().len(), 2);
+        plan.needs.push(("order:3".to_owned(), Need::Resend(again)));
+        assert_eq!((plan.intents(), plan.resends()), (vec![], vec![again]));
+        assert!(plan.has_work());
     }
 }

@@ -33,6 +33,8 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
             .hint("add [accounts.NAME] to it; config/default.toml shows how"));
     }
     config.check_secrets().await?;
+    // From here on a signal ends the daemon in good order, also while it is still starting.
+    let stop = stop_on_signals()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let info = assemble::daemon_info(clock.as_ref(), &SystemEntropy);
     // Held until the process ends: one daemon on one database (invariant 10).
@@ -58,6 +60,8 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
         .accounts(&config.accounts)
         .map_err(|error| Failure::new(Exit::Unfit, error.to_string()))?;
     let listener = http::bind(config.metrics.listen).await?;
+    // With port 0 the system has chosen one.
+    let listen = listener.local_addr().unwrap_or(config.metrics.listen);
     let metrics = telemetry::install_metrics()?;
     let readiness = Arc::new(Readiness::new(Arc::clone(&clock), TICK_LIMIT));
     let may_claim = assemble::enough_room(config.database.path.clone(), config.database.min_free.0);
@@ -75,11 +79,10 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
         version = info.version,
         owner = info.owner,
         database = %config.database.path.display(),
-        listen = %config.metrics.listen,
+        %listen,
         accounts = config.accounts.len(),
         "teardownd is running"
     );
-    let stop = stop_on_signals()?;
     let served = CancellationToken::new();
     let server = tokio::spawn(http::serve(
         listener,

@@ -1,0 +1,19 @@
+//! The real program against the simulated sandbox, over HTTP and an SQLite file: killed, stopped,
+//! asked by people and by SQL, and watched.
+//!
+//! No test here depends on how long anything takes. What must be in flight at a certain instant is
+//! kept there by the simulator, whose answers a test can hold back ([`gate::Gate`]); what must have
+//! happened is looked for until it is seen, with a limit that only a hang reaches.
+#![cfg(feature = "simulator")]
+
+mod beside;
+mod daemon;
+mod database;
+mod gate;
+mod killed;
+mod second_run;
+mod secrets;
+mod shutdown;
+mod stage;
+mod typed;
+mod watched;

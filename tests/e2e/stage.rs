@@ -1,0 +1,415 @@
+//! A sandbox, a folder with configuration and database, and the program's commands in it.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+use teardownd::simulator::server::{ServerHandle, serve};
+use teardownd::simulator::{Effect, Entry, Mix, Options, Rule, Sandbox, Simulator, Template, When};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::process::Command;
+use uuid::Uuid;
+
+use crate::daemon::{Daemon, tail};
+use crate::database::Database;
+use crate::gate::{Gate, HELD, until};
+
+const PARTNER: Uuid = Uuid::from_u128(0xbbbbbbbb_0000_4000_8000_000000000001);
+const CLIENT: Uuid = Uuid::from_u128(0xbbbbbbbb_0000_4000_8000_000000000002);
+/// The client secret. It must be found nowhere but in its file.
+pub const SECRET: &str = "kept~between.you-and_me";
+/// A customer that no sandbox has and that the configuration protects.
+pub const PROTECTED: &str = "aaaaaaaa-0000-4000-8000-000000000099";
+const METHODS: [&str; 3] = ["PATCH", "POST", "DELETE"];
+
+/// What a test may set in the configuration.
+#[derive(Clone, Copy)]
+pub struct Settings {
+    pub max_in_flight: u32,
+    pub lease_ttl: &'static str,
+    pub drain_timeout: &'static str,
+    pub log: &'static str,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        // A drain limit that is never reached unless a test wants that.
+        Self { max_in_flight: 64, lease_ttl: "60s", drain_timeout: "1h", log: "info" }
+    }
+}
+
+/// Options with fast cancellations.
+pub fn brisk() -> Options {
+    let millis = |least, most| (Duration::from_millis(least), Duration::from_millis(most));
+    Options {
+        latency: millis(1, 10),
+        cancellation: millis(50, 600),
+        removal: millis(20, 200),
+        limit_per_minute: None,
+        ..Options::default()
+    }
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+/// The place where a test plays.
+pub struct Stage {
+    pub simulator: Simulator,
+    pub gate: Arc<Gate>,
+    pub tenants: Vec<Uuid>,
+    folder: TempDir,
+    server: ServerHandle,
+    starts: AtomicUsize,
+}
+
+impl Stage {
+    /// A sandbox with this many customers, every kind of purchase among them.
+    pub async fn populated(customers: usize, options: Options) -> Self {
+        let mut sandbox = Self::sandbox();
+        sandbox.populate(customers, 7, &Mix::default()).unwrap();
+        Self::with(sandbox, options).await
+    }
+
+    /// The account without customers.
+    pub fn sandbox() -> Sandbox {
+        Sandbox::new(PARTNER, CLIENT, SECRET)
+    }
+
+    /// A stage on a sandbox, with the database created.
+    pub async fn with(sandbox: Sandbox, options: Options) -> Self {
+        let gate = Arc::new(Gate::new());
+        let tenants = sandbox.customers().iter().map(|customer| customer.id).collect();
+        let simulator = Simulator::new(gate.clone(), 11, options, [sandbox]);
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let server = serve(simulator.clone(), listener).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let starts = AtomicUsize::new(0);
+        let stage = Self { simulator, gate, tenants, folder, server, starts };
+        stage.write_secret(SECRET);
+        stage.configure(&Settings::default());
+        stage.done(&["migrate"]).await;
+        stage
+    }
+
+    /// Writes the secret file.
+    pub fn write_secret(&self, secret: &str) {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let mut options = std::fs::OpenOptions::new();
+        let options = options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(self.secret_file()).unwrap();
+        file.write_all(secret.as_bytes()).unwrap();
+    }
+
+    /// Writes the configuration.
+    pub fn configure(&self, settings: &Settings) {
+        let Settings { max_in_flight, lease_ttl, drain_timeout, log } = settings;
+        let url = self.server.url();
+        let text = format!(
+            r#"
+[database]
+url = "sqlite:t.db"
+min_free = "1MB"
+[metrics]
+listen = "127.0.0.1:0"
+[log]
+format = "json"
+filter = "{log}"
+[scheduler]
+pickup = "* * * * * *"
+[engine]
+max_in_flight = {max_in_flight}
+lease_ttl = "{lease_ttl}"
+drain_timeout = "{drain_timeout}"
+[polling]
+initial = "100ms"
+max = "500ms"
+[retry]
+initial = "100ms"
+max = "500ms"
+[safety]
+allow_domains = ["*.onmicrosoft.com"]
+protected_tenants = ["{PROTECTED}"]
+[accounts.default]
+sandbox = true
+partner_tenant = "{PARTNER}"
+client_id = "{CLIENT}"
+credential = {{ kind = "client_secret", file = "secret" }}
+requests_per_minute = 1000000
+api_base = "{url}"
+authority = "{url}"
+"#
+        );
+        std::fs::write(self.path("teardownd.toml"), text).unwrap();
+    }
+
+    /// A file of the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The file the secret is read from.
+    pub fn secret_file(&self) -> PathBuf {
+        self.path("secret")
+    }
+
+    /// The database as it lives.
+    pub async fn database(&self) -> Database {
+        Database::open(&self.path("t.db")).await
+    }
+
+    /// The database as a killed process has left it.
+    pub async fn left_behind(&self) -> Database {
+        Database::left_behind(&self.path("t.db"), &self.path("left.db")).await
+    }
+
+    // ---- the program -----------------------------------------------------------------------------
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_teardownd"));
+        command
+            .args(arguments)
+            .current_dir(self.folder())
+            .env_clear()
+            .env("TEARDOWND_CONFIG", self.path("teardownd.toml"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Starts the daemon.
+    pub fn start(&self) -> Daemon {
+        let number = self.starts.fetch_add(1, Ordering::Relaxed);
+        let out = std::fs::File::create(self.path(&format!("run-{number}.out"))).unwrap();
+        let mut command = self.command(&["run"]);
+        command.stdout(out);
+        Daemon::start(command, self.path(&format!("run-{number}.log")))
+    }
+
+    /// Starts the daemon and waits until it is ready.
+    pub async fn ready(&self) -> Daemon {
+        self.start().ready().await
+    }
+
+    /// Runs a command to its end. What it prints is kept, to be searched for secrets.
+    pub async fn run(&self, arguments: &[&str]) -> Ended {
+        let output = self.command(arguments).output().await.unwrap();
+        let transcript = self.path("transcript");
+        let mut kept =
+            std::fs::OpenOptions::new().append(true).create(true).open(transcript).unwrap();
+        kept.write_all(&output.stdout).unwrap();
+        kept.write_all(&output.stderr).unwrap();
+        Ended {
+            code: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Runs a command with JSON output, which must end with this code.
+    pub async fn json(&self, code: i32, arguments: &[&str]) -> Value {
+        let ended = self.run(&[arguments, &["--output", "json"]].concat()).await;
+        assert_eq!(ended.code, code, "{arguments:?}: {ended:?}");
+        serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {ended:?}"))
+    }
+
+    /// Runs a command that must succeed.
+    pub async fn done(&self, arguments: &[&str]) -> Value {
+        self.json(0, arguments).await
+    }
+
+    /// Queues every customer of the sandbox.
+    pub async fn enqueue_all(&self) {
+        let text: String = self.tenants.iter().map(|tenant| format!("{tenant}\n")).collect();
+        std::fs::write(self.path("tenants.csv"), text).unwrap();
+        let queued = self.done(&["enqueue", "--file", "tenants.csv"]).await;
+        assert_eq!(queued["results"].as_array().unwrap().len(), self.tenants.len());
+    }
+
+    /// The row of a tenant, as `list` shows it.
+    pub async fn row(&self, tenant: &str) -> Value {
+        let listed = self.done(&["list", tenant]).await;
+        let rows = listed["teardowns"].as_array().unwrap();
+        rows.iter().max_by_key(|row| row["id"].as_i64()).cloned().unwrap()
+    }
+
+    /// Waits until a tenant is in a state.
+    pub async fn until_state(&self, tenant: &str, state: &str) -> Value {
+        until(&format!("{tenant} is {state}"), async || {
+            let row = self.row(tenant).await;
+            (row["state"] == state).then_some(row)
+        })
+        .await
+    }
+
+    /// Waits until every row has ended, and returns the rows.
+    pub async fn until_all_ended(&self) -> Vec<Value> {
+        let mut database = self.database().await;
+        until("every teardown has ended", async || {
+            let open = "SELECT count(*) FROM teardowns
+                        WHERE state NOT IN ('deleted', 'aborted', 'failed')";
+            (database.number(open).await == 0).then_some(())
+        })
+        .await;
+        database.close().await;
+        self.done(&["list"]).await["teardowns"].as_array().unwrap().clone()
+    }
+
+    /// Waits until the daemon has looked at its queue twice: what was stored before this call has
+    /// then been seen by a whole look. A request that matches nothing tells.
+    pub async fn looked_twice(&self) {
+        let mut database = self.database().await;
+        for _ in 0..2 {
+            let sql = format!(
+                "INSERT INTO operator_requests (verb, tenant_id) VALUES ('hold', '{PROTECTED}')"
+            );
+            database.change(&sql).await.unwrap();
+            until("the daemon answers a typed request", async || {
+                let open = "SELECT count(*) FROM operator_requests WHERE answered_at IS NULL";
+                (database.number(open).await == 0).then_some(())
+            })
+            .await;
+        }
+        database.close().await;
+    }
+
+    // ---- the sandbox -------------------------------------------------------------------------------
+
+    /// Holds back the answers to all writes that arrive from now on. Returns the number of the first
+    /// call of which that is certain.
+    pub fn hold_answers_to_writes(&self) -> u64 {
+        self.strike_writes(When::Always, &Effect::Delay(HELD))
+    }
+
+    /// Lets this happen to writes of each method. Returns the number of the next call.
+    pub fn strike_writes(&self, when: When, effect: &Effect) -> u64 {
+        for method in METHODS {
+            let rule = Rule::new(when, effect.clone())
+                .method(method)
+                .on(Template::Order)
+                .on(Template::Subscription)
+                .on(Template::Activate)
+                .on(Template::AzureCancel)
+                .on(Template::Customer);
+            self.simulator.add_rule(rule);
+        }
+        self.calls()
+    }
+
+    /// How many calls there were.
+    pub fn calls(&self) -> u64 {
+        self.simulator.journal().entries().len() as u64
+    }
+
+    /// The writes from this call on.
+    pub fn writes_since(&self, call: u64) -> Vec<Entry> {
+        let tokens = [Template::TokenV1, Template::TokenV2];
+        let journal = self.simulator.journal();
+        let writes = journal.entries().iter().filter(|entry| {
+            entry.number >= call && entry.method != "GET" && !tokens.contains(&entry.template)
+        });
+        writes.cloned().collect()
+    }
+
+    /// Waits for a write that arrives at or after this call.
+    pub async fn until_written(&self, call: u64) -> Entry {
+        until("a write arrives", async || self.writes_since(call).into_iter().next()).await
+    }
+
+    /// Nothing was done that a careful client would not have done, and no write had its effect twice
+    /// (invariant 4).
+    pub fn assert_careful(&self) {
+        let journal = self.simulator.journal();
+        let breaches: Vec<_> = journal.breaches().iter().map(ToString::to_string).collect();
+        assert_eq!(breaches, Vec::<String>::new());
+        let twice: Vec<_> = journal.applied().iter().filter(|(_, times)| **times != 1).collect();
+        assert_eq!(twice, vec![]);
+    }
+
+    /// Every customer is gone, and every purchase it had was cancelled before, each by writes that
+    /// were applied exactly once.
+    pub fn assert_all_torn_down(&self) {
+        self.assert_careful();
+        assert_eq!(self.simulator.snapshot().customers_left, 0);
+        let journal = self.simulator.journal();
+        let applied = |what: String| journal.applied().contains_key(&what);
+        for tenant in &self.tenants {
+            let customer = format!("customers/{tenant}");
+            assert!(applied(format!("DELETE {customer}")), "{tenant}");
+            for bought in self.simulator.purchases(*tenant) {
+                let order = applied(format!("PATCH {customer}/orders/{}", bought.order_id));
+                let cancelled = |id: &str| applied(format!("PATCH {customer}/subscriptions/{id}"));
+                let each = !bought.subscriptions.is_empty()
+                    && bought.subscriptions.iter().all(|subscription| cancelled(&subscription.id));
+                assert!(order || each, "{tenant}: {bought:?}");
+                for subscription in &bought.subscriptions {
+                    let path = format!("{customer}/subscriptions/{}", subscription.id);
+                    let entitlements = subscription.azure.iter();
+                    let left = entitlements
+                        .filter(|e| !applied(format!("POST {path}/azureEntitlements/{}", e.id)));
+                    assert_eq!(left.count(), 0, "{tenant}: {bought:?}");
+                }
+            }
+        }
+    }
+
+    /// Neither the secret nor a token stands in any file but the secret's own: not in a log, not in
+    /// the database, not in what a command printed (invariant 13).
+    pub fn assert_no_secret(&self) {
+        self.assert_absent(SECRET);
+        // Every token of the simulator begins like this.
+        self.assert_absent("eyJ0eXAi");
+    }
+
+    /// This text stands in no file but the secret's own.
+    pub fn assert_absent(&self, text: &str) {
+        for entry in std::fs::read_dir(self.folder()).unwrap() {
+            let path = entry.unwrap().path();
+            let bytes = std::fs::read(&path).unwrap();
+            let found = bytes.windows(text.len()).any(|part| part == text.as_bytes());
+            assert!(!found || path == self.secret_file(), "{text} in {}", path.display());
+        }
+    }
+}
+
+impl Drop for Stage {
+    /// Tells what a test that failed has left.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        std::process::Command::new("cp")
+            .arg("-r")
+            .arg(self.folder())
+            .arg("/tmp/crash-left")
+            .status()
+            .ok();
+        let journal = self.simulator.journal();
+        eprintln!("---- the last calls");
+        for entry in journal.entries().iter().rev().take(15).rev() {
+            eprintln!("{entry:?}");
+        }
+        eprintln!("---- the daemon's last lines");
+        let last = self.starts.load(Ordering::Relaxed).saturating_sub(1);
+        eprintln!("{}", tail(&self.path(&format!("run-{last}.log")), 30));
+        let mut list = std::process::Command::new(env!("CARGO_BIN_EXE_teardownd"));
+        list.arg("list").env_clear().env("TEARDOWND_CONFIG", self.path("teardownd.toml"));
+        if let Ok(output) = list.output() {
+            eprintln!("---- the rows\n{}", String::from_utf8_lossy(&output.stdout));
+        }
+    }
+}
