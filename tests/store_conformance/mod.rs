@@ -66,6 +66,7 @@ macro_rules! conformance {
                 sends: invariant_3_a_send_asks_the_gates_again, invariant_4_a_send_is_counted_first,
                     a_guard_at_the_send_withdraws_only_what_was_not_sent,
                     invariant_4_answers_settle_once, invariant_4_reading_settles,
+                    invariant_14_of_two_first_writes_the_older_one_goes_on,
                     a_send_needs_its_own_unsettled_command;
                 operators: holds_and_releases, invariant_7_aborts_stop_at_a_delete,
                     aborts_say_what_was_accepted, retries_start_over_and_keep_history,

@@ -161,3 +161,20 @@ pub(crate) async fn a_send_needs_its_own_unsettled_command(backend: &dyn Backend
     }
     assert_eq!(bench.stored(tenant(1), 1).await.sends, 1);
 }
+
+pub(crate) async fn invariant_14_of_two_first_writes_the_older_one_goes_on(backend: &dyn Backend) {
+    let bench = Bench::new(backend).await;
+    let older = committed(&bench, 1).await;
+    assert_eq!(bench.send(&older, 1, at(1)).await, Verdict::Allow);
+    // Without an answer it fails, and another tenant's write is the first one.
+    bench.walk(&older, &[State::Failed], at(2)).await;
+    let newer = committed(&bench, 2).await;
+    assert_eq!(bench.send(&newer, 2, at(3)).await, Verdict::Allow);
+    // Both are unsettled once a person has let the first one try again.
+    assert!(bench.ask(Verb::Retry, 1, at(4)).await.applied);
+    let waits = bench.send(&newer, 2, at(5)).await;
+    assert!(matches!(waits, Verdict::Wait { reason: Reason::Canary, .. }), "{waits:?}");
+    let older = bench.claim_one(at(5)).await;
+    bench.send_accepted(&older, 1, at(6)).await;
+    assert_eq!(bench.send(&newer, 2, at(7)).await, Verdict::Allow);
+}

@@ -69,14 +69,12 @@ impl Data {
 
     /// What the gates ask of the store, without the command in question.
     fn facts(&self, row: &Teardown, question: Option<CommandId>) -> StoredFacts {
-        let of_account = |c: &&Command| c.account == row.account && Some(c.id) != question;
+        let of_account = |c: &&Command| c.account == row.account;
         let mut in_flight = Proven::default();
-        let mut deletions = Vec::new();
-        for command in self.commands.iter().filter(of_account) {
-            if rules::counts_as_deletion(command) {
-                deletions.push(command.created_at);
-            }
-            if command.is_unsettled() && self.active(&command.account, command.tenant_id).is_some()
+        for command in self.commands.iter().take_while(|c| Some(c.id) != question) {
+            if command.account == row.account
+                && command.is_unsettled()
+                && self.active(&command.account, command.tenant_id).is_some()
             {
                 let class = rules::proves(&command.intent);
                 in_flight.write |= class.write;
@@ -84,6 +82,9 @@ impl Data {
                 in_flight.delete |= class.delete;
             }
         }
+        let others = self.commands.iter().filter(of_account).filter(|c| Some(c.id) != question);
+        let mut deletions: Vec<Timestamp> =
+            others.filter(|c| rules::counts_as_deletion(c)).map(|c| c.created_at).collect();
         deletions.sort_unstable();
         StoredFacts {
             teardown: row.clone(),

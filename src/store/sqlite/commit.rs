@@ -112,7 +112,8 @@ async fn deletions(
     found.iter().map(|row| Fields::new(row, "commands", "id").time("created_at")).collect()
 }
 
-/// Classes with an unsettled command of a tenant that is being torn down.
+/// Classes with an unsettled command of a tenant that is being torn down, stored before the one in
+/// question.
 async fn in_flight(
     conn: &mut SqliteConnection,
     account: &AccountName,
@@ -122,7 +123,8 @@ async fn in_flight(
         "SELECT count(*) AS writes, coalesce(sum(reservation), 0) AS reservations,
              coalesce(sum(action = 'delete_customer'), 0) AS deletes
          FROM commands AS c
-         WHERE account = ? AND outcome IS NULL AND id IS NOT ?
+         WHERE account = ? AND outcome IS NULL
+           AND seq < coalesce((SELECT seq FROM commands WHERE id = ?), 9223372036854775807)
            AND EXISTS (SELECT 1 FROM teardowns AS t
                        WHERE lower(t.account) = c.account AND lower(t.tenant_id) = c.tenant_id
                          AND t.state NOT IN ('deleted', 'aborted', 'failed'))",
