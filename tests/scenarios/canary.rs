@@ -63,6 +63,32 @@ async fn invariant_2_the_first_delete_of_the_account_is_alone_until_accepted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn invariant_2_a_first_step_starts_beside_nothing() {
+    // Some reservation cancel or DELETE is always possible while the licences are being answered.
+    let others = [buy(Kind::NewCommerce), buy(Kind::NewCommerce)];
+    let late = buy(Kind::Reservation).appears(Appears::After(secs(1)));
+    let with = |n, more: Option<Purchase>| customer(n, others.clone().into_iter().chain(more));
+    let customers = [with(1, None), with(2, None), with(3, Some(late)), with(4, None)];
+    let mut scene = Given::new(customers).queued().await;
+    let licences = Rule::new(When::Every(2), Effect::Delay(SLOW)).on(Template::Subscription);
+    scene.rule(licences.method("PATCH"));
+    scene.start().await;
+    scene.settle().await;
+    scene.assert_all_deleted().await;
+    let writes = scene.writes();
+    for first in [
+        writes.iter().position(|entry| entry.template == Template::Order).unwrap(),
+        writes.iter().position(is_delete).unwrap(),
+    ] {
+        let slow = |e: &&Entry| e.template == Template::Subscription && e.at < writes[first].at;
+        // Each second one of them is answered late.
+        for (_, licence) in writes.iter().filter(slow).enumerate().filter(|(n, _)| n % 2 == 1) {
+            assert!(licence.at + LATENCY + SLOW <= writes[first].at, "{licence:#?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn invariant_2_a_first_write_without_an_answer_keeps_the_others_waiting() {
     let mut scene = given_each(6, &[buy(Kind::Reservation)]).queued().await;
     scene.rule(Rule::new(When::First(4), Effect::DropBefore).method("PATCH"));

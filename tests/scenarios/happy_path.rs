@@ -77,6 +77,7 @@ async fn a_full_sandbox_is_torn_down() {
     scene.assert_all_deleted().await;
     assert_eq!(scene.simulator.snapshot().customers_left, 0);
     assert_eq!(scene.simulator.journal().throttled(), 0);
+    println!("FULL {} calls, until {}", scene.calls().len(), scene.now());
 }
 
 /// The journal of a run with faults in it, as text.
@@ -114,7 +115,8 @@ fn positions(scene: &Scene, wanted: impl Fn(&teardownd::simulator::Entry) -> boo
 
 #[tokio::test(start_paused = true)]
 async fn invariant_2_a_tenants_reservation_is_cancelled_before_anything_else() {
-    let kinds = [Kind::NewCommerce, Kind::LegacyLicence, Kind::PerpetualSoftware, Kind::Reservation];
+    let kinds =
+        [Kind::NewCommerce, Kind::LegacyLicence, Kind::PerpetualSoftware, Kind::Reservation];
     let scene = given(kinds.map(buy)).running().await;
     scene.settle().await;
     scene.assert_all_deleted().await;

@@ -91,7 +91,10 @@ async fn invariant_3_an_abort_says_what_was_cancelled_and_stops_the_rest() {
 async fn invariant_3_an_abort_before_the_first_write_says_that_nothing_was_cancelled() {
     let scene = given([buy(Kind::Reservation)]).queued().await;
     let effect = scene.ask_about(Verb::Abort, 1).await;
-    assert_eq!((effect.applied, effect.text.as_str()), (true, "aborted; nothing had been cancelled"));
+    assert_eq!(
+        (effect.applied, effect.text.as_str()),
+        (true, "aborted; nothing had been cancelled")
+    );
     let mut scene = scene;
     scene.start().await;
     scene.pass(mins(10)).await;
@@ -181,10 +184,8 @@ async fn invariant_3_a_dry_run_sends_no_write() {
 async fn invariant_3_nothing_is_touched_before_its_not_before() {
     let scene = given([buy(Kind::Reservation)]).set();
     let opens = scene.now() + hours(3);
-    let later = teardownd::core::teardown::NewTeardown {
-        not_before: Some(opens),
-        ..scene.new_teardown(1)
-    };
+    let later =
+        teardownd::core::teardown::NewTeardown { not_before: Some(opens), ..scene.new_teardown(1) };
     scene.enqueue_rows(&[later]).await;
     let mut scene = scene;
     scene.start().await;

@@ -175,8 +175,7 @@ impl Given {
         if let Some(tid) = self.token_tenant {
             sandbox.foreign_tokens(tid);
         }
-        let simulator =
-            Simulator::new(Arc::clone(&clock), self.seed, self.api.clone(), [sandbox]);
+        let simulator = Simulator::new(Arc::clone(&clock), self.seed, self.api.clone(), [sandbox]);
         Scene::new(self, clock, simulator, Arc::new(MemoryStore::new()))
     }
 

@@ -207,8 +207,7 @@ impl Scene {
 
     /// Asks for something about one tenant.
     pub(crate) async fn ask_about(&self, verb: Verb, n: usize) -> RequestEffect {
-        let filter =
-            Filter { tenants: vec![tenant(n)], latest_only: true, ..Filter::default() };
+        let filter = Filter { tenants: vec![tenant(n)], latest_only: true, ..Filter::default() };
         self.request(verb, filter).await.remove(0)
     }
 
@@ -274,7 +273,6 @@ impl Scene {
     pub(crate) async fn purchases(&self, n: usize) -> Vec<StoredPurchase> {
         self.store.purchases(self.row(n).await.id).await.unwrap()
     }
-
 }
 
 impl Drop for Scene {
