@@ -77,7 +77,6 @@ async fn a_full_sandbox_is_torn_down() {
     scene.assert_all_deleted().await;
     assert_eq!(scene.simulator.snapshot().customers_left, 0);
     assert_eq!(scene.simulator.journal().throttled(), 0);
-    println!("FULL {} calls, until {}", scene.calls().len(), scene.now());
 }
 
 /// The journal of a run with faults in it, as text.

@@ -4,4 +4,6 @@
 mod canary;
 mod happy_path;
 mod harness;
+mod lists;
 mod stops;
+mod unsettled;

@@ -234,6 +234,11 @@ impl Scene {
         self.clock.now()
     }
 
+    /// Time since the beginning, as the rules of the simulator count it.
+    pub(crate) fn passed(&self) -> Duration {
+        self.clock.uptime()
+    }
+
     pub(crate) async fn pass(&self, duration: Duration) {
         self.clock.sleep(duration).await;
     }

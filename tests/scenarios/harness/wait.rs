@@ -74,8 +74,9 @@ impl Scene {
             panic!("a livelock while waiting for: {what}\n{}", self.outstanding().await);
         }
         let look = match waited.as_secs() {
-            0..60 => Duration::from_millis(10),
-            60..600 => Duration::from_millis(100),
+            0..2 => Duration::from_millis(10),
+            2..60 => Duration::from_millis(50),
+            60..600 => Duration::from_millis(200),
             _ => Duration::from_secs(1),
         };
         self.pass(look).await;
