@@ -5,5 +5,7 @@ mod canary;
 mod happy_path;
 mod harness;
 mod lists;
+mod proof;
 mod stops;
+mod surprises;
 mod unsettled;
