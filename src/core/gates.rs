@@ -372,18 +372,21 @@ fn admit_by_caps(facts: &StoredFacts, policy: &SafetyPolicy, now: Timestamp) -> 
     Verdict::Allow
 }
 
-/// The canaries: each first step of an account goes out alone until one was accepted.
+/// The canaries: each first step of an account goes out alone until one was accepted. Nothing of the
+/// account starts beside it, and it starts beside nothing.
 fn admit_by_canary(intent: &Intent, facts: &StoredFacts, now: Timestamp) -> Verdict {
-    let proven = facts.account.proven;
-    let busy = facts.in_flight;
-    let blocked = (!proven.write && busy.write)
-        || (intent.reservation && !proven.reservation && busy.reservation)
-        || (intent.action == Action::DeleteCustomer && !proven.delete && busy.delete);
-    if blocked {
+    let (proven, busy) = (facts.account.proven, facts.in_flight);
+    let deletes = intent.action == Action::DeleteCustomer;
+    let a_first_is_out = (busy.write && !proven.write)
+        || (busy.reservation && !proven.reservation)
+        || (busy.delete && !proven.delete);
+    let is_a_first =
+        !proven.write || (intent.reservation && !proven.reservation) || (deletes && !proven.delete);
+    if a_first_is_out || (is_a_first && busy.write) {
         return wait(
             Reason::Canary,
             after(now, CANARY_RECHECK),
-            "the account's first step of this kind is out alone",
+            "the account's first step of this kind goes out alone",
         );
     }
     Verdict::Allow
