@@ -8,6 +8,7 @@ use super::account::AccountRuntime;
 use super::lease::Lease;
 use super::observe::observe;
 use super::perform::{Performer, Report, weightiest};
+use crate::core::account::Proven;
 use crate::core::assess;
 use crate::core::clock::{Clock, Entropy};
 use crate::core::command::{Action, Command, NewCommand};
@@ -146,6 +147,13 @@ impl Pass<'_> {
 
     async fn take(&mut self, transition: Transition) -> Result<Flow> {
         let resends = transition.resends.clone();
+        let _turn = match self.kinds_of(&transition) {
+            Some(kinds) => tokio::select! {
+                () = self.lease.stop.cancelled() => return Ok(Flow::Stopped),
+                turn = self.account.turn(kinds, self.shared.store.as_ref()) => Some(turn?),
+            },
+            None => None,
+        };
         let committed = self.commit(transition).await?;
         self.teardown = committed.teardown;
         if self.teardown.lease.is_none() {
@@ -160,6 +168,20 @@ impl Pass<'_> {
             return Ok(Flow::Continue);
         }
         self.perform(&commands).await
+    }
+
+    /// Which kinds of step a transition would send; `None` if nothing.
+    fn kinds_of(&self, transition: &Transition) -> Option<Proven> {
+        let again = self.memory.commands.iter().filter(|c| transition.resends.contains(&c.id));
+        let intents = transition.intents.iter().chain(again.map(|command| &command.intent));
+        intents.fold(None, |kinds, intent| {
+            let kinds = kinds.unwrap_or(Proven { write: true, ..Proven::default() });
+            Some(Proven {
+                write: true,
+                reservation: kinds.reservation || intent.reservation,
+                delete: kinds.delete || intent.action == Action::DeleteCustomer,
+            })
+        })
     }
 
     fn to_send(&self, resends: &[CommandId], admitted: Vec<Command>) -> Vec<Command> {

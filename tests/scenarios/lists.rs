@@ -66,9 +66,9 @@ async fn invariant_6_a_damaged_list_is_never_counted_as_empty() {
             let early = scene.writes().into_iter().find(|e| {
                 e.at < begun + DAMAGED && (is_delete(e) || template != Template::AzureEntitlements)
             });
-            let innocent = early.as_ref().is_some_and(|entry| {
-                template == Template::AzureEntitlements && concerns(entry, 2)
-            });
+            let innocent = early
+                .as_ref()
+                .is_some_and(|entry| template == Template::AzureEntitlements && concerns(entry, 2));
             assert!(early.is_none() || innocent, "{what}: {early:#?}");
         }
     }

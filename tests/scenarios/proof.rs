@@ -110,10 +110,13 @@ async fn invariant_8_a_customer_that_went_without_our_delete_has_vanished() {
 async fn invariant_8_gone_by_id_but_still_listed_is_not_gone() {
     let given = given([]).api(|api| api.list_lag = mins(5));
     let scene = given.running().await;
-    scene.until_call("a gone customer", |entry| {
-        entry.method == "GET" && entry.template == Template::Customer && entry.status != Some(200)
-    })
-    .await;
+    scene
+        .until_call("a gone customer", |entry| {
+            entry.method == "GET"
+                && entry.template == Template::Customer
+                && entry.status != Some(200)
+        })
+        .await;
     scene.pass(mins(4)).await;
     let row = scene.row(1).await;
     assert_eq!((row.state, row.reason), (State::Deleting, Some(Reason::ProofPending)));

@@ -43,7 +43,10 @@ async fn invariant_7_what_appears_after_the_inventory_before_the_delete_leads_ba
         scene.settle().await;
         scene.assert_all_deleted().await;
         let path = scene.path(1).await;
-        assert!(path.ends_with(&["orders_cancelling", "polling", "deleting", "deleted"]), "{path:?}");
+        assert!(
+            path.ends_with(&["orders_cancelling", "polling", "deleting", "deleted"]),
+            "{path:?}"
+        );
         assert_eq!(scene.applied(), 2, "{kind:?}");
     }
 }
@@ -51,7 +54,8 @@ async fn invariant_7_what_appears_after_the_inventory_before_the_delete_leads_ba
 #[tokio::test(start_paused = true)]
 async fn invariant_7_purchases_that_come_back_unnoticed_are_cancelled_once_more() {
     let mut comebacks: Vec<ComesBack> = (1..=4).map(ComesBack::AfterLooks).collect();
-    comebacks.extend([0, 1, 30, 500, 2000, 6000].map(|ms| ComesBack::After(Duration::from_millis(ms))));
+    comebacks
+        .extend([0, 1, 30, 500, 2000, 6000].map(|ms| ComesBack::After(Duration::from_millis(ms))));
     for comes_back in comebacks {
         for kind in cancelled_kinds() {
             let other = buy(Kind::PerpetualSoftware).takes(secs(9));

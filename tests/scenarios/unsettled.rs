@@ -132,7 +132,8 @@ async fn invariant_4_a_read_that_shows_the_goal_reached_settles_a_write() {
         scene.settle().await;
         scene.assert_all_deleted().await;
         assert!(by_resource(&scene).values().all(|writes| writes.len() == 1), "{method} {kind:?}");
-        let reached = |c: &&teardownd::core::command::Command| c.outcome == Some(Outcome::GoalReached);
+        let reached =
+            |c: &&teardownd::core::command::Command| c.outcome == Some(Outcome::GoalReached);
         assert_eq!(scene.commands(1).await.iter().filter(reached).count(), 1, "{method} {kind:?}");
     }
 }
@@ -141,8 +142,7 @@ async fn invariant_4_a_read_that_shows_the_goal_reached_settles_a_write() {
 async fn invariant_4_a_429_to_a_write_leaves_it_unsettled_in_both_forms() {
     for form in [RetryAfterForm::Seconds, RetryAfterForm::Date] {
         for (method, template, kind) in POSITIONS {
-            let mut scene =
-                given([buy(kind)]).api(|api| api.retry_after = form).queued().await;
+            let mut scene = given([buy(kind)]).api(|api| api.retry_after = form).queued().await;
             let rule = Rule::new(When::First(2), Effect::Throttle(secs(30)));
             scene.rule(rule.method(method).on(template));
             scene.start().await;

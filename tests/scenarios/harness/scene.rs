@@ -218,6 +218,7 @@ impl Scene {
             actor: "ops".to_owned(),
             reason: Some("the scenario wants it".to_owned()),
             until: None,
+            try_anyway: false,
         };
         self.store.request(&request, self.now()).await.unwrap()
     }
