@@ -34,6 +34,16 @@ enum Stage<'a> {
 }
 
 fn stage<'a>(s: &Situation<'a>) -> Stage<'a> {
+    // Gone after a DELETE of ours, whatever became of later ones.
+    if s.reads_as_gone()
+        && let Some(command) = s.memory.delete_out()
+    {
+        return if command.is_unsettled() {
+            Stage::Unsettled(command)
+        } else {
+            Stage::Accepted(command)
+        };
+    }
     let Some(command) = s.memory.latest(routes::CUSTOMER) else { return Stage::Before };
     match command.outcome {
         None if !command.was_sent() => Stage::Unsent(command),
@@ -60,6 +70,10 @@ fn settled_at(command: &Command) -> Timestamp {
 
 /// The arm of [`decide`](super::machine::decide) for `deleting`.
 pub(super) fn decide(s: &Situation<'_>) -> Arm {
+    if s.reads_as_gone() {
+        // Without a DELETE of ours this ends the teardown.
+        s.customer(FACTS_BEFORE_DELETE)?;
+    }
     match stage(s) {
         Stage::Before => delete(s, None, 0),
         Stage::Unsent(command) => delete(s, Some(command.id), 0),

@@ -71,7 +71,8 @@ pub struct StoredFacts {
     pub deletions: Vec<Timestamp>,
     /// Which classes have an unsettled command of a non-terminal teardown of the account that goes
     /// before the one in question: any that was sent, and of those that were not the older ones, so
-    /// that two first writes never wait for each other. `write` stands for any class.
+    /// that two first writes never wait for each other. The tenant's own DELETE does not count. `write`
+    /// stands for any class.
     pub in_flight: Proven,
     /// Whether another unsettled command stands for the same (account, tenant, resource).
     pub resource_busy: bool,

@@ -68,16 +68,22 @@ impl Memory {
         })
     }
 
+    /// The latest DELETE of the customer that may have reached Partner Center, or did.
+    pub fn delete_out(&self) -> Option<&Command> {
+        self.commands.iter().rev().find(|c| {
+            c.intent.resource == super::routes::CUSTOMER
+                && match c.outcome {
+                    None => c.was_sent(),
+                    Some(Outcome::Accepted | Outcome::GoalReached) => true,
+                    Some(Outcome::Refused | Outcome::Withdrawn) => false,
+                }
+        })
+    }
+
     /// Whether a DELETE of the customer may have reached Partner Center, or did: it is unsettled and
     /// was sent, or was accepted, or was settled by reading (invariant 7).
     pub fn delete_is_out(&self) -> bool {
-        self.commands.iter().filter(|c| c.intent.resource == super::routes::CUSTOMER).any(|c| {
-            match c.outcome {
-                None => c.was_sent(),
-                Some(Outcome::Accepted | Outcome::GoalReached) => true,
-                Some(Outcome::Refused | Outcome::Withdrawn) => false,
-            }
-        })
+        self.delete_out().is_some()
     }
 }
 

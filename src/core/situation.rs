@@ -97,6 +97,12 @@ impl Situation<'_> {
         }
     }
 
+    /// Whether the customer was read in this pass, and read as gone.
+    pub(super) fn reads_as_gone(&self) -> bool {
+        let seen = self.seen.customer.as_ref();
+        seen.is_some_and(|seen| matches!(seen.fact, CustomerSeen::Gone { .. }))
+    }
+
     /// The customer reads as gone and no DELETE of ours is out: not a success. The account's whole
     /// list must agree before the teardown ends.
     fn gone_without_us(&self, seen_at: Timestamp, code: &str, text: &str) -> Decision {

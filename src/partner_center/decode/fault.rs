@@ -30,7 +30,11 @@ pub fn fault_of(status: u16, body: &Value) -> Fault {
         return Fault { status, text: tidy(&body.to_string()), ..Fault::default() };
     };
     let code = own_code(fields);
-    let structured = code.is_some();
+    // Partner Center's own words without a code are still its own: a refused DELETE may have none. A
+    // gateway says `statusCode`, Entra says `error`.
+    let own_words = ["description", "errorName"].iter().any(|name| fields.text(name).is_some());
+    let foreign = fields.get("statusCode").is_some() || fields.get("error").is_some();
+    let structured = code.is_some() || (own_words && !foreign);
     let nested = fields.object("error");
     let code = code
         .or_else(|| nested.and_then(|error| error.text("code")))
@@ -113,6 +117,14 @@ mod tests {
             };
             assert_eq!(fault, expected);
         }
+    }
+
+    #[test]
+    fn shape_1_without_a_code_is_structured_all_the_same() {
+        let fault = read(400, json!({"description": "Blocked by 8f3af3dea1ea.", "source": "FD"}));
+        assert_eq!((fault.code, fault.structured), (None, true));
+        let gateway = json!({"statusCode": 404, "description": "Resource not found"});
+        assert!(!read(404, gateway).structured);
     }
 
     #[test]

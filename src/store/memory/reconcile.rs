@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::data::Data;
 use crate::core::account::Proven;
-use crate::core::command::{Answer, Command, Outcome};
+use crate::core::command::{Action, Answer, Command, Outcome};
 use crate::core::gates::{self, SafetyPolicy, StoredFacts, Verdict};
 use crate::core::ids::{AccountName, CommandId, Fence, TeardownId};
 use crate::core::observation::Observation;
@@ -80,7 +80,10 @@ impl Data {
             }
             let active = self.active(&command.account, command.tenant_id);
             let active = active.and_then(|id| self.teardowns.get(&id));
+            let own_delete = command.tenant_id == row.tenant_id
+                && command.intent.action == Action::DeleteCustomer;
             if rules::blocks_others(command, active)
+                && !own_delete
                 && asked.is_none_or(|asked| rules::goes_first((place, command), asked))
             {
                 let class = rules::proves(&command.intent);

@@ -11,7 +11,7 @@ use super::{accounts, queue, send};
 use crate::core::account::{Account, Proven};
 use crate::core::command::{Action, Command};
 use crate::core::gates::StoredFacts;
-use crate::core::ids::{AccountName, CommandId, TeardownId};
+use crate::core::ids::{CommandId, TeardownId};
 use crate::core::teardown::{State, Teardown};
 use crate::store::rules::{self, Admission, Event, before};
 use crate::store::{Commit, Committed, PurchasesRead, Result};
@@ -83,7 +83,7 @@ pub(super) async fn facts(
     };
     Ok(StoredFacts {
         teardown: row.clone(),
-        in_flight: in_flight(conn, &row.account, question.as_deref()).await?,
+        in_flight: in_flight(conn, row, question.as_deref()).await?,
         account,
         every,
         deletions,
@@ -114,10 +114,11 @@ async fn deletions(
 
 /// Classes with an unsettled command that the one in question has to wait for. See
 /// [`rules::goes_first`] for the order in which several of them go out, and
-/// [`rules::blocks_others`] for those that block nobody.
+/// [`rules::blocks_others`] for those that block nobody. The tenant's own unsettled DELETE does not
+/// count for it: what came back has to be cancelled before that DELETE may be sent again.
 async fn in_flight(
     conn: &mut SqliteConnection,
-    account: &AccountName,
+    teardown: &Teardown,
     question: Option<&str>,
 ) -> Result<Proven> {
     let row = sqlx::query(
@@ -125,6 +126,7 @@ async fn in_flight(
              coalesce(sum(action = 'delete_customer'), 0) AS deletes
          FROM commands AS c
          WHERE account = ?1 AND outcome IS NULL
+           AND NOT (tenant_id = ?3 AND action = 'delete_customer')
            AND (?2 IS NULL OR (sends = 0, seq)
                 < (SELECT q.sends = 0, q.seq FROM commands AS q WHERE q.id = ?2))
            AND EXISTS (SELECT 1 FROM teardowns AS t
@@ -132,8 +134,9 @@ async fn in_flight(
                          AND t.state NOT IN ('deleted', 'aborted', 'failed')
                          AND (c.sends > 0 OR t.hold_code IS NULL))",
     )
-    .bind(account.as_str())
+    .bind(teardown.account.as_str())
     .bind(question)
+    .bind(teardown.tenant_id.to_string())
     .fetch_one(conn)
     .await?;
     Ok(Proven {
