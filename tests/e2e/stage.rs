@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::daemon::{Daemon, tail};
 use crate::database::Database;
-use crate::gate::{Gate, HELD, until};
+use crate::gate::{Gate, HANG, HELD, pause, until};
 
 const PARTNER: Uuid = Uuid::from_u128(0xbbbbbbbb_0000_4000_8000_000000000001);
 const CLIENT: Uuid = Uuid::from_u128(0xbbbbbbbb_0000_4000_8000_000000000002);
@@ -207,7 +207,10 @@ authority = "{url}"
 
     /// Runs a command to its end. What it prints is kept, to be searched for secrets.
     pub async fn run(&self, arguments: &[&str]) -> Ended {
-        let output = self.command(arguments).output().await.unwrap();
+        let output = tokio::select! {
+            output = self.command(arguments).kill_on_drop(true).output() => output.unwrap(),
+            () = pause(HANG) => panic!("{arguments:?} does not end"),
+        };
         let transcript = self.path("transcript");
         let mut kept =
             std::fs::OpenOptions::new().append(true).create(true).open(transcript).unwrap();
