@@ -324,6 +324,7 @@ async fn invariant_2_a_safety_stop_halts_the_account_until_a_person_lifts_it() {
     daemon.kill().await;
     let daemon = stage.ready().await;
     stage.looked_twice().await;
+    assert_eq!(stage.row(&stage.tenants[2].to_string()).await["blocked_by"], "halted");
     assert_eq!(stage.writes_since(0).len(), 1);
     assert_eq!(stage.run(&["unhalt", "--account", "default"]).await.code, 2);
     assert_eq!(

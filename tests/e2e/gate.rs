@@ -10,7 +10,7 @@ use tokio::sync::watch;
 /// A delay that ends when the gate is opened, and not before.
 pub const HELD: Duration = Duration::from_secs(24 * 3600);
 /// Only what hangs takes longer than this.
-const HANG: Duration = Duration::from_secs(240);
+pub const HANG: Duration = Duration::from_secs(240);
 /// Between two looks.
 const PACE: Duration = Duration::from_millis(5);
 

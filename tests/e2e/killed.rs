@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use teardownd::simulator::{Effect, Options, When};
+use teardownd::simulator::{Customer, Effect, Kind, Options, Purchase, When};
+use uuid::Uuid;
 
 use crate::daemon::Daemon;
 use crate::gate::{pause, until};
@@ -162,4 +163,19 @@ async fn killed_while_it_creates_its_database_it_starts_all_the_same() {
         stage.ready().await.stop().await;
         assert_eq!(stage.done(&["list"]).await["teardowns"].as_array().unwrap().len(), 0);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invariant_2_and_4_a_first_write_that_got_lost_does_not_wait_for_itself() {
+    let mut sandbox = Stage::sandbox();
+    let customer = Customer::new(Uuid::from_u128(1), "two.onmicrosoft.com");
+    let licence = || Purchase::new(Kind::NewCommerce);
+    sandbox.add(customer.with(licence()).with(licence())).unwrap();
+    let stage = Stage::with(sandbox, brisk()).await;
+    stage.strike_writes(When::First(1), &Effect::DropBefore);
+    stage.enqueue_all().await;
+    let daemon = stage.ready().await;
+    stage.until_all_ended().await;
+    daemon.stop().await;
+    stage.assert_all_torn_down();
 }

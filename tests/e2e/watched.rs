@@ -16,21 +16,20 @@ async fn the_listener_tells_how_it_stands_and_never_names_a_tenant() {
 
     stage.enqueue_all().await;
     stage.until_all_ended().await;
-    let deleted = r#"teardownd_teardowns{account="default",state="deleted",held="false"} 4"#;
-    let metrics = until("the metrics count four deletions", async || {
-        let (status, text) = daemon.get("/metrics").await?;
-        assert_eq!(status, 200);
-        text.contains(deleted).then_some(text)
-    })
-    .await;
-    for line in [
+    let lines = [
         "# TYPE teardownd_teardowns gauge",
+        r#"teardownd_teardowns{account="default",state="deleted",held="false"} 4"#,
         r#"teardownd_transitions_total{account="default",to="deleted"} 4"#,
         r#"teardownd_account_halted{account="default"} 0"#,
         "teardownd_build_info{version=",
-    ] {
-        assert!(metrics.contains(line), "{line}: {metrics}");
-    }
+    ];
+    // The gauges are read anew every few seconds.
+    let metrics = until(&format!("the metrics hold {lines:#?}"), async || {
+        let (status, text) = daemon.get("/metrics").await?;
+        assert_eq!(status, 200);
+        lines.iter().all(|line| text.contains(line)).then_some(text)
+    })
+    .await;
     let lower = metrics.to_lowercase();
     for tenant in &stage.tenants {
         assert!(!lower.contains(&tenant.to_string()), "{metrics}");
