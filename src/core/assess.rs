@@ -40,15 +40,16 @@ pub fn assess(seen: &Observation) -> Option<Assessment> {
     let orders = seen.orders.as_ref()?;
     let subscriptions = seen.subscriptions.as_ref()?;
     let mut read_at = orders.at.min(subscriptions.at);
-    for plan in active_plans(&subscriptions.fact) {
+    for plan in active_plans(&merged_subscriptions(seen)) {
         read_at = read_at.min(seen.azure.get(&plan.id)?.at);
     }
-    let mut complete = true;
+    let mut complete =
+        unlisted_subscriptions(seen).all(|id| seen.named_subscriptions.contains_key(id));
     match &seen.entitlements {
         Some(read) => {
             read_at = read_at.min(read.at);
             if let Entitlements::Listed(list) = &read.fact {
-                complete = unlisted_orders(&orders.fact, list)
+                complete &= unlisted_orders(&orders.fact, list)
                     .all(|id| seen.named_orders.contains_key(id));
             }
         }
@@ -65,8 +66,8 @@ pub fn judge(seen: &Observation) -> Vec<Purchase> {
     let read_at = |at: Option<Timestamp>| at.unwrap_or(Timestamp::MIN);
     let orders_at = read_at(seen.orders.as_ref().map(|read| read.at));
     let subscriptions_at = read_at(seen.subscriptions.as_ref().map(|read| read.at));
-    let no_subscriptions = Vec::new();
-    let subscriptions = seen.subscriptions.as_ref().map_or(&no_subscriptions, |read| &read.fact);
+    let subscriptions = merged_subscriptions(seen);
+    let subscriptions = subscriptions.as_slice();
     let no_entitlements = Vec::new();
     let entitlements = match &seen.entitlements {
         Some(read) => match &read.fact {
@@ -104,9 +105,11 @@ pub fn active_plans(subscriptions: &[Subscription]) -> impl Iterator<Item = &Sub
 /// orders that are named and not listed.
 pub fn follow_up_reads(seen: &Observation) -> Vec<Read> {
     let mut reads: Vec<Read> = Vec::new();
-    if let Some(subscriptions) = &seen.subscriptions {
-        let plans = active_plans(&subscriptions.fact);
+    if seen.subscriptions.is_some() {
+        let subscriptions = merged_subscriptions(seen);
+        let plans = active_plans(&subscriptions);
         reads.extend(plans.map(|plan| Read::AzureEntitlements(plan.id.clone())));
+        reads.extend(unlisted_subscriptions(seen).cloned().map(Read::Subscription));
     }
     if let (Some(orders), Some(entitlements)) = (&seen.orders, &seen.entitlements)
         && let Entitlements::Listed(list) = &entitlements.fact
@@ -137,6 +140,28 @@ fn merged_orders(seen: &Observation) -> Vec<Order> {
         orders.push(order.clone());
     }
     orders
+}
+
+/// The subscription list, with those that were read by id.
+fn merged_subscriptions(seen: &Observation) -> Vec<Subscription> {
+    let listed = seen.subscriptions.as_ref().map(|read| read.fact.clone());
+    let mut subscriptions = listed.unwrap_or_default();
+    for named in seen.named_subscriptions.values().filter_map(|read| read.fact.as_ref()) {
+        subscriptions.retain(|listed| listed.id != named.id);
+        subscriptions.push(named.clone());
+    }
+    subscriptions
+}
+
+/// Subscriptions that orders read by id hold and the subscription list lacks.
+fn unlisted_subscriptions(seen: &Observation) -> impl Iterator<Item = &String> {
+    let listed = seen.subscriptions.as_ref().map_or(&[][..], |read| read.fact.as_slice());
+    seen.named_orders
+        .values()
+        .filter_map(|read| read.fact.as_ref())
+        .flat_map(|order| &order.lines)
+        .filter_map(|line| line.subscription_id.as_ref())
+        .filter(|id| !listed.iter().any(|subscription| subscription.id == **id))
 }
 
 /// Whether `id` is either form of the order's id.

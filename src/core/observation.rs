@@ -67,6 +67,9 @@ pub struct Observation {
     pub named_orders: BTreeMap<String, Seen<Option<Order>>>,
     /// All subscriptions of the customer.
     pub subscriptions: Option<Seen<Vec<Subscription>>>,
+    /// Subscriptions read by id, because an order that was read by id holds them and the list does not:
+    /// `None` is "no such subscription".
+    pub named_subscriptions: BTreeMap<String, Seen<Option<Subscription>>>,
     /// All entitlements of the customer.
     pub entitlements: Option<Seen<Entitlements>>,
     /// Azure subscriptions by the subscription id of their Azure plan.
@@ -91,6 +94,8 @@ pub enum Read {
     Order(String),
     /// `GET …/subscriptions`.
     Subscriptions,
+    /// `GET …/subscriptions/{id}`.
+    Subscription(String),
     /// `GET …/entitlements`.
     Entitlements,
     /// `GET …/subscriptions/{plan}/azureEntitlements`.

@@ -169,6 +169,7 @@ impl Situation<'_> {
         let at = match read {
             Read::Orders => self.seen.orders.as_ref().map(|seen| seen.at),
             Read::Subscriptions => self.seen.subscriptions.as_ref().map(|seen| seen.at),
+            Read::Subscription(id) => self.seen.named_subscriptions.get(id).map(|seen| seen.at),
             Read::Entitlements => self.seen.entitlements.as_ref().map(|seen| seen.at),
             Read::Order(id) => self.seen.named_orders.get(id).map(|seen| seen.at),
             Read::AzureEntitlements(plan) => self.seen.azure.get(plan).map(|seen| seen.at),

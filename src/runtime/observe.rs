@@ -14,6 +14,7 @@ enum Fact {
     Orders(Seen<Vec<Order>>),
     Order(String, Seen<Option<Order>>),
     Subscriptions(Seen<Vec<Subscription>>),
+    Subscription(String, Seen<Option<Subscription>>),
     Entitlements(Seen<Entitlements>),
     Azure(String, Seen<Vec<AzureEntitlement>>),
 }
@@ -26,6 +27,10 @@ async fn fetch(client: &Client, tenant: TenantId, read: Read) -> Result<Fact, Ap
         Read::Order(id) => {
             let seen = client.order(tenant, &id).await?;
             Fact::Order(id, seen)
+        }
+        Read::Subscription(id) => {
+            let seen = client.subscription(tenant, &id).await?;
+            Fact::Subscription(id, seen)
         }
         Read::Subscriptions => Fact::Subscriptions(client.subscriptions(tenant).await?),
         Read::Entitlements => {
@@ -69,6 +74,9 @@ fn enter(seen: &mut Observation, fact: Fact) {
         Fact::Orders(read) => seen.orders = Some(read),
         Fact::Order(id, read) => {
             seen.named_orders.insert(id, read);
+        }
+        Fact::Subscription(id, read) => {
+            seen.named_subscriptions.insert(id, read);
         }
         Fact::Subscriptions(read) => seen.subscriptions = Some(read),
         Fact::Entitlements(read) => seen.entitlements = Some(read),

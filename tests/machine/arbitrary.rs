@@ -274,6 +274,7 @@ fn observation() -> impl Strategy<Value = Observation> {
                     orders,
                     named_orders: named.into_iter().map(|n| ("unlisted".to_owned(), n)).collect(),
                     subscriptions,
+                    named_subscriptions: BTreeMap::new(),
                     entitlements,
                     azure,
                     trouble,
@@ -365,4 +366,35 @@ pub fn situation() -> impl Strategy<Value = Parts> {
             Parts { teardown, memory: Memory { commands, purchases }, seen }
         },
     )
+}
+
+/// A DELETE that was refused a moment ago, in this stay in `deleting`, and an active order behind it.
+pub fn refused_delete(rounds: u32) -> Parts {
+    let before = |seconds| now().checked_sub(Duration::from_secs(seconds)).unwrap();
+    let mut teardown = row(State::Deleting, before(10));
+    teardown.rounds = rounds;
+    let delete = Command {
+        id: CommandId(Uuid::from_u128(1)),
+        account: teardown.account.clone(),
+        tenant_id: tenant(),
+        teardown_id: teardown.id,
+        intent: routes::delete_customer(tenant()),
+        created_at: before(5),
+        sends: 1,
+        first_sent_at: Some(before(5)),
+        last_sent_at: Some(before(5)),
+        correlation_id: None,
+        outcome: Some(Outcome::Refused),
+        settled_at: Some(before(4)),
+        http_status: Some(400),
+        ms_code: Some("4711".to_owned()),
+        text: Some("something is active".to_owned()),
+    };
+    let seen = Observation {
+        orders: Some(Seen { fact: vec![order("o1", "completed")], at: before(1) }),
+        subscriptions: Some(Seen { fact: Vec::new(), at: before(1) }),
+        entitlements: Some(Seen { fact: Entitlements::Listed(Vec::new()), at: before(1) }),
+        ..Observation::default()
+    };
+    Parts { teardown, memory: Memory { commands: vec![delete], ..Memory::default() }, seen }
 }

@@ -105,6 +105,24 @@ fn a_savings_plan_needs_a_person_and_leaves_the_tenant_untouched() {
 }
 
 #[test]
+fn invariant_7_the_sixth_refused_delete_with_something_active_behind_it_is_the_last() {
+    for (rounds, ends) in [(4, false), (5, true)] {
+        let parts = arbitrary::refused_delete(rounds);
+        let decision = decide(&Situation {
+            teardown: &parts.teardown,
+            memory: &parts.memory,
+            seen: &parts.seen,
+            policy: &policy(),
+            now: now(),
+            dice: 0.5,
+        });
+        let Decision::Transition(step) = decision else { panic!("{decision:?}") };
+        let expected = if ends { State::Failed } else { State::OrdersCancelling };
+        assert_eq!((step.state, step.rounds), (expected, if ends { 5 } else { rounds + 1 }));
+    }
+}
+
+#[test]
 fn the_edges_are_those_of_the_design() {
     let edges: Vec<(State, State)> = State::ALL
         .into_iter()

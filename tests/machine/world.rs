@@ -255,6 +255,9 @@ impl World {
                     .collect();
                 seen.subscriptions = Some(Seen { fact: subscriptions, at });
             }
+            Read::Subscription(id) => {
+                seen.named_subscriptions.insert(id.clone(), Seen { fact: None, at });
+            }
             Read::Entitlements => {
                 let listed = visible("order:")
                     .into_iter()
