@@ -1,5 +1,6 @@
-//! Access tokens of an account: client credentials with a secret, against the v2 endpoint
-//! (MicrosoftDocs/entra-docs, `v2-oauth2-client-creds-grant-flow.md`).
+//! Access tokens of an account: `client_credentials` and `refresh_token` grants, against the v2 and
+//! the v1 endpoint (MicrosoftDocs/entra-docs, `v2-oauth2-client-creds-grant-flow.md`,
+//! `v2-oauth2-auth-code-flow.md`).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,8 +10,10 @@ use secrecy::{ExposeSecret, SecretString};
 use url::{Url, form_urlencoded};
 use uuid::Uuid;
 
-use super::calls::TOKEN;
-use super::credential::CredentialSource;
+use super::calls::{Call, TOKEN, TOKEN_V1};
+use super::credentials::{
+    Credential, CredentialError, CredentialKind, Occasion, Proof, TokenEndpoint,
+};
 use super::decode::{self, TokenAnswer};
 use super::error::{ApiError, Kind};
 use super::flight::Flight;
@@ -44,7 +47,7 @@ pub(super) struct Token {
 pub(super) struct TokenSettings {
     pub(super) partner_tenant: TenantId,
     pub(super) client_id: String,
-    pub(super) credential: CredentialSource,
+    pub(super) credential: Credential,
     pub(super) authority: Url,
     pub(super) api_base: Url,
     pub(super) timeout: Duration,
@@ -70,6 +73,10 @@ impl TokenSource {
     ) -> Self {
         let flight = Flight::default();
         Self { settings, wire, entropy, gate, flight, no_renewal_before: Mutex::default() }
+    }
+
+    pub(super) fn credential(&self) -> &Credential {
+        &self.settings.credential
     }
 
     /// A token that has not expired, renewed ahead of its expiry. While a renewal fails for a
@@ -105,22 +112,35 @@ impl TokenSource {
     }
 
     async fn request(&self) -> Result<Token, ApiError> {
-        let secret =
-            self.settings.credential.read().await.map_err(|error| ApiError::Credential {
-                text: error.to_string(),
-                codes: Vec::new(),
-            })?;
+        let settings = &self.settings;
+        let url = settings.url()?;
+        let occasion = Occasion {
+            client_id: settings.client_id.clone(),
+            audience: url.to_string(),
+            id: self.entropy.uuid(),
+            now: self.wire.clock.now(),
+        };
+        let proof = settings.credential.prove(occasion).await.map_err(unusable)?;
         let correlation = self.entropy.uuid();
-        let request = self.compose(&secret, correlation)?;
+        let request = self.compose(url, &proof, correlation);
+        let call = settings.call();
         let sent_at = self.wire.clock.now();
         let begun = self.wire.clock.uptime();
-        let response = self.wire.exchange(TOKEN, request, correlation).await?;
+        let response = self.wire.exchange(call, request, correlation).await?;
         if response.status != 200 {
-            return Err(self.refused(&response, &secret, sent_at).await);
+            return Err(self.refused(&response, &proof, sent_at).await);
         }
-        let answer =
-            decode::token(&response.body).map_err(|damage| ApiError::damaged(TOKEN, damage))?;
-        self.accept(answer, begun)
+        let mut answer =
+            decode::token(&response.body).map_err(|damage| ApiError::damaged(call, damage))?;
+        let renewed = answer.refresh_token.take();
+        let token = self.accept(answer, begun)?;
+        let now = self.wire.clock.now();
+        settings
+            .credential
+            .accepted(&proof, renewed, now, self.entropy.uuid())
+            .await
+            .map_err(unusable)?;
+        Ok(token)
     }
 
     /// Takes a token into use only if it was issued for the configured partner tenant.
@@ -140,37 +160,31 @@ impl TokenSource {
         })
     }
 
-    fn compose(&self, secret: &SecretString, correlation: Uuid) -> Result<Request, ApiError> {
+    fn compose(&self, url: Url, proof: &Proof, correlation: Uuid) -> Request {
         let settings = &self.settings;
-        let mut url = settings.authority.clone();
-        url.path_segments_mut()
-            .map_err(|()| ApiError::damaged(TOKEN, decode::Damaged::new("authority has no path")))?
-            .pop_if_empty()
-            .extend([&settings.partner_tenant.to_string(), "oauth2", "v2.0", "token"]);
-        let scope = format!("{}/.default", settings.api_base.as_str().trim_end_matches('/'));
-        let form = form_urlencoded::Serializer::new(String::new())
-            .append_pair("grant_type", "client_credentials")
+        let (name, value) = settings.aim();
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("grant_type", settings.credential.kind.grant_type())
             .append_pair("client_id", &settings.client_id)
-            .append_pair("client_secret", secret.expose_secret())
-            .append_pair("scope", &scope)
-            .finish();
-        Ok(Request {
-            method: TOKEN.method,
+            .append_pair(name, &value);
+        proof.append_to(&mut form);
+        Request {
+            method: settings.call().method,
             url,
             headers: vec![
                 ("Accept", "application/json".to_owned()),
                 ("Content-Type", "application/x-www-form-urlencoded".to_owned()),
                 ("client-request-id", correlation.to_string()),
             ],
-            body: Some(Bytes::from(form)),
+            body: Some(Bytes::from(form.finish())),
             timeout: settings.timeout,
-        })
+        }
     }
 
     async fn refused(
         &self,
         response: &Response,
-        secret: &SecretString,
+        proof: &Proof,
         sent_at: jiff::Timestamp,
     ) -> ApiError {
         let now = self.wire.clock.now();
@@ -180,24 +194,67 @@ impl TokenSource {
             let until = self.gate.close(Some(asked), sent_at).await;
             return ApiError::held_back(until);
         }
-        let body = without_secret(&response.body, secret);
+        let body = proof.redact(&String::from_utf8_lossy(&response.body));
         let passing = response.status >= 500 || matches!(response.status, 408 | 429);
         match decode::token_refusal(body.as_bytes()) {
-            Some(refusal) if !passing => ApiError::Credential {
-                text: format!("the token endpoint refuses the credential: {}", refusal.text),
-                codes: refusal.codes,
-            },
-            _ => ApiError::fault(TOKEN, decode::fault(response.status, body.as_bytes())),
+            Some(refusal) if !passing && !refusal.is_passing() => {
+                let advice = self.settings.credential.advice(&refusal.codes);
+                let advice = advice.map_or_else(String::new, |advice| format!("; {advice}"));
+                ApiError::Credential {
+                    text: format!(
+                        "the token endpoint refuses the credential: {}{advice}",
+                        refusal.text
+                    ),
+                    codes: refusal.codes,
+                }
+            }
+            _ => {
+                let fault = decode::fault(response.status, body.as_bytes());
+                ApiError::fault(self.settings.call(), fault)
+            }
         }
     }
 }
 
-/// A refusal as text, with the secret taken out should anything have echoed it (invariant 13).
-fn without_secret(body: &[u8], secret: &SecretString) -> String {
-    let text = String::from_utf8_lossy(body).into_owned();
-    let secret = secret.expose_secret();
-    let encoded: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-    text.replace(secret, "[redacted]").replace(&encoded, "[redacted]")
+impl TokenSettings {
+    fn call(&self) -> Call {
+        match self.credential.endpoint {
+            TokenEndpoint::V2 => TOKEN,
+            TokenEndpoint::V1 => TOKEN_V1,
+        }
+    }
+
+    fn url(&self) -> Result<Url, ApiError> {
+        let tenant = self.partner_tenant.to_string();
+        let path: &[&str] = match self.credential.endpoint {
+            TokenEndpoint::V2 => &[&tenant, "oauth2", "v2.0", "token"],
+            TokenEndpoint::V1 => &[&tenant, "oauth2", "token"],
+        };
+        let mut url = self.authority.clone();
+        url.path_segments_mut()
+            .map_err(|()| {
+                ApiError::damaged(self.call(), decode::Damaged::new("authority has no path"))
+            })?
+            .pop_if_empty()
+            .extend(path);
+        Ok(url)
+    }
+
+    /// The form field that says what the token is for. Only a grant that asks for `offline_access`
+    /// is answered with a renewed refresh token by the v2 endpoint.
+    fn aim(&self) -> (&'static str, String) {
+        let base = self.api_base.as_str().trim_end_matches('/');
+        let renews = matches!(self.credential.kind, CredentialKind::RefreshToken { .. });
+        match self.credential.endpoint {
+            TokenEndpoint::V1 => ("resource", base.to_owned()),
+            TokenEndpoint::V2 if renews => ("scope", format!("{base}/.default offline_access")),
+            TokenEndpoint::V2 => ("scope", format!("{base}/.default")),
+        }
+    }
+}
+
+fn unusable(error: CredentialError) -> ApiError {
+    ApiError::Credential { text: error.to_string(), codes: Vec::new() }
 }
 
 #[cfg(test)]
