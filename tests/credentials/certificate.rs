@@ -1,10 +1,15 @@
 //! Certificates: what is signed, for how long it counts, and what happens when they are renewed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use teardownd::partner_center::credentials::{
     Algorithm, Certificate, Credential, CredentialKind, TokenEndpoint,
 };
+
+use teardownd::partner_center::{ReqwestTransport, TransportSettings};
+use teardownd::simulator::server;
+use tokio::net::TcpListener;
 
 use crate::support::*;
 
@@ -88,6 +93,7 @@ async fn an_assertion_counts_for_five_minutes_at_one_endpoint() {
         form.push(("resource".to_owned(), "https://api.example".to_owned()));
     };
     assert_eq!(bench.replayed(&v1, with_resource), 700023, "made for another endpoint");
+    assert_eq!(bench.replayed_at("login.elsewhere.example", &v2_path(), |_| {}), 700023);
     // Five minutes of life and as many for clocks that differ.
     bench.pass(Duration::from_secs(600)).await;
     assert_eq!(bench.replayed(&v2_path(), |_| {}), 0);
@@ -146,4 +152,16 @@ async fn a_key_that_others_may_read_is_not_used() {
     bench.files.mode("key.pem", 0o640);
     bench.files.mode("certificate.pem", 0o644);
     bench.read().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_assertion_is_accepted_over_sockets() {
+    let bench = bench(Algorithm::Ps256, TokenEndpoint::V2);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = server::serve(bench.simulator.clone(), listener).unwrap();
+    let transport = Arc::new(ReqwestTransport::new(&TransportSettings::default()).unwrap());
+    let credential = bench.client.credential().clone();
+    let client = client(&server.url(), credential, transport, bench.clock.clone());
+    client.check_credential().await.unwrap();
+    server.shutdown().await;
 }

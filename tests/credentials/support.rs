@@ -28,6 +28,7 @@ use uuid::Uuid;
 pub const PARTNER: Uuid = Uuid::from_u128(0x1f2e_3d4c_5b6a_4788_9900_aabb_ccdd_ee01);
 pub const CLIENT: Uuid = Uuid::from_u128(0x1f2e_3d4c_5b6a_4788_9900_aabb_ccdd_ee02);
 pub const CUSTOMER: Uuid = Uuid::from_u128(0x1f2e_3d4c_5b6a_4788_9900_aabb_ccdd_ee03);
+const AUTHORITY: &str = "https://login.example";
 pub const SECRET: &str = "s3cret of the app";
 /// How long the simulator's tokens live.
 pub const LIFE: Duration = Duration::from_secs(600);
@@ -106,13 +107,13 @@ impl Bench {
         let inner = SimulatorTransport::new(simulator.clone());
         let tap = Arc::new(Tap { inner, tokens: Mutex::default() });
         let files = Files(tempfile::tempdir().unwrap());
-        let client = client(credential(&files), &tap, &clock);
+        let client = client(AUTHORITY, credential(&files), tap.clone(), clock.clone());
         Self { client, simulator, files, clock, tap }
     }
 
     /// A new process with another credential, or the same again.
     pub fn restart(&mut self, credential: Credential) {
-        self.client = client(credential, &self.tap, &self.clock);
+        self.client = client(AUTHORITY, credential, self.tap.clone(), self.clock.clone());
     }
 
     /// Reads something of the API.
@@ -167,15 +168,26 @@ impl Bench {
         url::form_urlencoded::parse(&body).into_owned().collect()
     }
 
-    /// Sends the latest token request again to an endpoint of a tenant, with changes to its form.
-    /// Returns the AADSTS code of the refusal, 0 for a token.
+    /// Sends the latest token request again to a path, with changes to its form. Returns the AADSTS
+    /// code of the refusal, 0 for a token.
     pub fn replayed(&self, path: &str, change: impl Fn(&mut Vec<(String, String)>)) -> i64 {
+        self.replayed_at("login.example", path, change)
+    }
+
+    /// As [`replayed`](Self::replayed), to a host.
+    pub fn replayed_at(
+        &self,
+        host: &str,
+        path: &str,
+        change: impl Fn(&mut Vec<(String, String)>),
+    ) -> i64 {
         let mut form = self.form(self.requests() - 1);
         change(&mut form);
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let call = Call {
             method: "POST".to_owned(),
             path: path.to_owned(),
+            headers: vec![("Host".to_owned(), host.to_owned())],
             body: body.into(),
             ..Call::default()
         };
@@ -197,21 +209,26 @@ pub fn v2_path() -> String {
     format!("/{PARTNER}/oauth2/v2.0/token")
 }
 
-fn client(credential: Credential, tap: &Arc<Tap>, clock: &Arc<TokioClock>) -> Client {
+/// A client with this token authority.
+pub fn client(
+    authority: &str,
+    credential: Credential,
+    transport: Arc<dyn Transport>,
+    clock: Arc<dyn Clock>,
+) -> Client {
     let name = AccountName::new("lab");
     let store = Arc::new(MemoryStore::new());
-    let ledger = StoreLedger::new(store, clock.clone(), name.clone(), 300);
+    let ledger = StoreLedger::new(store, Arc::clone(&clock), name.clone(), 300);
     let settings = AccountSettings {
         name,
         partner_tenant: TenantId::new(PARTNER),
         client_id: CLIENT.to_string(),
         credential,
         api_base: "https://api.example".parse().unwrap(),
-        authority: "https://login.example".parse().unwrap(),
+        authority: authority.parse().unwrap(),
         timeouts: Timeouts::default(),
     };
-    let entropy = Arc::new(SystemEntropy);
-    Client::new(settings, tap.clone(), Arc::new(ledger), clock.clone(), entropy).unwrap()
+    Client::new(settings, transport, Arc::new(ledger), clock, Arc::new(SystemEntropy)).unwrap()
 }
 
 /// The DER of the one certificate in a PEM text.

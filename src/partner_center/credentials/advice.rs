@@ -41,3 +41,33 @@ fn for_code(code: i64, kind: &CredentialKind) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::partner_center::credentials::SecretSource;
+
+    #[test]
+    fn known_codes_have_a_next_step_and_the_first_one_known_counts() {
+        let secret = CredentialKind::ClientSecret(SecretSource::Variable("S".to_owned()));
+        let federated = CredentialKind::WorkloadIdentity { token_file: "t".into() };
+        for (codes, kind, words) in [
+            (&[7_000_222][..], &secret, "make a new client secret"),
+            (&[7_000_112], &secret, "enable it in Entra"),
+            (&[700_016], &secret, "check client_id"),
+            (&[90_002], &secret, "check partner_tenant"),
+            (&[700_024], &secret, "set this machine's clock"),
+            (&[700_024], &federated, "see that its provider renews it"),
+            (&[700_212], &federated, "letter case included"),
+            (&[50_076], &secret, "multifactor"),
+            (&[53_003], &secret, "conditional access"),
+            (&[65_001], &secret, "consent"),
+            (&[1, 700_082], &secret, "sign in again"),
+        ] {
+            let advice = advice(codes, kind).unwrap();
+            assert!(advice.contains(words), "{codes:?}: {advice}");
+        }
+        assert_eq!(advice(&[1], &secret), None);
+        assert_eq!(advice(&[], &secret), None);
+    }
+}
