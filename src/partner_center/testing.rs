@@ -206,9 +206,7 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn new(replies: impl IntoIterator<Item = Reply>) -> Self {
-        Self::with(replies, |folder| {
-            Credential::client_secret(SecretSource::File(put(folder, "secret", SECRET)))
-        })
+        Self::with(replies, |_| Credential::client_secret(SecretSource::Value(SECRET.into())))
     }
 
     /// With a credential that is made of files in a folder of its own.

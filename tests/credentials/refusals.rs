@@ -77,9 +77,11 @@ async fn what_lapses_soon_is_warned_of() {
         let credential = bench.client.credential().clone();
         Credential { expires: Some(expires), ..credential }.warnings(bench.now()).await
     };
-    assert!(warnings(date(2026, 12, 23)).await.is_empty());
-    let soon = warnings(date(2026, 12, 22)).await;
-    assert_eq!(soon, ["the credential lapses on 2026-12-22, in 30 days: renew it"]);
-    let over = warnings(date(2026, 11, 22)).await;
-    assert!(over[0].contains("has lapsed on 2026-11-22"), "{over:?}");
+    assert!(warnings(date(2026, 12, 22)).await.is_empty());
+    let soon = warnings(date(2026, 12, 21)).await;
+    assert_eq!(soon, ["the credential lapses on 2026-12-21, in 29 days: renew it"]);
+    let today = warnings(date(2026, 11, 22)).await;
+    assert_eq!(today, ["the credential lapses on 2026-11-22, in 0 days: renew it"]);
+    let over = warnings(date(2026, 11, 21)).await;
+    assert!(over[0].contains("lapsed on 2026-11-21"), "{over:?}");
 }

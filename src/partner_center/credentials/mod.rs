@@ -13,9 +13,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, Unit};
 use secrecy::{ExposeSecret, SecretString};
 use url::form_urlencoded::{Serializer, byte_serialize};
 use uuid::Uuid;
@@ -25,8 +25,8 @@ pub use error::{CredentialError, SecretKind};
 pub use files::Stamp;
 pub use refresh::STALE as REFRESH_TOKEN_STALE;
 
-/// A secret or certificate that lapses within so many days is worth a warning.
-const LAPSES_SOON: i32 = 30;
+/// A secret or certificate that lapses in fewer days than these is worth a warning.
+const LAPSES_SOON: i64 = 30;
 /// The `client_assertion_type` of every assertion (RFC 7523).
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
@@ -41,7 +41,7 @@ pub struct Credential {
     pub expires: Option<Date>,
 }
 
-/// What an account proves with. No value of it holds a secret.
+/// What an account proves with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CredentialKind {
     /// A client secret of the app registration.
@@ -63,13 +63,28 @@ pub enum CredentialKind {
 }
 
 /// Where a client secret stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum SecretSource {
     /// In a file that not everybody may read.
     File(PathBuf),
     /// In this environment variable.
     Variable(String),
+    /// Nowhere but in memory, for who has no configuration.
+    Value(SecretString),
 }
+
+impl PartialEq for SecretSource {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::File(one), Self::File(other)) => one == other,
+            (Self::Variable(one), Self::Variable(other)) => one == other,
+            (Self::Value(one), Self::Value(other)) => one.expose_secret() == other.expose_secret(),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for SecretSource {}
 
 impl SecretSource {
     fn read(&self) -> Result<SecretString, CredentialError> {
@@ -82,13 +97,14 @@ impl SecretSource {
                     secret => Ok(secret.into()),
                 }
             }
+            Self::Value(secret) => Ok(secret.clone()),
         }
     }
 
     fn file(&self) -> Option<PathBuf> {
         match self {
             Self::File(path) => Some(path.clone()),
-            Self::Variable(_) => None,
+            Self::Variable(_) | Self::Value(_) => None,
         }
     }
 }
@@ -167,6 +183,17 @@ impl Credential {
         in_background(move || Ok(refresh::age(&path, now).ok())).await.ok().flatten()
     }
 
+    /// When it lapses: at the end of that day, UTC.
+    pub fn lapses_at(&self) -> Option<Timestamp> {
+        let end = self.expires?.tomorrow().ok()?;
+        end.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+    }
+
+    /// Whole days until it lapses; negative afterwards.
+    pub fn days_left(&self, now: Timestamp) -> Option<i64> {
+        self.lapses_at().map(|at| at.duration_since(now).as_secs().div_euclid(86_400))
+    }
+
     /// What a person should see to before it becomes an outage, in words.
     pub async fn warnings(&self, now: Timestamp) -> Vec<String> {
         let idle = self.refresh_token_age(now).await.filter(|age| *age >= REFRESH_TOKEN_STALE);
@@ -181,15 +208,11 @@ impl Credential {
     }
 
     fn lapse_warning(&self, now: Timestamp) -> Option<String> {
-        let expires = self.expires?;
-        let today = now.to_zoned(TimeZone::UTC).date();
-        let left = today.until((Unit::Day, expires)).ok()?.get_days();
-        match left {
-            ..=0 => {
-                Some(format!("the credential has lapsed on {expires}, as expires says: renew it"))
-            }
-            1..=LAPSES_SOON => {
-                Some(format!("the credential lapses on {expires}, in {left} days: renew it"))
+        let day = self.expires?;
+        match self.days_left(now)? {
+            ..0 => Some(format!("the credential lapsed on {day}, as expires says: renew it")),
+            left @ 0..LAPSES_SOON => {
+                Some(format!("the credential lapses on {day}, in {left} days: renew it"))
             }
             _ => None,
         }
