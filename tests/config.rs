@@ -20,6 +20,13 @@ fn with_example() -> String {
     format!("{settings}[accounts.default]\n{}\n", example.join("\n"))
 }
 
+/// The other credentials that the example offers, each as a line of its own.
+fn other_credentials() -> Vec<String> {
+    let text = std::fs::read_to_string(shipped("default.toml")).unwrap();
+    let offered = text.lines().filter_map(|line| line.strip_prefix("# # credential = "));
+    offered.map(|table| format!("credential = {table}")).collect()
+}
+
 fn load_text(text: &str) -> Config {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("teardownd.toml");
@@ -55,7 +62,11 @@ fn every_key_that_exists_stands_in_default_toml_and_no_other() {
     let mut shown = BTreeSet::new();
     let table = config::File::from_str(&text, FileFormat::Toml).collect().unwrap();
     leaves("", &table, &mut shown);
-    let exempt = |key: &&String| key.contains(".NAME.safety.") || key.ends_with("credential.env");
+    for other in other_credentials() {
+        let table = config::File::from_str(&other, FileFormat::Toml).collect().unwrap();
+        leaves("accounts.default", &table, &mut shown);
+    }
+    let exempt = |key: &&String| key.contains(".NAME.safety.");
     let known: BTreeSet<_> = known_keys().into_iter().filter(|key| !exempt(&key)).collect();
     let shown: BTreeSet<_> =
         shown.into_iter().map(|key| key.replace("accounts.default", "accounts.NAME")).collect();
@@ -75,6 +86,22 @@ fn the_example_of_an_account_holds_its_defaults() {
         "#,
     );
     assert_eq!(spelt_out, only_what_is_needed);
+}
+
+#[test]
+fn every_credential_that_is_offered_can_be_used() {
+    let example = with_example();
+    let own = example.lines().find(|line| line.starts_with("credential = ")).unwrap();
+    let kinds: BTreeSet<_> = other_credentials()
+        .into_iter()
+        .map(|other| {
+            let config = load_text(&example.replace(own, &other));
+            let account = config.account(&AccountName::new("default")).unwrap();
+            std::mem::discriminant(&account.credential.kind)
+        })
+        .map(|kind| format!("{kind:?}"))
+        .collect();
+    assert_eq!(kinds.len(), 4, "every kind is offered: {kinds:?}");
 }
 
 #[test]

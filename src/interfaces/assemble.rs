@@ -69,7 +69,7 @@ fn account_settings(account: &AccountConfig) -> AccountSettings {
         name: account.name.clone(),
         partner_tenant: account.policy.partner_tenant,
         client_id: account.client_id.to_string(),
-        credential: account.credential.source(),
+        credential: account.credential.clone(),
         api_base: account.api_base.clone(),
         authority: account.authority.clone(),
         timeouts: Timeouts::default(),

@@ -19,6 +19,13 @@ pub struct Call {
     pub route: &'static str,
 }
 
+impl Call {
+    /// Whether it goes to the token endpoint, and not to the API.
+    pub(super) fn is_token(self) -> bool {
+        self == TOKEN || self == TOKEN_V1
+    }
+}
+
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.method, self.route)
@@ -33,6 +40,7 @@ macro_rules! calls {
 
 calls! {
     TOKEN = "POST" "/{tenant}/oauth2/v2.0/token";
+    TOKEN_V1 = "POST" "/{tenant}/oauth2/token";
     LEGAL_BUSINESS = "GET" "/v1/profiles/legalbusiness";
     CUSTOMERS = "GET" "/v1/customers";
     CUSTOMER = "GET" "/v1/customers/{customer}";

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::calls::Call;
 use super::census::CustomerList;
 use super::clouds::{self, InvalidEndpoint};
-use super::credential::CredentialSource;
+use super::credentials::Credential;
 use super::decode;
 use super::error::ApiError;
 use super::flight::Flight;
@@ -62,8 +62,8 @@ pub struct AccountSettings {
     pub partner_tenant: TenantId,
     /// The app registration's id.
     pub client_id: String,
-    /// Where its secret comes from.
-    pub credential: CredentialSource,
+    /// How it proves who it is.
+    pub credential: Credential,
     /// Base of the REST API, without `/v1`; also the token's scope.
     pub api_base: Url,
     /// Token authority.
@@ -136,6 +136,11 @@ impl Client {
     /// The account's name.
     pub fn account(&self) -> &AccountName {
         &self.wire.account
+    }
+
+    /// How the account proves who it is.
+    pub fn credential(&self) -> &Credential {
+        self.tokens.credential()
     }
 
     /// Makes sure that a token can be had, and that it is one of the partner tenant. Sends nothing

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::calls::{Call, TOKEN};
+use super::calls::Call;
 use super::decode::Damaged;
 use super::transport::TransportError;
 use crate::core::fault::{Class, Fault};
@@ -147,7 +147,7 @@ impl ApiError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Transport { .. } => Kind::Unreachable,
-            Self::Damaged { call, .. } | Self::Fault { call, .. } if *call == TOKEN => {
+            Self::Damaged { call, .. } | Self::Fault { call, .. } if call.is_token() => {
                 Kind::Unreachable
             }
             Self::Damaged { .. } => Kind::Transient,

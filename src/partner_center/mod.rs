@@ -8,7 +8,7 @@ mod calls;
 mod census;
 mod client;
 pub mod clouds;
-mod credential;
+pub mod credentials;
 pub mod decode;
 mod error;
 mod flight;
@@ -30,7 +30,6 @@ mod tests;
 
 pub use calls::{Call, resource_of};
 pub use client::{AccountSettings, Client, Timeouts};
-pub use credential::{CredentialError, CredentialSource};
 pub use error::{ApiError, Kind};
 pub use permits::{Permit, PermitKind};
 pub use reqwest_transport::{ReqwestTransport, TransportSettings};

@@ -3,6 +3,8 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,7 +17,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::client::{AccountSettings, Client, Timeouts};
-use super::credential::CredentialSource;
+use super::credentials::{Credential, SecretSource};
 use super::ledger::Ledger;
 use super::transport::{Request, Response, Transport, TransportError};
 use crate::core::budget::{Ask, Grant};
@@ -198,10 +200,22 @@ pub(super) struct Bench {
     pub(super) script: Arc<Script>,
     pub(super) books: Arc<Books>,
     pub(super) clock: Arc<PausedClock>,
+    /// Where the files of the credential are.
+    pub(super) folder: tempfile::TempDir,
 }
 
 impl Bench {
     pub(super) fn new(replies: impl IntoIterator<Item = Reply>) -> Self {
+        Self::with(replies, |_| Credential::client_secret(SecretSource::Value(SECRET.into())))
+    }
+
+    /// With a credential that is made of files in a folder of its own.
+    pub(super) fn with(
+        replies: impl IntoIterator<Item = Reply>,
+        credential: impl FnOnce(&Path) -> Credential,
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let credential = credential(folder.path());
         let clock = Arc::new(PausedClock::new());
         let books = Arc::new(Books::default());
         *books.clock.lock().unwrap() = Some(clock.clone());
@@ -218,7 +232,7 @@ impl Bench {
             name: AccountName::new("test"),
             partner_tenant: PARTNER.parse().unwrap(),
             client_id: "app".to_owned(),
-            credential: CredentialSource::Value(SECRET.into()),
+            credential,
             api_base: "https://api.example".parse().unwrap(),
             authority: "https://login.example".parse().unwrap(),
             timeouts: Timeouts::default(),
@@ -226,7 +240,7 @@ impl Bench {
         let entropy = Arc::new(Counter::default());
         let client =
             Client::new(settings, script.clone(), books.clone(), clock.clone(), entropy).unwrap();
-        Self { client: Arc::new(client), script, books, clock }
+        Self { client: Arc::new(client), script, books, clock, folder }
     }
 
     /// Method, and address below the API base, of each API request.
@@ -246,6 +260,14 @@ impl Bench {
     pub(super) fn token_requests(&self) -> usize {
         self.script.token_requests.lock().unwrap().len()
     }
+}
+
+/// Writes a file that only its owner may read.
+pub(super) fn put(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    path
 }
 
 pub(super) fn reply(status: u16, body: &str) -> Response {

@@ -11,6 +11,7 @@
 
 mod answering;
 mod api;
+mod app;
 mod audit;
 mod call;
 mod dice;
@@ -39,6 +40,7 @@ use uuid::Uuid;
 
 use crate::core::clock::Clock;
 
+pub use app::App;
 pub use call::{Answer, Call, Delivery, Reply};
 pub use journal::{Breach, BreachKind, Entry, Journal};
 pub use life::{Appears, ComesBack};
@@ -118,6 +120,13 @@ impl Simulator {
     /// Changes the options from now on. What was drawn from them when the world was made stays.
     pub fn set_options(&self, change: impl FnOnce(&mut Options)) {
         change(&mut self.state().options);
+    }
+
+    /// Changes the app registration of a partner tenant's account.
+    pub fn change_app(&self, partner_tenant: Uuid, change: impl Fn(&mut App)) {
+        let mut state = self.state();
+        let own = state.accounts.iter_mut().filter(|a| a.partner_tenant == partner_tenant);
+        own.for_each(|account| change(&mut account.app));
     }
 
     /// Notes that no write may reach this customer from now on.

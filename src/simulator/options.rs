@@ -65,6 +65,9 @@ pub struct Options {
     pub retry_after: RetryAfterForm,
     /// `expires_in` of tokens.
     pub token_lifetime: Duration,
+    /// How long a refresh token still works after it was replaced; `None`: as long as any, because
+    /// Entra does not revoke the old one (MicrosoftDocs/entra-docs, `refresh-tokens.md`).
+    pub refresh_token_grace: Option<Duration>,
     /// The `aud` a token must have; `None`: any.
     pub audience: Option<String>,
     /// Whether entitlements may be read app-only (the pages conflict): otherwise 403 900329.
@@ -96,6 +99,7 @@ impl Default for Options {
             budget_per_minute: None,
             retry_after: RetryAfterForm::Seconds,
             token_lifetime: Duration::from_secs(3599),
+            refresh_token_grace: None,
             audience: None,
             entitlements_app_only: true,
             add_ons_first: true,

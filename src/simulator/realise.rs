@@ -26,8 +26,7 @@ impl Maker<'_> {
     pub(crate) fn account(&mut self, sandbox: Sandbox) -> Account {
         Account {
             partner_tenant: sandbox.partner_tenant,
-            client_id: sandbox.client_id,
-            client_secret: sandbox.client_secret,
+            app: sandbox.app,
             token_tenant: sandbox.token_tenant.unwrap_or(sandbox.partner_tenant),
             tenants: sandbox.customers.iter().map(|customer| self.tenant(customer)).collect(),
             protected: sandbox.protected,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
+use super::app::App;
 use super::dice::Dice;
 use super::purchase::{Kind, Purchase};
 
@@ -77,8 +78,7 @@ pub struct SandboxFull {
 #[derive(Clone)]
 pub struct Sandbox {
     pub(crate) partner_tenant: Uuid,
-    pub(crate) client_id: Uuid,
-    pub(crate) client_secret: String,
+    pub(crate) app: App,
     pub(crate) customers: Vec<Customer>,
     pub(crate) protected: BTreeSet<Uuid>,
     pub(crate) token_tenant: Option<Uuid>,
@@ -86,11 +86,11 @@ pub struct Sandbox {
 }
 
 impl std::fmt::Debug for Sandbox {
-    /// Leaves out the secret.
+    /// Leaves out the customers.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sandbox")
             .field("partner_tenant", &self.partner_tenant)
-            .field("client_id", &self.client_id)
+            .field("app", &self.app)
             .field("customers", &self.customers.len())
             .finish_non_exhaustive()
     }
@@ -101,8 +101,7 @@ impl Sandbox {
     pub fn new(partner_tenant: Uuid, client_id: Uuid, client_secret: impl Into<String>) -> Self {
         Self {
             partner_tenant,
-            client_id,
-            client_secret: client_secret.into(),
+            app: App::new(client_id, client_secret.into()),
             customers: Vec::new(),
             protected: BTreeSet::new(),
             token_tenant: None,
@@ -113,6 +112,11 @@ impl Sandbox {
     /// The partner tenant.
     pub fn partner_tenant(&self) -> Uuid {
         self.partner_tenant
+    }
+
+    /// Its app registration, to add other credentials to.
+    pub fn app(&mut self) -> &mut App {
+        &mut self.app
     }
 
     /// The customers, in the order of the customer list.

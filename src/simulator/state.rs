@@ -62,6 +62,7 @@ impl Visit<'_> {
             now: self.now,
             start,
             options,
+            user: false,
             in_vain: self.effect == Some(Effect::InVain),
             repeat_page: self.effect == Some(Effect::DuplicatePage),
         }
@@ -117,7 +118,7 @@ impl State {
             return self.hindered(effect, visit);
         }
         let (outcome, issued) = Issuer {
-            accounts: &self.accounts,
+            accounts: &mut self.accounts,
             options: &self.options,
             dice: &mut self.dice,
             now: visit.now,
@@ -296,7 +297,9 @@ impl State {
         {
             return Produced { answer: Some(answer), replayed: true, ..Produced::default() };
         }
-        let context = visit.context(&self.options, self.start);
+        let token = bearer(visit.call).and_then(|token| self.tokens.get(token));
+        let user = token.is_some_and(|issued| issued.user);
+        let context = Context { user, ..visit.context(&self.options, self.start) };
         let account = &mut self.accounts[index];
         let outcome = api::dispatch(account, visit.route, visit.call, &context);
         let produced = self.plainly(outcome, visit);
@@ -407,6 +410,7 @@ impl State {
             now,
             start: self.start,
             options: &self.options,
+            user: false,
             in_vain: false,
             repeat_page: false,
         };

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::app::App;
 use super::life::{Life, Moment};
 use super::purchase::Kind;
 use super::throttle::Throttle;
@@ -14,8 +15,7 @@ use super::throttle::Throttle;
 #[derive(Debug)]
 pub(crate) struct Account {
     pub(crate) partner_tenant: Uuid,
-    pub(crate) client_id: Uuid,
-    pub(crate) client_secret: String,
+    pub(crate) app: App,
     /// The `tid` of its tokens.
     pub(crate) token_tenant: Uuid,
     pub(crate) tenants: Vec<Tenant>,

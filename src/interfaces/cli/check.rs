@@ -52,7 +52,7 @@ impl Finding {
 
 async fn check_account(ground: &Ground, account: &AccountConfig) -> Vec<Finding> {
     let name = format!("accounts.{}", account.name);
-    if let Err(error) = account.credential.source().read().await {
+    if let Err(error) = account.credential.check().await {
         return vec![Finding::bad(name, Exit::Unfit, error.to_string())];
     }
     let runtime = match ground.account(account) {
@@ -109,7 +109,7 @@ async fn check_account(ground: &Ground, account: &AccountConfig) -> Vec<Finding>
 
 /// What the operator said of the secret's last day.
 fn expiry(account: &AccountConfig, now: Timestamp) -> Option<Finding> {
-    let day = account.credential.expires()?;
+    let day = account.credential.expires?;
     let left = account.credential.days_left(now)?;
     let name = format!("accounts.{}", account.name);
     Some(match left {

@@ -6,12 +6,13 @@ use std::time::Duration;
 use url::Url;
 use uuid::Uuid;
 
-use super::secret::{Credential, read_credential};
+use super::secret::read_credential;
 use super::section::Section;
 use crate::core::domain::DomainPattern;
 use crate::core::gates::SafetyPolicy;
 use crate::core::ids::{AccountName, TenantId};
 use crate::partner_center::clouds::{self, Cloud, is_loopback};
+use crate::partner_center::credentials::Credential;
 
 /// The API allows this many requests a minute and resource (resource pages of
 /// MicrosoftDocs/partner-center-sdk).

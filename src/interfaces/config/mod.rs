@@ -20,9 +20,9 @@ use std::time::Duration;
 pub use self::account::{AccountConfig, Safety};
 pub use self::error::{ConfigError, Problem};
 pub use self::load::{DEFAULT_FILE, Sources, known_keys, load};
-pub use self::secret::{Credential, SecretSource};
 pub use self::value::{Bytes, Cron, LogFormat, Migrate};
 use crate::core::ids::AccountName;
+pub use crate::partner_center::credentials::{Credential, SecretSource};
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,11 +148,11 @@ impl Config {
     /// Reads the secret of every account, to find out early which cannot be.
     ///
     /// # Errors
-    /// Every secret that is missing, empty or open to everybody.
+    /// Every secret that is missing, empty or open to everybody, and every certificate without its key.
     pub async fn check_secrets(&self) -> Result<(), ConfigError> {
         let mut problems = Vec::new();
         for account in self.accounts.values() {
-            if let Err(error) = account.credential.source().read().await {
+            if let Err(error) = account.credential.check().await {
                 problems.push(Problem {
                     key: format!("accounts.{}.credential", account.name),
                     place: self

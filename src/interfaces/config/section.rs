@@ -165,11 +165,6 @@ impl Section {
         self.book.known.extend(keys);
     }
 
-    /// Forgets the rest of the keys: an error about the whole table was noted already.
-    pub(super) fn disregard_rest(&mut self) {
-        self.values.clear();
-    }
-
     /// Notes a problem with a key that has no usable value.
     pub(super) fn problem(&mut self, key: &str, text: &str, remedy: &str) {
         let file = self.book.file.clone();

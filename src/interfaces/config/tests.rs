@@ -2,6 +2,7 @@ use std::path::Path;
 
 use super::load::layered;
 use super::*;
+use crate::partner_center::credentials::{Algorithm, Certificate, CredentialKind, TokenEndpoint};
 
 const ACCOUNT: &str = r#"
 [accounts.Lab]
@@ -121,11 +122,6 @@ fn what_does_not_exist_yet_is_refused_unless_it_is_the_default() {
     }
     let found = problems(&format!("{ACCOUNT}discovery = {{ schedule = \"0 0 3 * * *\" }}\n"));
     assert_eq!(found[0].key, "accounts.lab.discovery.schedule");
-    let text =
-        ACCOUNT.replace("client_secret\", env = \"LAB_SECRET\"", "certificate\", key_file = \"k\"");
-    let found = problems(&text);
-    assert_eq!(found.len(), 1, "{found:?}");
-    assert!(found[0].text.contains("\"certificate\" is not available in this version"));
 }
 
 #[test]
@@ -141,6 +137,92 @@ fn an_account_must_state_what_has_no_default() {
             "accounts.lab.sandbox",
         ]
     );
+}
+
+/// An account with this table as its credential.
+fn with_credential(table: &str) -> String {
+    ACCOUNT.replace("{ kind = \"client_secret\", env = \"LAB_SECRET\" }", table)
+}
+
+fn credential(table: &str) -> Credential {
+    lab(&read(&with_credential(table)).unwrap()).credential.clone()
+}
+
+#[test]
+fn every_kind_of_credential_is_read_with_its_files_beside_the_configuration() {
+    let table = r#"{ kind = "certificate", certificate_file = "c.pem", key_file = "/k.pem" }"#;
+    let pair = Certificate {
+        certificate_file: "/base/c.pem".into(),
+        key_file: "/k.pem".into(),
+        algorithm: Algorithm::Ps256,
+    };
+    assert_eq!(credential(table).kind, CredentialKind::Certificate(pair.clone()));
+    let table = table.replace(" }", ", algorithm = \"rs256\", expires = \"2027-01-31\" }");
+    let rs256 = Certificate { algorithm: Algorithm::Rs256, ..pair };
+    assert_eq!(credential(&table).kind, CredentialKind::Certificate(rs256));
+    assert_eq!(credential(&table).expires.unwrap().to_string(), "2027-01-31");
+
+    let table = r#"{ kind = "workload_identity", token_file = "t", endpoint = "v1" }"#;
+    assert_eq!(
+        credential(table),
+        Credential {
+            kind: CredentialKind::WorkloadIdentity { token_file: "/base/t".into() },
+            endpoint: TokenEndpoint::V1,
+            expires: None,
+        }
+    );
+    let table = r#"{ kind = "refresh_token", refresh_token_file = "r", env = "LAB_SECRET" }"#;
+    let expected = CredentialKind::RefreshToken {
+        refresh_token_file: "/base/r".into(),
+        client_secret: SecretSource::Variable("LAB_SECRET".to_owned()),
+    };
+    assert_eq!(credential(table).kind, expected);
+    assert_eq!(credential(table).endpoint, TokenEndpoint::V2);
+}
+
+#[test]
+fn what_is_missing_from_a_credential_or_belongs_to_another_kind_is_named() {
+    for (table, expected) in [
+        (r#"{ kind = "password" }"#, vec![("kind", "is no kind of credential")]),
+        (
+            r#"{ kind = "certificate", file = "f" }"#,
+            vec![
+                ("certificate_file", "must be stated"),
+                ("file", "does not belong to kind = \"certificate\""),
+                ("key_file", "must be stated"),
+            ],
+        ),
+        (
+            r#"{ kind = "workload_identity", expires = "2027-01-31" }"#,
+            vec![("expires", "does not belong"), ("token_file", "must be stated")],
+        ),
+        (
+            r#"{ kind = "refresh_token" }"#,
+            vec![("file", "exactly one place"), ("refresh_token_file", "must be stated")],
+        ),
+        (
+            r#"{ kind = "client_secret", file = "f", token_file = "t" }"#,
+            vec![("token_file", "which takes file, env, expires")],
+        ),
+        (
+            r#"{ kind = "client_secret", file = "f", endpoint = "v3" }"#,
+            vec![("endpoint", "does not fit")],
+        ),
+        (
+            r#"{ kind = "certificate", certificate_file = "c", key_file = "k", algorithm = "none" }"#,
+            vec![("algorithm", "does not fit")],
+        ),
+    ] {
+        let found = problems(&with_credential(table));
+        let keys: Vec<_> = found.iter().map(|p| p.key.as_str()).collect();
+        let wanted: Vec<_> =
+            expected.iter().map(|(key, _)| format!("accounts.lab.credential.{key}")).collect();
+        assert_eq!(keys, wanted, "{table}");
+        for (problem, (_, words)) in found.iter().zip(expected) {
+            assert!(problem.text.contains(words), "{problem}");
+            assert!(!problem.remedy.is_empty(), "{problem}");
+        }
+    }
 }
 
 #[test]
@@ -202,8 +284,8 @@ fn relative_paths_are_relative_to_the_file() {
     let text = ACCOUNT.replace("env = \"LAB_SECRET\"", "file = \"secrets/lab\"");
     let config = read(&text).unwrap();
     assert_eq!(config.database.path, Path::new("/base/teardownd.db"));
-    let Credential::ClientSecret { source, .. } = &lab(&config).credential;
-    assert_eq!(source, &SecretSource::File("/base/secrets/lab".into()));
+    let source = SecretSource::File("/base/secrets/lab".into());
+    assert_eq!(lab(&config).credential, Credential::client_secret(source));
     let absolute = read("[database]\nurl = \"sqlite:///var/t.db\"\n").unwrap();
     assert_eq!(absolute.database.path, Path::new("/var/t.db"));
 }
@@ -219,8 +301,8 @@ fn a_variable_can_take_back_what_the_file_says() {
         ],
     )
     .unwrap();
-    let Credential::ClientSecret { source, .. } = &lab(&config).credential;
-    assert_eq!(source, &SecretSource::Variable("OTHER".to_owned()));
+    let source = SecretSource::Variable("OTHER".to_owned());
+    assert_eq!(lab(&config).credential, Credential::client_secret(source));
 }
 
 #[test]

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::core::domain::DomainPattern;
 use crate::core::ids::TenantId;
 use crate::partner_center::clouds::Cloud;
+use crate::partner_center::credentials::{Algorithm, TokenEndpoint};
 
 /// A value that its key does not take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +110,9 @@ text_settings! {
     SocketAddr, "an address and a port, such as \"127.0.0.1:9464\"", |text| text.parse().ok();
     TenantId, "a GUID such as \"1f2e3d4c-5b6a-4788-9900-aabbccddeeff\"", |text| text.parse().ok();
     Uuid, "a GUID such as \"1f2e3d4c-5b6a-4788-9900-aabbccddeeff\"", |text| Uuid::try_parse(text).ok();
+    Cloud, "\"global\", \"china\" or \"usgov\"", Cloud::parse;
+    Algorithm, "\"PS256\" or \"RS256\"", Algorithm::parse;
+    TokenEndpoint, "\"v2\" or \"v1\"", TokenEndpoint::parse;
     DomainPattern, "a domain such as \"contoso.onmicrosoft.com\" or \"*.onmicrosoft.com\"", |text| DomainPattern::parse(text).ok();
     Url, "an absolute URL such as \"https://api.partnercenter.microsoft.com\"", |text| Url::parse(text).ok();
     Date, "a date such as \"2027-01-31\"", |text| text.parse().ok();
@@ -245,14 +249,6 @@ named_settings! {
         Text = "text",
         /// One JSON object a line.
         Json = "json",
-    }
-}
-
-impl Setting for Cloud {
-    const EXPECTED: &'static str = "\"global\", \"china\" or \"usgov\"";
-
-    fn parse(value: &Value) -> Option<Self> {
-        Self::parse(text(value)?)
     }
 }
 

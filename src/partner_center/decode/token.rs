@@ -18,6 +18,8 @@ pub struct TokenAnswer {
     pub access_token: SecretString,
     /// `expires_in`: how long it lives, where the answer says so.
     pub expires_in: Option<Duration>,
+    /// `refresh_token`: the one to use next time, where a new one was issued.
+    pub refresh_token: Option<SecretString>,
 }
 
 /// Entra's refusal.
@@ -25,7 +27,7 @@ pub struct TokenAnswer {
 pub struct TokenRefusal {
     /// `error`, such as `invalid_client`.
     pub error: String,
-    /// `error_description`, tidied.
+    /// `error_description`, tidied, without the ids and the time that follow the sentence.
     pub text: String,
     /// `error_codes`, such as 7000222 for an expired secret.
     pub codes: Vec<i64>,
@@ -43,9 +45,13 @@ pub fn token(body: &[u8]) -> Result<TokenAnswer, Damaged> {
         .text("access_token")
         .ok_or_else(|| Damaged::new("there is no access_token in it"))?;
     let expires_in = fields.integer("expires_in").and_then(|s| u64::try_from(s).ok());
+    // It has to be found again in its file, where it stands on a line of its own.
+    let refresh_token =
+        fields.text("refresh_token").filter(|token| !token.contains(char::is_control));
     Ok(TokenAnswer {
         access_token: access_token.into(),
         expires_in: expires_in.map(Duration::from_secs),
+        refresh_token: refresh_token.map(SecretString::from),
     })
 }
 
@@ -55,11 +61,20 @@ pub fn token_refusal(body: &[u8]) -> Option<TokenRefusal> {
     let fields = Fields::of(&value)?;
     let error = fields.text("error")?;
     let codes = fields.list("error_codes").unwrap_or_default();
+    let description = fields.text("error_description").unwrap_or_else(|| error.clone());
+    let sentence = description.split("Trace ID:").next().unwrap_or_default();
     Some(TokenRefusal {
-        text: tidy(&fields.text("error_description").unwrap_or_else(|| error.clone())),
+        text: tidy(sentence),
         error: tidy(&error),
         codes: codes.iter().filter_map(whole_number).collect(),
     })
+}
+
+impl TokenRefusal {
+    /// Whether it says that the authority, and not the credential, is in trouble (RFC 6749).
+    pub fn is_passing(&self) -> bool {
+        matches!(self.error.as_str(), "temporarily_unavailable" | "server_error")
+    }
 }
 
 fn whole_number(value: &Value) -> Option<i64> {
@@ -114,19 +129,31 @@ mod tests {
             assert!(!format!("{answer:?}").contains("abc"), "invariant 13");
         }
         assert_eq!(token(br#"{"access_token":"abc"}"#).unwrap().expires_in, None);
+        let renewed = |body: &[u8]| token(body).unwrap().refresh_token;
+        let new = renewed(br#"{"access_token":"abc","refresh_token":"new"}"#).unwrap();
+        assert_eq!(new.expose_secret(), "new");
+        assert!(renewed(br#"{"access_token":"abc"}"#).is_none());
+        assert!(renewed(br#"{"access_token":"abc","refresh_token":"two\nlines"}"#).is_none());
         for body in [&b"{}"[..], b"", b"[]", br#"{"access_token":""}"#, br#"{"access_token":"a"#] {
             assert!(token(body).is_err());
         }
     }
 
     #[test]
+    fn a_passing_refusal_is_told_from_one_of_the_credential() {
+        let read = |body: &[u8]| token_refusal(body).unwrap().is_passing();
+        assert!(read(br#"{"error":"temporarily_unavailable"}"#));
+        assert!(!read(br#"{"error":"invalid_grant"}"#));
+    }
+
+    #[test]
     fn refusals_are_read() {
         let refusal = token_refusal(
-            br#"{"error":"invalid_client","error_description":"AADSTS7000222: expired.\r\nTrace","error_codes":[7000222,"7"]}"#,
+            br#"{"error":"invalid_client","error_description":"AADSTS7000222: expired.\r\nTrace ID: 1\r\nTimestamp: 2","error_codes":[7000222,"7"]}"#,
         )
         .unwrap();
         assert_eq!(refusal.error, "invalid_client");
-        assert_eq!(refusal.text, "AADSTS7000222: expired. Trace");
+        assert_eq!(refusal.text, "AADSTS7000222: expired.");
         assert_eq!(refusal.codes, [7_000_222, 7]);
         assert_eq!(token_refusal(b"<html>"), None);
         assert_eq!(token_refusal(b"{}"), None);

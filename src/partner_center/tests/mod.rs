@@ -4,3 +4,4 @@ mod census;
 mod permits;
 mod reads;
 mod send;
+mod tokens;

@@ -8,7 +8,7 @@ use super::super::world::{Entitled, Order, Tenant};
 use super::{Context, Outcome, collection, faults, later, link};
 
 pub(crate) fn list(tenant: &Tenant, call: &Call, context: &Context<'_>) -> Outcome {
-    if !context.options.entitlements_app_only {
+    if !context.user && !context.options.entitlements_app_only {
         return faults::fault(403, 900329, "App-only authentication is not supported here.");
     }
     let wanted = call.parameter("entitlementType");

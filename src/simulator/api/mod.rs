@@ -1,6 +1,7 @@
 //! The endpoints, one file per resource family. Handlers read and change the world; what the client
 //! ought to have known or done is the journal's business, not theirs.
 
+pub(crate) mod assertions;
 pub(crate) mod azure;
 pub(crate) mod collection;
 pub(crate) mod customers;
@@ -27,6 +28,8 @@ pub(crate) struct Context<'a> {
     pub(crate) now: Moment,
     pub(crate) start: Timestamp,
     pub(crate) options: &'a Options,
+    /// Whether the token was issued for a user who signed in.
+    pub(crate) user: bool,
     /// Accept writes and lose them.
     pub(crate) in_vain: bool,
     /// Serve a page that was served before.

@@ -1,4 +1,5 @@
-//! The token endpoints of Microsoft Entra, v1 and v2, for `client_credentials` with a secret.
+//! The token endpoints of Microsoft Entra, v1 and v2: `client_credentials` and `refresh_token` grants,
+//! with a client secret or a client assertion.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::super::app::SecretState;
 use super::super::call::Call;
 use super::super::dice::Dice;
 use super::super::life::Moment;
@@ -16,6 +18,10 @@ use super::super::options::Options;
 use super::super::route::{Route, Template};
 use super::super::world::Account;
 use super::Outcome;
+use super::assertions::Judge;
+
+/// A refresh token that is not used for so long lapses.
+const IDLE: Duration = Duration::from_hours(90 * 24);
 
 /// A token that was issued.
 #[derive(Debug, Clone)]
@@ -26,11 +32,13 @@ pub(crate) struct Issued {
     pub(crate) expires: Moment,
     /// Its `tid` is not the account's partner tenant.
     pub(crate) foreign: bool,
+    /// It was issued for a user who signed in.
+    pub(crate) user: bool,
 }
 
 /// What issuing needs beside the request.
 pub(crate) struct Issuer<'a> {
-    pub(crate) accounts: &'a [Account],
+    pub(crate) accounts: &'a mut [Account],
     pub(crate) options: &'a Options,
     pub(crate) dice: &'a mut Dice,
     pub(crate) now: Moment,
@@ -56,27 +64,107 @@ impl Issuer<'_> {
         let form: HashMap<String, String> =
             url::form_urlencoded::parse(&call.body).into_owned().collect();
         let field = |name: &str| form.get(name).map_or("", String::as_str);
-        if field("grant_type") != "client_credentials" {
-            let text = "The app requested an unsupported grant type.";
-            return Err(self.refuse(400, "unsupported_grant_type", 70003, text));
-        }
+        let user = match field("grant_type") {
+            "client_credentials" => false,
+            "refresh_token" => true,
+            _ => {
+                let text = "The app requested an unsupported grant type.";
+                return Err(self.refuse(400, "unsupported_grant_type", 70003, text));
+            }
+        };
         let index = self.account(&route.item, field("client_id"))?;
-        if field("client_secret") != self.accounts[index].client_secret {
-            let text = "Invalid client secret provided. Ensure the secret being sent in the \
-                        request is the client secret value, not the client secret ID.";
-            return Err(self.refuse(401, "invalid_client", 7000215, text));
-        }
+        self.authenticate(index, call, &form)?;
         let v1 = route.template == Template::TokenV1;
+        let scopes = || field("scope").split_whitespace();
         let audience = match v1 {
             true => field("resource"),
-            false => field("scope").strip_suffix("/.default").unwrap_or_default(),
+            false => scopes().find_map(|scope| scope.strip_suffix("/.default")).unwrap_or_default(),
         };
         if audience.is_empty() {
             let text = "The request body must contain the parameter 'resource' (v1) or a 'scope' \
                         that ends in /.default (v2).";
             return Err(self.refuse(400, "invalid_request", 900144, text));
         }
-        Ok(self.issue(index, audience.trim_end_matches('/'), v1))
+        let renewed = if user {
+            let renews = v1 || scopes().any(|scope| scope == "offline_access");
+            self.renew(index, field("refresh_token"), renews)?
+        } else {
+            None
+        };
+        let mut granted = self.issue(index, audience.trim_end_matches('/'), v1, user);
+        if let (Some(renewed), Some(body)) = (renewed, &mut granted.0.body) {
+            body["refresh_token"] = json!(renewed);
+        }
+        Ok(granted)
+    }
+
+    /// Whether the app is who it says it is.
+    fn authenticate(
+        &mut self,
+        index: usize,
+        call: &Call,
+        form: &HashMap<String, String>,
+    ) -> Result<(), Outcome> {
+        let app = &self.accounts[index].app;
+        if let Some(assertion) = form.get("client_assertion") {
+            let bearer = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+            let host = call.header("Host");
+            let now = self.wall.as_second();
+            let judge = Judge { app, path: &call.path, host, now };
+            let judged = match form.get("client_assertion_type") {
+                Some(form) if form == bearer => judge.examine(assertion),
+                _ => Err((50027, "The client_assertion_type is not supported.".to_owned())),
+            };
+            return judged.map_err(|(code, text)| self.refuse(401, "invalid_client", code, &text));
+        }
+        let (code, text) = match form.get("client_secret").map(|secret| app.secret_state(secret)) {
+            Some(SecretState::Good) => return Ok(()),
+            Some(SecretState::Expired) => (
+                7000222,
+                format!("The provided client secret keys for app '{}' are expired.", app.client_id),
+            ),
+            Some(SecretState::Unknown) => (
+                7000215,
+                "Invalid client secret provided. Ensure the secret being sent in the request is \
+                 the client secret value, not the client secret ID."
+                    .to_owned(),
+            ),
+            None => (
+                7000218,
+                "The request body must contain the following parameter: 'client_assertion' or \
+                 'client_secret'."
+                    .to_owned(),
+            ),
+        };
+        Err(self.refuse(401, "invalid_client", code, &text))
+    }
+
+    /// Uses a refresh token. Returns the one that replaces it.
+    fn renew(
+        &mut self,
+        index: usize,
+        token: &str,
+        renews: bool,
+    ) -> Result<Option<String>, Outcome> {
+        let Some(known) = self.accounts[index].app.refresh_token(token) else {
+            let text = "The provided grant is invalid, malformed or was revoked.";
+            return Err(self.refuse(400, "invalid_grant", 70000, text));
+        };
+        let grace = self.options.refresh_token_grace;
+        let replaced = known.replaced.zip(grace);
+        if replaced.is_some_and(|(replaced, grace)| self.now >= replaced + grace) {
+            let text = "The provided grant has expired due to it being revoked, a fresh auth token \
+                        is needed.";
+            return Err(self.refuse(400, "invalid_grant", 50173, text));
+        }
+        if self.now > known.used + IDLE {
+            let text = "The refresh token has expired due to inactivity. The token was inactive \
+                        for 90.00:00:00.";
+            return Err(self.refuse(400, "invalid_grant", 700082, text));
+        }
+        let renewed = renews.then(|| format!("1.{}", self.dice.base64url(64)));
+        self.accounts[index].app.renew(token, renewed.clone(), self.now);
+        Ok(renewed)
     }
 
     fn account(&mut self, tenant: &str, client_id: &str) -> Result<usize, Outcome> {
@@ -89,29 +177,38 @@ impl Issuer<'_> {
         let client = Uuid::try_parse(client_id).ok();
         self.accounts
             .iter()
-            .position(|account| of_tenant(account) && Some(account.client_id) == client)
+            .position(|account| of_tenant(account) && Some(account.app.client_id) == client)
             .ok_or_else(|| {
                 let text = "Application was not found in the directory.";
                 self.refuse(400, "unauthorized_client", 700016, text)
             })
     }
 
-    fn issue(&mut self, index: usize, audience: &str, v1: bool) -> (Outcome, String, Issued) {
+    fn issue(
+        &mut self,
+        index: usize,
+        audience: &str,
+        v1: bool,
+        user: bool,
+    ) -> (Outcome, String, Issued) {
         let lifetime = self.options.token_lifetime;
         let account = &self.accounts[index];
         let tid = if self.foreign { self.dice.uuid() } else { account.token_tenant };
         let issued_at = self.wall.as_second();
         let expires_on = issued_at + lifetime.as_secs() as i64;
-        let claims = json!({
+        let mut claims = json!({
             "aud": audience,
             "iss": format!("https://sts.windows.net/{tid}/"),
             "iat": issued_at,
             "nbf": issued_at,
             "exp": expires_on,
-            "appid": account.client_id,
+            "appid": account.app.client_id,
             "tid": tid,
             "ver": if v1 { "1.0" } else { "2.0" },
         });
+        if user {
+            claims["scp"] = json!("user_impersonation");
+        }
         let header = json!({ "typ": "JWT", "alg": "RS256" });
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let token = format!("{}.{}.{}", part(&header), part(&claims), self.dice.base64url(32));
@@ -134,6 +231,7 @@ impl Issuer<'_> {
             audience: audience.to_owned(),
             expires: self.now + Duration::from_secs(seconds),
             foreign: tid != account.partner_tenant,
+            user,
         };
         (Outcome::ok(body), token, issued)
     }

@@ -9,7 +9,7 @@ use teardownd::core::domain::DomainPattern;
 use teardownd::core::gates::SafetyPolicy;
 use teardownd::core::ids::TenantId;
 use teardownd::core::machine::Policy;
-use teardownd::partner_center::CredentialSource;
+use teardownd::partner_center::credentials::{Credential, SecretSource};
 use teardownd::runtime::clock::TokioClock;
 use teardownd::simulator::{Customer, Mix, Options, Purchase, Sandbox, Simulator};
 use teardownd::store::memory::MemoryStore;
@@ -62,7 +62,7 @@ pub(crate) struct Given {
     pub(crate) in_flight: usize,
     /// Tokens name this tenant.
     pub(crate) token_tenant: Option<Uuid>,
-    pub(crate) credential: CredentialSource,
+    pub(crate) credential: Credential,
     pub(crate) seed: u64,
 }
 
@@ -119,7 +119,7 @@ impl Given {
             budget: 300,
             in_flight: 64,
             token_tenant: None,
-            credential: CredentialSource::Value(SECRET.into()),
+            credential: Credential::client_secret(SecretSource::Value(SECRET.into())),
             seed: 1,
         }
     }
@@ -155,7 +155,7 @@ impl Given {
     }
 
     pub(crate) fn secret_file(mut self, path: PathBuf) -> Self {
-        self.credential = CredentialSource::File(path);
+        self.credential = Credential::client_secret(SecretSource::File(path));
         self
     }
 

@@ -262,7 +262,7 @@ fn account(
         name: AccountName::new("demo"),
         cloud: Cloud::Global,
         client_id,
-        credential: Credential::ClientSecret { source: SecretSource::File(secret), expires: None },
+        credential: Credential::client_secret(SecretSource::File(secret)),
         requests_per_minute: budget,
         api_base: base.clone(),
         authority: base,
