@@ -196,6 +196,7 @@ async fn abort_ends_a_teardown_unless_its_delete_is_out() {
     assert_eq!(stage.writes_since(0).len(), 0, "nothing of it was touched");
 
     // A DELETE that is out can no longer be taken back (invariant 7).
+    stage.gate.shut();
     let rule = Rule::new(When::Always, Effect::Delay(HELD)).method("DELETE");
     stage.simulator.add_rule(rule);
     stage.done(&["enqueue", &deleted]).await;

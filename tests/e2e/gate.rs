@@ -7,29 +7,34 @@ use teardownd::core::clock::{BoxFuture, Clock};
 use teardownd::runtime::clock::SystemClock;
 use tokio::sync::watch;
 
-/// A delay that ends when the gate is opened, and not before.
+/// A delay that lasts while the gate is shut.
 pub const HELD: Duration = Duration::from_secs(24 * 3600);
 /// Only what hangs takes longer than this.
 pub const HANG: Duration = Duration::from_secs(240);
 /// Between two looks.
 const PACE: Duration = Duration::from_millis(5);
 
-/// The machine's clock, on which a sleep of [`HELD`] or longer lasts until the gate is opened.
+/// The machine's clock, on which a sleep of [`HELD`] or longer lasts while the gate is shut.
 #[derive(Debug)]
 pub struct Gate {
     clock: SystemClock,
-    opened: watch::Sender<u64>,
+    is_open: watch::Sender<bool>,
 }
 
 impl Gate {
     /// A gate that is shut.
     pub fn new() -> Self {
-        Self { clock: SystemClock::start(), opened: watch::Sender::new(0) }
+        Self { clock: SystemClock::start(), is_open: watch::Sender::new(false) }
     }
 
-    /// Lets out whatever is held now. What is held later stays.
+    /// Lets out whatever is held.
     pub fn open(&self) {
-        self.opened.send_modify(|times| *times += 1);
+        self.is_open.send_replace(true);
+    }
+
+    /// Holds again, from now on.
+    pub fn shut(&self) {
+        self.is_open.send_replace(false);
     }
 }
 
@@ -46,10 +51,10 @@ impl Clock for Gate {
         if duration < HELD {
             return self.clock.sleep(duration);
         }
-        let mut opened = self.opened.subscribe();
+        let mut is_open = self.is_open.subscribe();
         Box::pin(async move {
             // An error means that the gate is gone, and the test with it.
-            opened.changed().await.ok();
+            is_open.wait_for(|open| *open).await.ok();
         })
     }
 }
