@@ -128,6 +128,21 @@ pub fn unlisted_orders<'a>(
     })
 }
 
+/// Whether an order that was read by id has brought subscriptions that the list lacks: lists lag up to
+/// 15 minutes behind (get-all-of-a-customer-s-orders.md).
+pub fn awaits_subscriptions(seen: &Observation) -> bool {
+    let no_subscriptions = Vec::new();
+    let listed = seen.subscriptions.as_ref().map_or(&no_subscriptions, |read| &read.fact);
+    let is_listed = |id: &str| listed.iter().any(|s| s.id.eq_ignore_ascii_case(id));
+    seen.named_orders
+        .values()
+        .filter_map(|read| read.fact.as_ref())
+        .filter(|order| order_standing(order) != Standing::Inactive)
+        .flat_map(|order| &order.lines)
+        .filter_map(|line| line.subscription_id.as_deref())
+        .any(|id| !is_listed(id))
+}
+
 /// The order list, with orders read by id put in place of their listed selves: a read by id is newer
 /// than a list, which may lag 15 minutes (get-all-of-a-customer-s-orders.md).
 fn merged_orders(seen: &Observation) -> Vec<Order> {

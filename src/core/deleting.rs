@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::assess::Assessment;
+use super::assess::{self, Assessment};
 use super::command::{Command, Outcome};
 use super::fault::Class;
 use super::gates::FACTS_BEFORE_DELETE;
@@ -76,6 +76,13 @@ pub(super) fn decide(s: &Situation<'_>) -> Arm {
 /// Sends the DELETE, new or again, if a fresh and complete inventory shows nothing active.
 /// `round` is added to the count of rounds if something is.
 fn delete(s: &Situation<'_>, again: Option<CommandId>, round: u32) -> Arm {
+    // Of a customer that is gone there is no inventory to be had.
+    if reads_as_gone(s)
+        && !s.customer(FACTS_BEFORE_DELETE)?
+        && let Some(command) = on_record(s)
+    {
+        return proof(s, command);
+    }
     let inventory = s.inventory(FACTS_BEFORE_DELETE)?;
     if !inventory.proves_nothing_active() {
         return Ok(back_to_cancelling(s, &inventory, round));
@@ -88,6 +95,20 @@ fn delete(s: &Situation<'_>, again: Option<CommandId>, round: u32) -> Arm {
     }
     step.polls = 0;
     Ok(Decision::Transition(Box::new(step)))
+}
+
+fn reads_as_gone(s: &Situation<'_>) -> bool {
+    let customer = s.seen.customer.as_ref().map(|seen| &seen.fact);
+    matches!(customer, Some(CustomerSeen::Gone { .. }))
+}
+
+/// The latest DELETE that was accepted, however those after it were answered.
+fn on_record<'a>(s: &Situation<'a>) -> Option<&'a Command> {
+    let accepted = |c: &&Command| {
+        c.intent.resource == routes::CUSTOMER
+            && matches!(c.outcome, Some(Outcome::Accepted | Outcome::GoalReached))
+    };
+    s.memory.commands.iter().rev().find(accepted)
 }
 
 fn back_to_cancelling(s: &Situation<'_>, inventory: &Assessment, round: u32) -> Decision {
@@ -207,10 +228,15 @@ fn look_again(s: &Situation<'_>, command: &Command, text: String) -> Arm {
     if inventory.read_at < settled_at(command) {
         return Err(Decision::Read(s.every_list()));
     }
-    if inventory.proves_nothing_active() {
-        return Ok(s.fail(Reason::DeleteRefused, text));
+    if !inventory.proves_nothing_active() {
+        return Ok(back_to_cancelling(s, &inventory, 1));
     }
-    Ok(back_to_cancelling(s, &inventory, 1))
+    if assess::awaits_subscriptions(s.seen)
+        && !s.is_past(settled_at(command), s.policy.reissue_after)
+    {
+        return Ok(s.poll_again(State::Deleting, Reason::PurchasePending, text));
+    }
+    Ok(s.fail(Reason::DeleteRefused, text))
 }
 
 /// Words of a text that have the form of an order id: a GUID, about 12 hexadecimal digits, or 33

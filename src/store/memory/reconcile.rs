@@ -70,7 +70,7 @@ impl Data {
     /// What the gates ask of the store, without the command in question.
     fn facts(&self, row: &Teardown, question: Option<CommandId>) -> StoredFacts {
         let asked = self.commands.iter().enumerate().find(|(_, c)| Some(c.id) == question);
-        let mut in_flight = Proven::default();
+        let (mut in_flight, mut on_its_way) = (Proven::default(), false);
         let mut deletions = Vec::new();
         let of_account =
             |(_, c): &(usize, &Command)| c.account == row.account && Some(c.id) != question;
@@ -81,12 +81,15 @@ impl Data {
             let active = self.active(&command.account, command.tenant_id);
             let active = active.and_then(|id| self.teardowns.get(&id));
             if rules::blocks_others(command, active)
+                && !rules::is_own_delete(command, row)
                 && asked.is_none_or(|asked| rules::goes_first((place, command), asked))
             {
                 let class = rules::proves(&command.intent);
                 in_flight.write |= class.write;
                 in_flight.reservation |= class.reservation;
                 in_flight.delete |= class.delete;
+                on_its_way |= command.tenant_id != row.tenant_id
+                    && active.is_some_and(|other| other.lease.is_some());
             }
         }
         deletions.sort_unstable();
@@ -96,6 +99,7 @@ impl Data {
             every: self.every(),
             deletions,
             in_flight,
+            on_its_way,
             resource_busy: false,
         }
     }

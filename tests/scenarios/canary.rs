@@ -1,0 +1,233 @@
+//! The account's first steps go out alone, and what a sandbox cannot have done stops the account.
+
+use teardownd::simulator::Entry;
+
+use crate::harness::*;
+
+/// A first step takes this long to be answered.
+const SLOW: std::time::Duration = secs(7);
+
+fn slow(template: Template, method: &'static str) -> Rule {
+    Rule::new(When::Nth(1), Effect::Delay(SLOW)).on(template).method(method)
+}
+
+/// The writes that arrived while the first one of a kind was on its way.
+fn beside_the_first(scene: &Scene, of_kind: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+    let writes = scene.writes();
+    let first = writes.iter().find(|entry| of_kind(entry)).expect("such a write").clone();
+    let answered = first.at + LATENCY + SLOW;
+    let beside = writes.into_iter().filter(|entry| entry.number != first.number);
+    beside.filter(|entry| first.at <= entry.at && entry.at < answered).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_2_the_first_write_of_the_account_is_alone_until_accepted() {
+    let scene = given_each(8, &[buy(Kind::NewCommerce), buy(Kind::LegacyLicence)]).queued().await;
+    let mut scene = scene;
+    scene.rule(slow(Template::Subscription, "PATCH"));
+    scene.start().await;
+    scene.settle().await;
+    scene.assert_all_deleted().await;
+    assert_eq!(beside_the_first(&scene, |entry| entry.method == "PATCH").len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_2_the_first_reservation_cancel_is_alone_until_accepted() {
+    let customers = (1..=8).map(|n| {
+        // Each odd tenant has a reservation too, and it shows a little later than the licences.
+        let late = buy(Kind::Reservation).appears(Appears::After(secs(2)));
+        let extra = (n % 2 == 1).then_some(late);
+        let licences = [buy(Kind::NewCommerce), buy(Kind::LegacyLicence)];
+        customer(n, licences.into_iter().chain(extra))
+    });
+    let mut scene = Given::new(customers).in_flight(3).queued().await;
+    scene.rule(slow(Template::Order, "PATCH"));
+    scene.start().await;
+    scene.settle().await;
+    scene.assert_all_deleted().await;
+    let beside = beside_the_first(&scene, |entry| entry.template == Template::Order);
+    assert!(beside.is_empty(), "{beside:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_2_the_first_delete_of_the_account_is_alone_until_accepted() {
+    // The later tenants are still being cancelled when the first one can be deleted.
+    let customers = (1..=8).map(|n| customer(n, [buy(Kind::NewCommerce).takes(secs(n as u64))]));
+    let mut scene = Given::new(customers).in_flight(3).queued().await;
+    scene.rule(slow(Template::Customer, "DELETE"));
+    scene.start().await;
+    scene.settle().await;
+    scene.assert_all_deleted().await;
+    let beside = beside_the_first(&scene, is_delete);
+    assert!(beside.is_empty(), "{beside:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_2_a_first_step_starts_beside_nothing() {
+    // Some reservation cancel or DELETE is always possible while the licences are being answered.
+    let others = [buy(Kind::NewCommerce), buy(Kind::NewCommerce)];
+    let late = buy(Kind::Reservation).appears(Appears::After(secs(1)));
+    let with = |n, more: Option<Purchase>| customer(n, others.clone().into_iter().chain(more));
+    let customers = [with(1, None), with(2, None), with(3, Some(late)), with(4, None)];
+    let mut scene = Given::new(customers).queued().await;
+    let licences = Rule::new(When::Every(2), Effect::Delay(SLOW)).on(Template::Subscription);
+    scene.rule(licences.method("PATCH"));
+    scene.start().await;
+    scene.settle().await;
+    scene.assert_all_deleted().await;
+    let writes = scene.writes();
+    for first in [
+        writes.iter().position(|entry| entry.template == Template::Order).unwrap(),
+        writes.iter().position(is_delete).unwrap(),
+    ] {
+        let slow = |e: &&Entry| e.template == Template::Subscription && e.at < writes[first].at;
+        // Each second one of them is answered late.
+        for (_, licence) in writes.iter().filter(slow).enumerate().filter(|(n, _)| n % 2 == 1) {
+            assert!(licence.at + LATENCY + SLOW <= writes[first].at, "{licence:#?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_2_a_first_write_without_an_answer_keeps_the_others_waiting() {
+    let mut scene = given_each(6, &[buy(Kind::Reservation)]).queued().await;
+    scene.rule(Rule::new(When::First(4), Effect::DropBefore).method("PATCH"));
+    scene.start().await;
+    scene.settle().await;
+    scene.assert_all_deleted().await;
+    let writes = scene.writes();
+    // The same id four times in vain and once accepted; only then another one.
+    assert!(writes[..5].iter().all(|entry| entry.request_id == writes[0].request_id));
+    assert_ne!(writes[5].request_id, writes[0].request_id);
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_2_first_steps_that_were_accepted_stay_proven_across_a_restart() {
+    let mut scene = given([]).queued().await;
+    scene.start().await;
+    scene.settle().await;
+    scene.stop().await;
+    let proven = scene.account_row().await.proven;
+    assert!(proven.write && proven.delete && !proven.reservation);
+}
+
+/// The three kinds of writes, by what has to be bought for them to be sent.
+const WRITES: [(&str, Kind); 4] = [
+    ("PATCH", Kind::Reservation),
+    ("PATCH", Kind::NewCommerce),
+    ("POST", Kind::AzurePlan),
+    ("DELETE", Kind::Reservation),
+];
+
+#[tokio::test(start_paused = true)]
+async fn invariant_2_800019_and_900127_halt_the_account_until_a_person_lifts_that() {
+    for (status, code) in [(403, 800_019), (400, 900_127)] {
+        for (method, kind) in WRITES {
+            let mut scene = given_each(5, &[buy(kind)]).queued().await;
+            let template = match method {
+                "DELETE" => vec![Template::Customer],
+                "POST" => vec![Template::AzureCancel],
+                _ => vec![Template::Order, Template::Subscription],
+            };
+            let effect = Effect::fault(status, code, "Not in this environment.");
+            let rule = Rule::new(When::Always, effect).method(method);
+            scene.rule(template.into_iter().fold(rule, Rule::on));
+            scene.start().await;
+            scene.pass(hours(2)).await;
+
+            let refused: Vec<Entry> =
+                scene.writes().into_iter().filter(|e| e.status == Some(status)).collect();
+            assert_eq!(refused.len(), 1, "{method} {kind:?} {code}");
+            assert!(scene.writes().iter().all(|entry| entry.at <= refused[0].at));
+            let halted = scene.account_row().await.halted.expect("halted");
+            assert!(halted.reason.contains("Not in this environment."), "{halted:?}");
+            for row in scene.rows().await {
+                assert!(!row.state.is_terminal() && row.hold.is_none(), "{row:?}");
+                assert_eq!(row.eligible_since, None, "its deadline does not run");
+            }
+
+            // A restart lifts nothing.
+            scene.stop().await;
+            let calls = scene.calls().len();
+            scene.start().await;
+            scene.pass(hours(2)).await;
+            assert_eq!(scene.calls().len(), calls, "a halted account is left alone");
+
+            scene.simulator.clear_rules();
+            assert!(scene.ask(Verb::Unhalt).await[0].applied);
+            scene.settle().await;
+            scene.assert_all_deleted().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_2_a_code_that_halts_in_a_read_halts_as_well() {
+    let mut scene = given_each(3, &[buy(Kind::Reservation)]).queued().await;
+    let effect = Effect::fault(403, 800_019, "Not a sandbox.");
+    scene.rule(Rule::new(When::Nth(2), effect).on(Template::Orders));
+    scene.start().await;
+    scene.pass(hours(1)).await;
+    assert!(scene.account_row().await.halted.is_some());
+    assert_eq!(scene.writes().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_1_a_foreign_token_halts_the_account_and_nothing_is_ever_written() {
+    let foreign = uuid::Uuid::from_u128(0xdddd_0000_0000_4000_8000_0000_0000_0001);
+    let scene = given_each(3, &[buy(Kind::Reservation)]).foreign_tokens(foreign).running().await;
+    scene.pass(hours(1)).await;
+    let halted = scene.account_row().await.halted.expect("halted");
+    assert!(halted.reason.contains(&foreign.to_string()), "{halted:?}");
+    assert!(scene.calls().iter().all(is_token), "the token was used: {:#?}", scene.calls());
+    // Lifting the halt without removing its cause changes nothing.
+    scene.ask(Verb::Unhalt).await;
+    scene.pass(hours(1)).await;
+    assert!(scene.account_row().await.halted.is_some());
+    assert!(scene.calls().iter().all(is_token));
+    scene.assert_careful();
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_1_a_token_that_is_foreign_only_at_its_renewal_is_never_used() {
+    let lifetime = mins(10);
+    let given = given([buy(Kind::Reservation).takes(hours(1))]);
+    let mut scene = given.api(|api| api.token_lifetime = lifetime).queued().await;
+    scene.rule(Rule::new(When::Nth(2), Effect::ForeignTid).on(Template::TokenV2));
+    scene.start().await;
+    scene.pass(hours(2)).await;
+    let tokens: Vec<Entry> = scene.calls().into_iter().filter(is_token).collect();
+    assert_eq!(tokens.len(), 2);
+    assert!(scene.calls().iter().all(|entry| entry.at <= tokens[1].at), "{:#?}", scene.calls());
+    assert!(scene.account_row().await.halted.is_some());
+    scene.ask(Verb::Unhalt).await;
+    scene.settle().await;
+    scene.assert_all_deleted().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_14_two_first_writes_without_an_answer_do_not_wait_for_each_other_for_ever() {
+    // The first tenant's write never gets an answer, and it fails. The second tenant's write is then
+    // the first one, and has no answer either when a person lets the first tenant try again.
+    let mut scene = given_each(2, &[buy(Kind::Reservation)])
+        .timing(|timing| timing.max_attempts = 5)
+        .queued()
+        .await;
+    let silence = |n: usize| {
+        Rule::new(When::Always, Effect::DropBefore).method("PATCH").customer(tenant(n).as_uuid())
+    };
+    scene.rule(silence(1)).rule(silence(2));
+    scene.start().await;
+    let failed = |rows: &[teardownd::core::teardown::Teardown]| {
+        rows.iter().any(|row| row.state == State::Failed)
+    };
+    scene.until_rows("one fails", hours(1), failed).await;
+    let first = if scene.row(1).await.state == State::Failed { 1 } else { 2 };
+    let second = 3 - first;
+    scene.until_call("the other one's write", |e| is_write(e) && concerns(e, second)).await;
+    assert!(scene.ask_about(Verb::Retry, first).await.applied);
+    scene.pass(secs(2)).await;
+    scene.simulator.clear_rules();
+    scene.settle_within(hours(1)).await;
+    scene.assert_all_deleted().await;
+}

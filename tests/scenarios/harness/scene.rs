@@ -1,0 +1,291 @@
+//! A running scenario: the simulated sandbox, the store, and at most one daemon on them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use teardownd::core::account::Account;
+use teardownd::core::clock::{Clock, Entropy};
+use teardownd::core::command::Command;
+use teardownd::core::ids::AccountName;
+use teardownd::core::teardown::{NewTeardown, Teardown};
+use teardownd::partner_center::{AccountSettings, Client, Timeouts};
+use teardownd::runtime::account::AccountRuntime;
+use teardownd::runtime::daemon::{Daemon, EngineSettings};
+use teardownd::runtime::ledger::StoreLedger;
+use teardownd::simulator::{Rule, Simulator, SimulatorTransport};
+use teardownd::store::{
+    DaemonInfo, EnqueueOutcome, Filter, OperatorRequest, RequestEffect, Store, StoredPurchase,
+    TransitionRecord, Verb,
+};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::dice::SeededEntropy;
+use super::given::{CLIENT, Given, tenant};
+use super::life::{Life, MortalStore, MortalTransport};
+
+/// No scenario waits longer than this, in simulated time, unless it says so.
+pub(crate) const PATIENCE: Duration = Duration::from_hours(6);
+
+#[derive(Debug)]
+pub(crate) struct Scene {
+    pub(crate) given: Given,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) simulator: Simulator,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) account: AccountName,
+    process: Option<Process>,
+    started: u64,
+}
+
+#[derive(Debug)]
+struct Process {
+    life: Arc<Life>,
+    stop: CancellationToken,
+    task: JoinHandle<usize>,
+}
+
+impl Scene {
+    pub(crate) fn new(
+        given: Given,
+        clock: Arc<dyn Clock>,
+        simulator: Simulator,
+        store: Arc<dyn Store>,
+    ) -> Self {
+        let account = AccountName::new("sandbox");
+        Self { given, clock, simulator, store, account, process: None, started: 0 }
+    }
+
+    // ---- the daemon ------------------------------------------------------------------------------
+
+    /// Starts a daemon on the store as it is.
+    pub(crate) async fn start(&mut self) {
+        self.start_until(None).await;
+    }
+
+    /// Starts a daemon that is killed at its n-th step, if it gets that far.
+    pub(crate) async fn start_until(&mut self, step: Option<u64>) {
+        assert!(self.process.is_none(), "a daemon runs already");
+        self.started += 1;
+        let life = Life::new(Arc::clone(&self.clock), step);
+        let stop = CancellationToken::new();
+        let run = self.compose(&life);
+        let (ends, token) = (Arc::clone(&life), stop.clone());
+        let task = tokio::spawn(async move {
+            match run.await {
+                Ok(daemon) => daemon.run(token, |_| {}).await.left,
+                Err(error) if ends.is_over() => panic!("killed: {error}"),
+                Err(error) => panic!("the daemon does not start: {error}"),
+            }
+        });
+        self.process = Some(Process { life, stop, task });
+    }
+
+    /// The engine as `run` puts it together, with its store and its network mortal.
+    fn compose(
+        &self,
+        life: &Arc<Life>,
+    ) -> impl Future<Output = teardownd::store::Result<Daemon>> + use<> {
+        let given = &self.given;
+        let clock = Arc::clone(&self.clock);
+        let store: Arc<dyn Store> =
+            Arc::new(MortalStore { life: Arc::clone(life), inner: Arc::clone(&self.store) });
+        let transport = Arc::new(MortalTransport {
+            life: Arc::clone(life),
+            inner: SimulatorTransport::new(self.simulator.clone()),
+        });
+        let entropy: Arc<dyn Entropy> =
+            Arc::new(SeededEntropy::new(given.seed * 1000 + self.started));
+        let ledger = StoreLedger::new(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            self.account.clone(),
+            given.budget,
+        );
+        let settings = AccountSettings {
+            name: self.account.clone(),
+            partner_tenant: given.safety.partner_tenant,
+            client_id: CLIENT.to_string(),
+            credential: given.credential.clone(),
+            api_base: "https://api.partnercenter.example".parse().unwrap(),
+            authority: "https://login.example".parse().unwrap(),
+            timeouts: Timeouts::default(),
+        };
+        let client = Client::new(
+            settings,
+            transport,
+            Arc::new(ledger),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+        )
+        .unwrap();
+        let account = AccountRuntime::new(self.account.clone(), client, given.safety.clone());
+        let engine = EngineSettings {
+            max_in_flight: given.in_flight,
+            lease_ttl: Duration::from_secs(60),
+            drain_timeout: Duration::from_secs(25),
+            policy: given.timing.clone(),
+            keep_finished: Duration::from_hours(90 * 24),
+            keep_history: Duration::from_hours(400 * 24),
+        };
+        let now = clock.now();
+        let info = DaemonInfo {
+            owner: format!("scenario/{}", self.started),
+            version: "0".to_owned(),
+            started_at: now,
+            ticked_at: now,
+        };
+        let may_claim = Arc::new(|| Ok(()));
+        Daemon::start(engine, vec![Arc::new(account)], store, clock, entropy, info, may_claim)
+    }
+
+    /// Stops the daemon as SIGTERM does. Returns how many passes had not come to rest.
+    pub(crate) async fn stop(&mut self) -> usize {
+        let process = self.process.take().expect("a daemon runs");
+        process.stop.cancel();
+        process.task.await.unwrap()
+    }
+
+    /// Kills the daemon as SIGKILL does.
+    pub(crate) fn kill(&mut self) {
+        let process = self.process.take().expect("a daemon runs");
+        process.life.kill();
+        process.task.abort();
+    }
+
+    /// Whether the daemon has reached the step at which it is killed.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.life.is_over())
+    }
+
+    /// How many steps the daemon has taken.
+    pub(crate) fn steps(&self) -> u64 {
+        self.process.as_ref().map_or(0, |process| process.life.steps())
+    }
+
+    pub(super) fn is_livelock(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.life.is_livelock())
+    }
+
+    // ---- people ----------------------------------------------------------------------------------
+
+    pub(crate) async fn enqueue(&self, numbers: &[usize]) -> Vec<EnqueueOutcome> {
+        let rows: Vec<NewTeardown> = numbers.iter().map(|n| self.new_teardown(*n)).collect();
+        self.enqueue_rows(&rows).await
+    }
+
+    pub(crate) async fn enqueue_rows(&self, rows: &[NewTeardown]) -> Vec<EnqueueOutcome> {
+        let queued = self.store.enqueue(rows, self.now()).await.unwrap();
+        queued.into_iter().map(|(_, outcome)| outcome).collect()
+    }
+
+    pub(crate) fn new_teardown(&self, n: usize) -> NewTeardown {
+        NewTeardown {
+            account: self.account.clone(),
+            tenant_id: tenant(n),
+            expected_domain: None,
+            batch: None,
+            priority: 0,
+            note: None,
+            requested_by: Some("ops".to_owned()),
+            not_before: None,
+            again: false,
+        }
+    }
+
+    /// Asks for something about the account.
+    pub(crate) async fn ask(&self, verb: Verb) -> Vec<RequestEffect> {
+        let filter = Filter { account: Some(self.account.clone()), ..Filter::default() };
+        self.request(verb, filter).await
+    }
+
+    /// Asks for something about everything.
+    pub(crate) async fn ask_everything(&self, verb: Verb) -> Vec<RequestEffect> {
+        self.request(verb, Filter::default()).await
+    }
+
+    /// Asks for something about one tenant.
+    pub(crate) async fn ask_about(&self, verb: Verb, n: usize) -> RequestEffect {
+        let filter = Filter { tenants: vec![tenant(n)], latest_only: true, ..Filter::default() };
+        self.request(verb, filter).await.remove(0)
+    }
+
+    async fn request(&self, verb: Verb, filter: Filter) -> Vec<RequestEffect> {
+        let request = OperatorRequest {
+            verb,
+            filter,
+            actor: "ops".to_owned(),
+            reason: Some("the scenario wants it".to_owned()),
+            until: None,
+            try_anyway: false,
+        };
+        self.store.request(&request, self.now()).await.unwrap()
+    }
+
+    /// From now on the API misbehaves in this way.
+    pub(crate) fn rule(&self, rule: Rule) -> &Self {
+        self.simulator.add_rule(rule);
+        self
+    }
+
+    // ---- looking -----------------------------------------------------------------------------------
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Time since the beginning, as the rules of the simulator count it.
+    pub(crate) fn passed(&self) -> Duration {
+        self.clock.uptime()
+    }
+
+    pub(crate) async fn pass(&self, duration: Duration) {
+        self.clock.sleep(duration).await;
+    }
+
+    pub(crate) async fn rows(&self) -> Vec<Teardown> {
+        let mut rows = self.store.list(&Filter::default()).await.unwrap();
+        rows.sort_by_key(|row| row.id.0);
+        rows
+    }
+
+    /// The newest row of a tenant.
+    pub(crate) async fn row(&self, n: usize) -> Teardown {
+        let of_tenant = |row: &Teardown| row.tenant_id == tenant(n);
+        self.rows().await.into_iter().rfind(of_tenant).expect("the tenant was queued")
+    }
+
+    pub(crate) async fn account_row(&self) -> Account {
+        self.store.account(&self.account).await.unwrap()
+    }
+
+    pub(crate) async fn commands(&self, n: usize) -> Vec<Command> {
+        self.store.commands(&self.account, tenant(n)).await.unwrap()
+    }
+
+    pub(crate) async fn history(&self, n: usize) -> Vec<TransitionRecord> {
+        self.store.history(Some(&self.account), tenant(n)).await.unwrap()
+    }
+
+    /// The states a tenant went through.
+    pub(crate) async fn path(&self, n: usize) -> Vec<&'static str> {
+        let mut path: Vec<&str> =
+            self.history(n).await.iter().map(|record| record.to.as_str()).collect();
+        path.dedup();
+        path
+    }
+
+    pub(crate) async fn purchases(&self, n: usize) -> Vec<StoredPurchase> {
+        self.store.purchases(self.row(n).await.id).await.unwrap()
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if let Some(process) = &self.process {
+            process.life.kill();
+            process.task.abort();
+        }
+    }
+}
