@@ -188,8 +188,9 @@ fn refused(s: &Situation<'_>, command: &Command, class: Class) -> Arm {
         command.ms_code.as_deref().unwrap_or("no code"),
         command.text.as_deref().unwrap_or("no text")
     );
+    let pause = s.memory.pause_after_wait(routes::CUSTOMER, s.teardown.run_since, s.policy);
     match class {
-        Class::Wait if !s.is_past(since, s.policy.polling_initial) => {
+        Class::Wait if !s.is_past(since, pause) => {
             Ok(s.poll_again(State::Deleting, Reason::PurchasePending, text))
         }
         Class::Retry | Class::Throttled | Class::Unauthorized
