@@ -77,9 +77,11 @@ impl Memory {
                 && c.settled_at.is_some_and(|at| at >= since)
                 && refusal_class(c) == Class::Wait
         };
-        let on_resource = self.commands.iter().rev().filter(|c| {
-            c.intent.resource == resource && c.outcome != Some(Outcome::Withdrawn)
-        });
+        let on_resource = self
+            .commands
+            .iter()
+            .rev()
+            .filter(|c| c.intent.resource == resource && c.outcome != Some(Outcome::Withdrawn));
         let earlier = on_resource.take_while(asked_to_wait).skip(1).count();
         let earlier = u32::try_from(earlier).unwrap_or(u32::MAX);
         backoff::delay(policy.polling_initial, policy.polling_max, earlier, 1.0)

@@ -14,19 +14,22 @@ fn three() -> Given {
 }
 
 /// How many steps a run takes that nobody disturbs.
-async fn steps_of_a_whole_run() -> u64 {
+async fn steps_of_a_whole_run() -> usize {
     let scene = three().running().await;
     scene.settle().await;
-    scene.steps()
+    scene.steps() as usize
 }
+
+/// So many runs are killed, at steps spread over the whole run.
+const KILLED_RUNS: usize = 90;
 
 #[tokio::test(start_paused = true)]
 async fn invariant_10_a_daemon_killed_at_any_step_is_followed_by_one_that_repeats_nothing() {
     let steps = steps_of_a_whole_run().await;
-    assert!(steps > 100, "{steps}");
-    for step in (1..steps).step_by(3) {
+    assert!(steps > KILLED_RUNS, "{steps}");
+    for step in (1..steps).step_by(steps / KILLED_RUNS) {
         let mut scene = three().queued().await;
-        scene.start_until(Some(step)).await;
+        scene.start_until(Some(step as u64)).await;
         scene.until_dead_or_ended().await;
         scene.kill();
         scene.start().await;
