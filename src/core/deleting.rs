@@ -95,6 +95,9 @@ fn delete(s: &Situation<'_>, again: Option<CommandId>, round: u32) -> Arm {
         return Ok(back_to_cancelling(s, &inventory, round));
     }
     s.census(FACTS_BEFORE_DELETE)?;
+    if let Some(waiting) = s.went_meanwhile(State::Deleting) {
+        return Ok(waiting);
+    }
     let mut step = s.step(State::Deleting);
     match again {
         Some(id) => step.resends.push(id),
@@ -181,8 +184,9 @@ fn refused(s: &Situation<'_>, command: &Command, class: Class) -> Arm {
         command.ms_code.as_deref().unwrap_or("no code"),
         command.text.as_deref().unwrap_or("no text")
     );
+    let pause = s.memory.pause_after_wait(routes::CUSTOMER, s.teardown.run_since, s.policy);
     match class {
-        Class::Wait if !s.is_past(since, s.policy.polling_initial) => {
+        Class::Wait if !s.is_past(since, pause) => {
             Ok(s.poll_again(State::Deleting, Reason::PurchasePending, text))
         }
         Class::Retry | Class::Throttled | Class::Unauthorized
@@ -221,10 +225,10 @@ fn look_again(s: &Situation<'_>, command: &Command, text: String) -> Arm {
     if inventory.read_at < settled_at(command) {
         return Err(Decision::Read(s.every_list()));
     }
-    if inventory.proves_nothing_active() {
-        return Ok(s.fail(Reason::DeleteRefused, text));
+    if !inventory.proves_nothing_active() {
+        return Ok(back_to_cancelling(s, &inventory, 1));
     }
-    Ok(back_to_cancelling(s, &inventory, 1))
+    Ok(s.fail(Reason::DeleteRefused, text))
 }
 
 /// Words of a text that have the form of an order id: a GUID, about 12 hexadecimal digits, or 33

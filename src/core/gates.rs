@@ -71,9 +71,12 @@ pub struct StoredFacts {
     pub deletions: Vec<Timestamp>,
     /// Which classes have an unsettled command of a non-terminal teardown of the account that goes
     /// before the one in question: any that was sent, and of those that were not the older ones, so
-    /// that two first writes never wait for each other. The tenant's own DELETE does not count. `write`
-    /// stands for any class.
+    /// that two first writes never wait for each other. `write` stands for any class. A tenant's own
+    /// DELETE does not count for it: while that is unsettled, what came back must be cancelled.
     pub in_flight: Proven,
+    /// Whether one of those belongs to another tenant that is being worked on right now, so that it
+    /// may be on its way to Partner Center.
+    pub on_its_way: bool,
     /// Whether another unsettled command stands for the same (account, tenant, resource).
     pub resource_busy: bool,
 }
@@ -377,13 +380,13 @@ fn admit_by_caps(facts: &StoredFacts, policy: &SafetyPolicy, now: Timestamp) -> 
 /// account starts beside it, and it starts beside nothing.
 fn admit_by_canary(intent: &Intent, facts: &StoredFacts, now: Timestamp) -> Verdict {
     let (proven, busy) = (facts.account.proven, facts.in_flight);
-    let deletes = intent.action == Action::DeleteCustomer;
     let a_first_is_out = (busy.write && !proven.write)
         || (busy.reservation && !proven.reservation)
         || (busy.delete && !proven.delete);
+    let deletes = intent.action == Action::DeleteCustomer;
     let is_a_first =
         !proven.write || (intent.reservation && !proven.reservation) || (deletes && !proven.delete);
-    if a_first_is_out || (is_a_first && busy.write) {
+    if a_first_is_out || (is_a_first && facts.on_its_way) {
         return wait(
             Reason::Canary,
             after(now, CANARY_RECHECK),

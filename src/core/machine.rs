@@ -198,6 +198,9 @@ fn orders_cancelling(s: &Situation<'_>) -> Arm {
     }
     // The guards of the commit ask the account's own customer list.
     s.census(FACTS_BEFORE_WRITE)?;
+    if let Some(waiting) = s.went_meanwhile(State::Polling) {
+        return Ok(waiting);
+    }
     let mut step = s.step(State::OrdersCancelling);
     step.settled = s.reached(&inventory);
     step.intents = plan.intents();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::assess::Assessment;
+use super::backoff;
 use super::command::{Action, Command, Intent, Outcome};
 use super::fault::{Class, Fault};
 use super::ids::{CommandId, TenantId};
@@ -78,6 +79,24 @@ impl Memory {
                     Some(Outcome::Refused | Outcome::Withdrawn) => false,
                 }
         })
+    }
+
+    /// How long to leave a resource alone whose latest commands were refused with the request to wait:
+    /// longer with each of them in this run.
+    pub fn pause_after_wait(&self, resource: &str, since: Timestamp, policy: &Policy) -> Duration {
+        let asked_to_wait = |c: &&Command| {
+            c.outcome == Some(Outcome::Refused)
+                && c.settled_at.is_some_and(|at| at >= since)
+                && refusal_class(c) == Class::Wait
+        };
+        let on_resource = self
+            .commands
+            .iter()
+            .rev()
+            .filter(|c| c.intent.resource == resource && c.outcome != Some(Outcome::Withdrawn));
+        let earlier = on_resource.take_while(asked_to_wait).skip(1).count();
+        let earlier = u32::try_from(earlier).unwrap_or(u32::MAX);
+        backoff::delay(policy.polling_initial, policy.polling_max, earlier, 1.0)
     }
 
     /// Whether a DELETE of the customer may have reached Partner Center, or did: it is unsettled and
@@ -291,7 +310,11 @@ impl Looker<'_> {
             Class::AlreadyDone => self.goal(purchase, settled_at),
             // Sent more than once, what is "in progress" may be our own cancellation.
             Class::Wait if command.sends > 1 => self.goal(purchase, settled_at),
-            Class::Wait => self.again(purchase, settled_at, self.policy.polling_initial),
+            Class::Wait => {
+                let resource = &command.intent.resource;
+                let pause = self.memory.pause_after_wait(resource, self.run.since, self.policy);
+                self.again(purchase, settled_at, pause)
+            }
             Class::Retry | Class::Throttled | Class::Unauthorized => {
                 self.again(purchase, settled_at, self.policy.retry_initial)
             }

@@ -103,6 +103,16 @@ impl Situation<'_> {
         seen.is_some_and(|seen| matches!(seen.fact, CustomerSeen::Gone { .. }))
     }
 
+    /// A DELETE is out and the customer list lacks the customer, which could still be read a moment
+    /// ago: nothing more is to be sent, the proof comes next.
+    pub(super) fn went_meanwhile(&self, state: State) -> Option<Decision> {
+        let unlisted = self.seen.census.as_ref().is_some_and(|census| census.fact.entry.is_none());
+        (unlisted && self.memory.delete_is_out()).then(|| {
+            let text = "a DELETE is out, and the customer list lacks the customer".to_owned();
+            self.poll_again(state, Reason::ProofPending, text)
+        })
+    }
+
     /// The customer reads as gone and no DELETE of ours is out: not a success. The account's whole
     /// list must agree before the teardown ends.
     fn gone_without_us(&self, seen_at: Timestamp, code: &str, text: &str) -> Decision {

@@ -48,15 +48,24 @@ impl AccountRuntime {
     /// # Errors
     /// The store's.
     pub async fn turn(&self, kinds: Proven, store: &dyn Store) -> Result<Turn<'_>> {
-        let mut proven = self.turns.proven();
-        if !covers(proven, kinds) {
-            proven = store.account(&self.name).await?.proven;
-            self.turns.learn(proven);
-        }
-        if covers(proven, kinds) {
+        if self.is_proven(kinds, store).await? {
             return Ok(Turn::Among(self.turns.lock.read().await));
         }
-        Ok(Turn::Alone(self.turns.lock.write().await))
+        let alone = self.turns.lock.write().await;
+        // While this one waited, another may have proven its step: then all may go side by side.
+        if self.is_proven(kinds, store).await? {
+            return Ok(Turn::Among(alone.downgrade()));
+        }
+        Ok(Turn::Alone(alone))
+    }
+
+    async fn is_proven(&self, kinds: Proven, store: &dyn Store) -> Result<bool> {
+        if covers(self.turns.proven(), kinds) {
+            return Ok(true);
+        }
+        let proven = store.account(&self.name).await?.proven;
+        self.turns.learn(proven);
+        Ok(covers(proven, kinds))
     }
 
     /// Notes that Partner Center answered: an outage, if there was one, is over.

@@ -264,6 +264,11 @@ pub(super) fn blocks_others(command: &Command, active: Option<&Teardown>) -> boo
     command.is_unsettled() && active.is_some_and(|row| command.was_sent() || row.hold.is_none())
 }
 
+/// Whether a command is the DELETE of the very tenant that asks.
+pub(super) fn is_own_delete(command: &Command, row: &Teardown) -> bool {
+    command.tenant_id == row.tenant_id && command.intent.action == Action::DeleteCustomer
+}
+
 /// Whether the first of two unsettled commands goes out before the second, where only one may be
 /// out: one that was sent already, else the older one. Each waiting for the other would last for
 /// ever. The numbers are the commands' places in the order of their commits.

@@ -25,6 +25,17 @@ pub(super) fn opens_at(account: &Account, every: &Account) -> Option<Timestamp> 
     Some(opens.max(throttled).max(probe))
 }
 
+/// The same, told until when the last of the account's leases lasts: while an outage is being probed,
+/// nothing more is claimed.
+pub(super) fn next_opens_at(
+    account: &Account,
+    every: &Account,
+    leased_until: Option<Timestamp>,
+) -> Option<Timestamp> {
+    let opens = opens_at(account, every)?;
+    Some(leased_until.filter(|_| account.trouble.is_some()).map_or(opens, |end| opens.max(end)))
+}
+
 /// How many rows of an account may be claimed now. An account in trouble is probed by one row at a
 /// time; `leased` says how many are out.
 pub(super) fn allowance(

@@ -155,13 +155,28 @@ async fn add_ons_are_cancelled_before_their_parents() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plan_that_is_cancelled_in_another_window_takes_the_other_route() {
-    // The window for `deleted` has passed, as its date says: `suspended` is the way left.
+async fn a_licence_whose_window_has_passed_is_suspended() {
     let scene = given([buy(Kind::NewCommerce).window_passed()]).running().await;
     scene.settle().await;
     scene.assert_all_deleted().await;
-    let statuses: Vec<_> = scene.writes().iter().map(|entry| entry.status.unwrap()).collect();
-    assert_eq!(statuses, [200, 204]);
+    assert_eq!(scene.purchases(1).await[0].record.status, "suspended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_that_was_never_activated_is_activated_first() {
+    let scene = given([buy(Kind::Marketplace).needs_activation()]).running().await;
+    scene.settle().await;
+    scene.assert_all_deleted().await;
+    let statuses: Vec<_> = scene.writes().iter().map(|e| (e.template, e.status.unwrap())).collect();
+    assert_eq!(
+        statuses,
+        [
+            (Template::Subscription, 400),
+            (Template::Activate, 200),
+            (Template::Subscription, 200),
+            (Template::Customer, 204),
+        ]
+    );
 }
 
 #[tokio::test(start_paused = true)]

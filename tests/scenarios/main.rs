@@ -1,11 +1,15 @@
 //! Scenarios that read as the specification: the whole daemon on a simulated sandbox, in simulated
 //! time. Each test names the invariant of the design that it holds.
 
+mod budget;
 mod canary;
+mod guards;
 mod happy_path;
 mod harness;
 mod lists;
+mod outages;
 mod proof;
+mod restarts;
 mod stops;
 mod surprises;
 mod unsettled;

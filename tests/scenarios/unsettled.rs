@@ -191,3 +191,22 @@ async fn invariant_4_a_write_accepted_in_vain_is_a_new_command_only_after_reissu
         assert_eq!(scene.repeated().len(), 1);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn invariant_14_a_refusal_that_says_wait_is_tried_again_ever_more_slowly() {
+    // "Another operation is pending": the documentation speaks of up to 24 hours.
+    for (method, template, kind) in POSITIONS {
+        let mut scene = given([buy(kind)]).queued().await;
+        let effect = Effect::fault(409, 900_278, "Another operation is pending.");
+        let busy = When::Between(secs(0), hours(2));
+        scene.rule(Rule::new(busy, effect).method(method).on(template));
+        scene.start().await;
+        scene.pass(hours(2)).await;
+        let row = scene.row(1).await;
+        assert!(!row.state.is_terminal() && row.attempts == 0, "waiting is not failing: {row:?}");
+        let refused = scene.writes().iter().filter(|e| e.status == Some(409)).count();
+        assert!((80..=200).contains(&refused), "{method} {kind:?}: about once a minute: {refused}");
+        scene.settle().await;
+        scene.assert_all_deleted().await;
+    }
+}

@@ -40,6 +40,8 @@ pub(crate) async fn trouble_is_probed_by_one_row(backend: &dyn Backend) {
     );
     let probe = bench.claim_one(at(60)).await;
     assert_eq!(bench.claim(9, at(61)).await, [], "one at a time");
+    let due = bench.store.next_due(std::slice::from_ref(&account), at(61)).await.unwrap();
+    assert_eq!(due, Some(at(120)), "nothing to look for while the probe is out");
 
     // The rows that waited for the account go on as soon as it is back.
     let facts = seen(probe.teardown.tenant_id, at(61));

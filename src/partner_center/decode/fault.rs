@@ -7,7 +7,9 @@
 //! 4. Entra's `{error, error_description, error_codes, …}`.
 //! 5. Empty, or not JSON.
 //!
-//! Only the first two are Partner Center's own and count as structured.
+//! Only the first two are Partner Center's own and count as structured, also where their code is
+//! missing: what the refusal of a DELETE carries besides its text is not known
+//! (microsoft/Partner-Center-PowerShell issue 215).
 
 use serde_json::Value;
 
@@ -30,11 +32,7 @@ pub fn fault_of(status: u16, body: &Value) -> Fault {
         return Fault { status, text: tidy(&body.to_string()), ..Fault::default() };
     };
     let code = own_code(fields);
-    // Partner Center's own words without a code are still its own: a refused DELETE may have none. A
-    // gateway says `statusCode`, Entra says `error`.
-    let own_words = ["description", "errorName"].iter().any(|name| fields.text(name).is_some());
-    let foreign = fields.get("statusCode").is_some() || fields.get("error").is_some();
-    let structured = code.is_some() || (own_words && !foreign);
+    let structured = code.is_some() || is_own_without_code(fields);
     let nested = fields.object("error");
     let code = code
         .or_else(|| nested.and_then(|error| error.text("code")))
@@ -69,6 +67,14 @@ fn opening(body: &[u8]) -> String {
 /// The code of shapes 1 and 2.
 fn own_code(fields: Fields<'_>) -> Option<String> {
     fields.text("code").filter(|code| code != "0")
+}
+
+/// Whether a body without a code is Partner Center's own: `description` is no field of the shapes of
+/// gateways or of Entra.
+fn is_own_without_code(fields: Fields<'_>) -> bool {
+    fields.text("description").is_some_and(|text| !text.is_empty())
+        && fields.get("statusCode").is_none()
+        && fields.get("error").is_none()
 }
 
 /// `description` of shapes 1 and 2, `message` of shapes 2 and 3, `error_description` of shape 4.
@@ -135,6 +141,19 @@ mod tests {
         );
         assert_eq!((fault.code.as_deref(), fault.text.as_str()), (Some("600061"), "d"));
         assert!(fault.structured);
+    }
+
+    #[test]
+    fn shape_1_without_a_code_is_partner_centers_own() {
+        let fault = read(400, json!({"description": "No.", "data": [], "source": "PartnerFD"}));
+        assert_eq!((fault.code, fault.text.as_str(), fault.structured), (None, "No.", true));
+        for foreign in [
+            json!({"statusCode": 400, "message": "No.", "description": "No."}),
+            json!({"error": "no", "description": "No."}),
+            json!({"description": ""}),
+        ] {
+            assert!(!read(400, foreign.clone()).structured, "{foreign}");
+        }
     }
 
     #[test]

@@ -241,10 +241,11 @@ impl Data {
     pub(super) fn next_due(&self, accounts: &[AccountName], now: Timestamp) -> Option<Timestamp> {
         let every = self.every();
         let of_account = |name: &AccountName| {
-            let opens = stops::opens_at(&self.account(name), &every)?;
-            self.teardowns
-                .values()
-                .filter(|row| row.account == *name && is_claimable(row))
+            let rows = || self.teardowns.values().filter(|r| r.account == *name && is_claimable(r));
+            let lease_ends = rows().filter_map(|row| Some(row.lease.as_ref()?.until));
+            let leased_until = lease_ends.filter(|until| now < *until).max();
+            let opens = stops::next_opens_at(&self.account(name), &every, leased_until)?;
+            rows()
                 .map(|row| {
                     let times = [
                         row.next_attempt_at,

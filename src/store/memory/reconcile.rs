@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::data::Data;
 use crate::core::account::Proven;
-use crate::core::command::{Action, Answer, Command, Outcome};
+use crate::core::command::{Answer, Command, Outcome};
 use crate::core::gates::{self, SafetyPolicy, StoredFacts, Verdict};
 use crate::core::ids::{AccountName, CommandId, Fence, TeardownId};
 use crate::core::observation::Observation;
@@ -70,7 +70,7 @@ impl Data {
     /// What the gates ask of the store, without the command in question.
     fn facts(&self, row: &Teardown, question: Option<CommandId>) -> StoredFacts {
         let asked = self.commands.iter().enumerate().find(|(_, c)| Some(c.id) == question);
-        let mut in_flight = Proven::default();
+        let (mut in_flight, mut on_its_way) = (Proven::default(), false);
         let mut deletions = Vec::new();
         let of_account =
             |(_, c): &(usize, &Command)| c.account == row.account && Some(c.id) != question;
@@ -80,16 +80,16 @@ impl Data {
             }
             let active = self.active(&command.account, command.tenant_id);
             let active = active.and_then(|id| self.teardowns.get(&id));
-            let own_delete = command.tenant_id == row.tenant_id
-                && command.intent.action == Action::DeleteCustomer;
             if rules::blocks_others(command, active)
-                && !own_delete
+                && !rules::is_own_delete(command, row)
                 && asked.is_none_or(|asked| rules::goes_first((place, command), asked))
             {
                 let class = rules::proves(&command.intent);
                 in_flight.write |= class.write;
                 in_flight.reservation |= class.reservation;
                 in_flight.delete |= class.delete;
+                on_its_way |= command.tenant_id != row.tenant_id
+                    && active.is_some_and(|other| other.lease.is_some());
             }
         }
         deletions.sort_unstable();
@@ -99,6 +99,7 @@ impl Data {
             every: self.every(),
             deletions,
             in_flight,
+            on_its_way,
             resource_busy: false,
         }
     }

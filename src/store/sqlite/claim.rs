@@ -185,7 +185,8 @@ pub(super) async fn next_due(
     let earliest = sqlx::query(
         "SELECT lower(account) AS name,
              min(coalesce(nullif(max(coalesce(next_attempt_at, ''), coalesce(not_before, ''),
-                                     coalesce(lease_until, '')), ''), ?2)) AS due
+                                     coalesce(lease_until, '')), ''), ?2)) AS due,
+             max(CASE WHEN lease_until > ?2 THEN lease_until END) AS leased_until
          FROM teardowns
          WHERE lower(account) IN (SELECT value FROM json_each(?1))
            AND state NOT IN ('deleted', 'aborted', 'failed') AND hold_code IS NULL
@@ -198,15 +199,18 @@ pub(super) async fn next_due(
     let mut due = None;
     for row in &earliest {
         let f = Fields::new(row, "teardowns", "name");
-        let name = AccountName::new(f.get::<&str>("name")?);
-        let Some(opens) = stops::opens_at(&row_of(&name), &every) else { continue };
-        match f.time("due") {
-            Ok(at) => {
-                let at = at.max(opens);
-                due = Some(due.map_or(at, |earlier: Timestamp| earlier.min(at)));
+        let account = row_of(&AccountName::new(f.get::<&str>("name")?));
+        let (at, leased_until) = match (f.time("due"), f.time_opt("leased_until")) {
+            (Ok(at), Ok(leased_until)) => (at, leased_until),
+            (Err(error), _) | (_, Err(error)) => {
+                // The regular tick finds the account's sound rows.
+                tracing::error!(%error, "a damaged row hides when others are due");
+                continue;
             }
-            // The regular tick finds the account's sound rows.
-            Err(error) => tracing::error!(%error, "a damaged row hides when others are due"),
+        };
+        if let Some(opens) = stops::next_opens_at(&account, &every, leased_until) {
+            let at = at.max(opens);
+            due = Some(due.map_or(at, |earlier: Timestamp| earlier.min(at)));
         }
     }
     Ok(due)

@@ -81,9 +81,11 @@ pub(super) async fn facts(
     } else {
         Vec::new()
     };
+    let (in_flight, on_its_way) = in_flight(conn, row, question.as_deref()).await?;
     Ok(StoredFacts {
         teardown: row.clone(),
-        in_flight: in_flight(conn, row, question.as_deref()).await?,
+        in_flight,
+        on_its_way,
         account,
         every,
         deletions,
@@ -112,38 +114,40 @@ async fn deletions(
     found.iter().map(|row| Fields::new(row, "commands", "id").time("created_at")).collect()
 }
 
-/// Classes with an unsettled command that the one in question has to wait for. See
-/// [`rules::goes_first`] for the order in which several of them go out, and
-/// [`rules::blocks_others`] for those that block nobody. The tenant's own unsettled DELETE does not
-/// count for it: what came back has to be cancelled before that DELETE may be sent again.
+/// Classes with an unsettled command that the one in question has to wait for, and whether one of
+/// another tenant may be on its way right now. See [`rules::goes_first`] for the order in which
+/// several of them go out, and [`rules::blocks_others`] and [`rules::is_own_delete`] for those that
+/// block nobody.
 async fn in_flight(
     conn: &mut SqliteConnection,
-    teardown: &Teardown,
+    row: &Teardown,
     question: Option<&str>,
-) -> Result<Proven> {
-    let row = sqlx::query(
-        "SELECT count(*) AS writes, coalesce(sum(reservation), 0) AS reservations,
-             coalesce(sum(action = 'delete_customer'), 0) AS deletes
-         FROM commands AS c
-         WHERE account = ?1 AND outcome IS NULL
-           AND NOT (tenant_id = ?3 AND action = 'delete_customer')
-           AND (?2 IS NULL OR (sends = 0, seq)
-                < (SELECT q.sends = 0, q.seq FROM commands AS q WHERE q.id = ?2))
-           AND EXISTS (SELECT 1 FROM teardowns AS t
-                       WHERE lower(t.account) = c.account AND lower(t.tenant_id) = c.tenant_id
-                         AND t.state NOT IN ('deleted', 'aborted', 'failed')
-                         AND (c.sends > 0 OR t.hold_code IS NULL))",
+) -> Result<(Proven, bool)> {
+    let found = sqlx::query(
+        "SELECT count(*) AS writes, coalesce(sum(c.reservation), 0) AS reservations,
+             coalesce(sum(c.action = 'delete_customer'), 0) AS deletes,
+             coalesce(sum(t.lease_owner IS NOT NULL AND c.tenant_id <> ?3), 0) AS on_their_way
+         FROM commands AS c JOIN teardowns AS t
+           ON lower(t.account) = c.account AND lower(t.tenant_id) = c.tenant_id
+         WHERE c.account = ?1 AND c.outcome IS NULL
+           AND t.state NOT IN ('deleted', 'aborted', 'failed')
+           AND (c.sends > 0 OR t.hold_code IS NULL)
+           AND NOT (c.tenant_id = ?3 AND c.action = 'delete_customer')
+           AND (?2 IS NULL OR (c.sends = 0, c.seq)
+                < (SELECT q.sends = 0, q.seq FROM commands AS q WHERE q.id = ?2))",
     )
-    .bind(teardown.account.as_str())
+    .bind(row.account.as_str())
     .bind(question)
-    .bind(teardown.tenant_id.to_string())
+    .bind(row.tenant_id.to_string())
     .fetch_one(conn)
     .await?;
-    Ok(Proven {
-        write: row.try_get::<i64, _>("writes")? > 0,
-        reservation: row.try_get::<i64, _>("reservations")? > 0,
-        delete: row.try_get::<i64, _>("deletes")? > 0,
-    })
+    let some = |name: &str| found.try_get::<i64, _>(name).map(|count| count > 0);
+    let classes = Proven {
+        write: some("writes")?,
+        reservation: some("reservations")?,
+        delete: some("deletes")?,
+    };
+    Ok((classes, some("on_their_way")?))
 }
 
 /// Resources of the tenant with an unsettled command.

@@ -144,7 +144,10 @@ impl Scene {
     pub(crate) async fn stop(&mut self) -> usize {
         let process = self.process.take().expect("a daemon runs");
         process.stop.cancel();
-        process.task.await.unwrap()
+        let left = process.task.await.unwrap();
+        // The process ends here, whatever it has left.
+        process.life.kill();
+        left
     }
 
     /// Kills the daemon as SIGKILL does.
@@ -152,6 +155,15 @@ impl Scene {
         let process = self.process.take().expect("a daemon runs");
         process.life.kill();
         process.task.abort();
+    }
+
+    /// Ends the daemon in one way or the other.
+    pub(crate) async fn end(&mut self, gracefully: bool) {
+        if gracefully {
+            self.stop().await;
+        } else {
+            self.kill();
+        }
     }
 
     /// Whether the daemon has reached the step at which it is killed.
@@ -238,6 +250,11 @@ impl Scene {
     /// Time since the beginning, as the rules of the simulator count it.
     pub(crate) fn passed(&self) -> Duration {
         self.clock.uptime()
+    }
+
+    /// When the scenario began.
+    pub(crate) fn begun(&self) -> Timestamp {
+        self.now() - self.passed()
     }
 
     pub(crate) async fn pass(&self, duration: Duration) {

@@ -1,0 +1,170 @@
+//! The request budget of the account, and what a 429 closes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use teardownd::simulator::{Entry, RetryAfterForm};
+
+use crate::harness::*;
+
+/// The classes that the API counts apart, by the resource pages of its documentation.
+fn class(template: Template) -> &'static str {
+    match template {
+        Template::Orders | Template::Order => "order",
+        Template::Subscriptions
+        | Template::Subscription
+        | Template::Activate
+        | Template::AzureEntitlements
+        | Template::AzureEntitlement
+        | Template::AzureCancel => "subscription",
+        _ => "customer",
+    }
+}
+
+/// The most requests of each class in any 61 seconds, token requests aside.
+fn fullest_windows(scene: &Scene) -> BTreeMap<&'static str, usize> {
+    let mut by_class: BTreeMap<&str, Vec<jiff::Timestamp>> = BTreeMap::new();
+    for call in scene.calls().iter().filter(|call| !is_token(call)) {
+        by_class.entry(class(call.template)).or_default().push(call.at);
+    }
+    let fullest = |times: &[jiff::Timestamp]| {
+        let within = |start: &jiff::Timestamp| {
+            let end = *start + secs(61);
+            times.iter().filter(|at| start <= *at && **at <= end).count()
+        };
+        times.iter().map(within).max().unwrap_or_default()
+    };
+    by_class.into_iter().map(|(class, times)| (class, fullest(&times))).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_9_no_61_seconds_hold_more_than_the_budget_and_no_429_is_ever_seen() {
+    for budget in [12_u32, 25, 60] {
+        let scene = given_mix(9, 11)
+            .budget(budget)
+            .api(|api| api.limit_per_minute = Some(budget as usize))
+            .running()
+            .await;
+        scene.settle_within(hours(3)).await;
+        scene.assert_all_deleted().await;
+        assert_eq!(scene.simulator.journal().throttled(), 0, "budget {budget}");
+        let fullest = fullest_windows(&scene);
+        assert!(fullest.values().all(|count| *count <= budget as usize), "{budget}: {fullest:?}");
+        // It is used, too: a budget that is never touched would prove nothing.
+        assert!(fullest.values().any(|count| *count + 4 > budget as usize * 3 / 4), "{fullest:?}");
+        for row in scene.rows().await {
+            assert_eq!(row.attempts, 0, "waiting for the budget spends no attempt");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_9_the_budget_counts_across_restarts() {
+    let budget = 20;
+    let mut scene = given_mix(9, 11)
+        .budget(budget)
+        .api(|api| api.limit_per_minute = Some(budget as usize))
+        .queued()
+        .await;
+    for run in 0..40 {
+        scene.start().await;
+        scene.pass(Duration::from_millis(2_500 + 700 * run)).await;
+        scene.end(run % 2 == 0).await;
+    }
+    scene.start().await;
+    scene.settle_within(hours(3)).await;
+    scene.assert_all_deleted().await;
+    assert_eq!(scene.simulator.journal().throttled(), 0);
+    let fullest = fullest_windows(&scene);
+    assert!(fullest.values().all(|count| *count <= budget as usize), "{fullest:?}");
+}
+
+/// The answers with 429.
+fn refused(scene: &Scene) -> Vec<Entry> {
+    scene.calls().into_iter().filter(|entry| entry.status == Some(429)).collect()
+}
+
+/// Nothing arrives from the answer of a 429 until its `Retry-After` has passed; what was on the wire
+/// already may.
+fn assert_heeded(scene: &Scene, refused: &Entry, retry_after: Duration) {
+    let answered = refused.at + LATENCY;
+    let opens = answered + retry_after;
+    let inside: Vec<Entry> =
+        scene.calls().into_iter().filter(|e| e.at > answered && e.at < opens).collect();
+    assert!(inside.is_empty(), "between {answered} and {opens}: {inside:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_9_a_429_closes_the_whole_account_for_its_retry_after() {
+    for form in [RetryAfterForm::Seconds, RetryAfterForm::Date] {
+        let scene = given_mix(12, 5).api(|api| api.retry_after = form).queued().await;
+        let mut scene = scene;
+        for nth in [3, 40, 90] {
+            scene.rule(Rule::new(When::Nth(nth), Effect::Throttle(secs(45))));
+        }
+        scene.start().await;
+        scene.settle().await;
+        scene.assert_all_deleted().await;
+        let refused = refused(&scene);
+        assert_eq!(refused.len(), 3);
+        for entry in &refused {
+            // A date has whole seconds, so that up to one of them is lost.
+            assert_heeded(&scene, entry, secs(44));
+        }
+        assert!(scene.rows().await.iter().all(|row| row.attempts == 0), "no attempt is spent");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_9_an_api_that_allows_less_than_the_budget_is_heeded() {
+    for form in [RetryAfterForm::Seconds, RetryAfterForm::Date] {
+        let scene = given_mix(8, 13)
+            .budget(100)
+            .api(|api| {
+                api.limit_per_minute = Some(25);
+                api.budget_per_minute = Some(100);
+                api.retry_after = form;
+            })
+            .running()
+            .await;
+        scene.settle_within(hours(4)).await;
+        scene.assert_all_deleted().await;
+        assert!(scene.simulator.journal().throttled() > 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_9_a_closure_survives_a_restart() {
+    for form in [RetryAfterForm::Seconds, RetryAfterForm::Date] {
+        for graceful in [false, true] {
+            let given = given_each(3, &[buy(Kind::Reservation)]);
+            let mut scene = given.api(|api| api.retry_after = form).queued().await;
+            scene.rule(Rule::new(When::Nth(9), Effect::Throttle(mins(10))));
+            scene.start().await;
+            scene.until_call("the 429", |entry| entry.status == Some(429)).await;
+            scene.pass(secs(1)).await;
+            scene.end(graceful).await;
+            scene.pass(secs(20)).await;
+            scene.start().await;
+            scene.settle().await;
+            scene.assert_all_deleted().await;
+            let refused = refused(&scene);
+            assert_eq!(refused.len(), 1);
+            let calls = scene.calls();
+            let next = calls.iter().find(|e| e.at > refused[0].at + secs(1)).unwrap();
+            assert!(next.at >= refused[0].at + LATENCY + mins(10) - secs(1), "{next:#?}");
+            assert!(next.at < refused[0].at + mins(12), "and then goes on: {next:#?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_9_a_429_of_the_token_endpoint_closes_the_account_too() {
+    let mut scene = given_each(3, &[buy(Kind::Reservation)]).queued().await;
+    scene.rule(Rule::new(When::Nth(1), Effect::Throttle(mins(5))).on(Template::TokenV2));
+    let begun = scene.now();
+    scene.start().await;
+    scene.settle().await;
+    scene.assert_all_deleted().await;
+    assert!(scene.calls()[1].at >= begun + mins(5), "{:#?}", scene.calls()[1]);
+}

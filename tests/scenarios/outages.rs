@@ -1,0 +1,229 @@
+//! Outages are the account's: probed once a minute, over by themselves, and no tenant pays for them.
+
+use std::time::Duration;
+
+use teardownd::core::account::TroubleKind;
+use teardownd::simulator::Entry;
+
+use crate::harness::*;
+
+/// How long the outages last.
+const OUT: Duration = hours(2);
+
+fn outages() -> Vec<Effect> {
+    vec![
+        Effect::DropBefore,
+        Effect::unavailable(),
+        Effect::bad_gateway(),
+        Effect::fault(500, 800_003, "Something went wrong."),
+        // Longer than any answer is waited for.
+        Effect::Delay(mins(3)),
+    ]
+}
+
+fn during(scene: &Scene, from: Duration, to: Duration) -> Vec<Entry> {
+    let (start, end) = (scene.begun() + from, scene.begun() + to);
+    scene.calls().into_iter().filter(|entry| start <= entry.at && entry.at < end).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_14_an_outage_of_two_hours_fails_nobody_and_ends_by_itself() {
+    for effect in outages() {
+        // At the start, among the first writes, and around the DELETEs.
+        for start in [secs(0), Duration::from_millis(300), secs(6)] {
+            let what = format!("{effect:?} from {start:?}");
+            let mut scene = given_mix(6, 9).queued().await;
+            scene.rule(Rule::new(When::Between(start, start + OUT), effect.clone()));
+            scene.start().await;
+            scene.pass(start + OUT - secs(1)).await;
+            let rows = scene.rows().await;
+            assert!(rows.iter().all(|row| row.state != State::Failed), "{what}");
+            let spent: u32 = rows.iter().map(|row| row.attempts).sum();
+            assert!(spent <= 12, "{what}: {spent} attempts");
+            let trouble = scene.account_row().await.trouble.expect("an outage is stored");
+            assert_eq!(trouble.kind, TroubleKind::Unreachable, "{what}");
+
+            // One tenant at a time, once a minute. Each probe makes at most a few calls side by side.
+            let probes = during(&scene, start + mins(10), start + mins(110));
+            assert!(probes.len() >= 50, "{what}: {}", probes.len());
+            assert!(probes.len() <= 500, "{what}: {}", probes.len());
+
+            // Nor is the store asked all the time while an answer is awaited.
+            assert!(scene.steps() < 40_000, "{what}: {} steps", scene.steps());
+
+            scene.settle_within(mins(10)).await;
+            scene.assert_all_deleted().await;
+            assert!(scene.account_row().await.trouble.is_none());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_14_an_outage_is_remembered_and_probed_across_restarts() {
+    let mut scene = given_mix(6, 9).queued().await;
+    scene.rule(Rule::new(When::Between(secs(1), OUT), Effect::DropBefore));
+    scene.start().await;
+    scene.pass(mins(5)).await;
+    for _ in 0..20 {
+        scene.kill();
+        scene.start().await;
+        scene.pass(secs(30)).await;
+    }
+    let often = during(&scene, mins(5), mins(15)).len();
+    assert!(often <= 60, "{often} calls in ten minutes");
+    scene.settle_within(hours(3)).await;
+    scene.assert_all_deleted().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_14_an_outage_of_the_transport_shows_with_a_single_tenant_too() {
+    let mut scene = given([buy(Kind::Reservation)]).queued().await;
+    scene.rule(Rule::new(When::Between(secs(1), OUT), Effect::DropBefore));
+    scene.start().await;
+    scene.settle_within(hours(3)).await;
+    scene.assert_all_deleted().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_14_a_refused_credential_fails_nobody_until_it_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    let write = |secret: &str| {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::write(&path, secret).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    write("a secret that has expired");
+    let scene = given_mix(4, 2).secret_file(path.clone()).running().await;
+    scene.pass(hours(2)).await;
+    let trouble = scene.account_row().await.trouble.expect("an outage is stored");
+    assert_eq!(trouble.kind, TroubleKind::CredentialRefused);
+    assert!(trouble.text.contains("AADSTS7000215"), "{}", trouble.text);
+    for row in scene.rows().await {
+        assert_eq!((row.state, row.attempts), (State::Queued, 0));
+    }
+    let asked = scene.calls().len();
+    assert!(scene.calls().iter().all(is_token), "nothing but token requests");
+    assert!((100..=140).contains(&asked), "about once a minute: {asked}");
+    write(SECRET);
+    scene.settle_within(mins(10)).await;
+    scene.assert_all_deleted().await;
+    assert!(scene.account_row().await.trouble.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_14_a_credential_that_lapses_in_the_middle_fails_nobody() {
+    let mut scene = given([buy(Kind::AzurePlan).takes(hours(1)), buy(Kind::Reservation)])
+        .api(|api| api.token_lifetime = mins(15))
+        .queued()
+        .await;
+    let refused = r#"{"error":"invalid_client","error_description":"AADSTS7000222: expired.","error_codes":[7000222]}"#;
+    let effect = Effect::Answer {
+        status: 401,
+        headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+        body: refused.to_owned(),
+        applied: false,
+    };
+    let lapsed = When::Between(mins(10), hours(3));
+    scene.rule(Rule::new(lapsed, effect).on(Template::TokenV2));
+    scene.start().await;
+    scene.pass(hours(3) - mins(1)).await;
+    assert_eq!(scene.row(1).await.attempts, 0);
+    let trouble = scene.account_row().await.trouble.expect("an outage is stored");
+    assert_eq!(trouble.kind, TroubleKind::CredentialRefused);
+    scene.settle_within(hours(3)).await;
+    scene.assert_all_deleted().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_14_one_tenants_own_failures_spend_its_attempts_and_no_one_elses() {
+    for effect in [Effect::fault(500, 800_003, "Only here."), Effect::NullItems] {
+        let mut scene = given_each(4, &[buy(Kind::Reservation)]).queued().await;
+        let rule = Rule::new(When::Always, effect.clone()).on(Template::Orders);
+        scene.rule(rule.customer(tenant(2).as_uuid()));
+        scene.start().await;
+        scene.settle().await;
+        let text = scene.assert_failed(2, Reason::AttemptsExhausted).await;
+        assert!(text.contains("attempt 20"), "{text}");
+        for n in [1, 3, 4] {
+            assert_deleted(&scene.row(n).await);
+        }
+        assert!(scene.account_row().await.trouble.is_none());
+        assert_eq!(scene.writes_of(2).len(), 0);
+        scene.assert_once_each();
+        // A person removes the cause and lets it try again.
+        scene.simulator.clear_rules();
+        assert!(scene.ask_about(Verb::Retry, 2).await.applied);
+        scene.settle().await;
+        scene.assert_all_deleted().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_14_a_write_that_fails_for_one_tenant_alone_spends_its_attempts() {
+    let mut scene = given_each(3, &[buy(Kind::Reservation)]).queued().await;
+    let silence = Effect::fault(500, 800_003, "Only here.");
+    let rule = Rule::new(When::Always, silence).method("PATCH");
+    scene.rule(rule.customer(tenant(2).as_uuid()));
+    scene.start().await;
+    scene.settle().await;
+    scene.assert_failed(2, Reason::AttemptsExhausted).await;
+    for n in [1, 3] {
+        assert_deleted(&scene.row(n).await);
+    }
+    let ids: std::collections::BTreeSet<_> =
+        scene.writes_of(2).into_iter().map(|entry| entry.request_id).collect();
+    assert_eq!(ids.len(), 1, "one id throughout");
+    scene.assert_once_each();
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_14_a_refusal_for_good_fails_the_tenant_with_its_text() {
+    let mut scene = given_each(2, &[buy(Kind::Reservation)]).queued().await;
+    let refusal = Effect::fault(403, 900_308, "The agreement was not accepted.");
+    scene.rule(Rule::new(When::Always, refusal).method("PATCH").customer(tenant(1).as_uuid()));
+    scene.start().await;
+    scene.settle().await;
+    let text = scene.assert_failed(1, Reason::ApiRefused).await;
+    assert!(text.contains("900308") && text.contains("The agreement was not accepted."), "{text}");
+    assert_eq!(scene.writes_of(1).len(), 1);
+    assert_deleted(&scene.row(2).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_14_a_deadline_bounds_what_is_waited_for() {
+    let given = given([buy(Kind::Reservation).takes(hours(4))]);
+    let scene = given.timing(|timing| timing.deadline = mins(30)).running().await;
+    let begun = scene.passed();
+    scene.settle().await;
+    scene.assert_failed(1, Reason::DeadlineExceeded).await;
+    assert!(scene.passed() >= begun + mins(30));
+    assert!(scene.passed() < begun + mins(33));
+    // A retry restarts it; the cancellation was accepted and is only waited for.
+    scene.pass(hours(4)).await;
+    assert!(scene.ask_about(Verb::Retry, 1).await.applied);
+    scene.settle().await;
+    scene.assert_all_deleted().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_14_paused_and_held_time_does_not_count_towards_the_deadline() {
+    for held in [false, true] {
+        let given = given([buy(Kind::Reservation).takes(mins(70))]);
+        let scene = given.timing(|timing| timing.deadline = mins(30)).running().await;
+        scene.pass(mins(10)).await;
+        if held {
+            assert!(scene.ask_about(Verb::Hold, 1).await.applied);
+        } else {
+            assert!(scene.ask(Verb::Pause).await[0].applied);
+        }
+        scene.pass(mins(60)).await;
+        if held {
+            assert!(scene.ask_about(Verb::Release, 1).await.applied);
+        } else {
+            assert!(scene.ask(Verb::Resume).await[0].applied);
+        }
+        scene.settle().await;
+        scene.assert_all_deleted().await;
+    }
+}
