@@ -126,3 +126,59 @@ impl LeaseTable {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::core::clock::BoxFuture;
+
+    /// A clock that a test moves by hand, as a suspended machine moves it.
+    #[derive(Debug, Default)]
+    struct Hand(AtomicU64);
+
+    impl Clock for Hand {
+        fn now(&self) -> Timestamp {
+            Timestamp::UNIX_EPOCH
+        }
+
+        fn uptime(&self) -> Duration {
+            Duration::from_secs(self.0.load(Ordering::Relaxed))
+        }
+
+        fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[test]
+    fn invariant_5_no_write_starts_in_the_last_third_of_a_lease() {
+        let clock = Arc::new(Hand::default());
+        let ttl = Duration::from_secs(60);
+        let table = LeaseTable::new("me".to_owned(), ttl, clock.clone());
+        let asked_at = clock.uptime();
+        let lease = table.enter(TeardownId(1), Fence(1), asked_at, CancellationToken::new());
+        for (second, may) in [(0, true), (40, true), (41, false), (600, false)] {
+            clock.0.store(second, Ordering::Relaxed);
+            assert_eq!(lease.may_write(), may, "after {second} s");
+        }
+    }
+
+    #[tokio::test]
+    async fn invariant_10_a_lost_lease_stops_the_work() {
+        let clock = Arc::new(Hand::default());
+        let ttl = Duration::from_secs(60);
+        let table = LeaseTable::new("me".to_owned(), ttl, clock.clone());
+        let stop = CancellationToken::new();
+        let lease = table.enter(TeardownId(1), Fence(1), Duration::ZERO, stop.clone());
+        // The store knows no such lease: it is lost.
+        let store = crate::store::memory::MemoryStore::default();
+        assert_eq!(table.renew(&store).await.unwrap(), 1);
+        assert!(stop.is_cancelled() && lease.stop.is_cancelled());
+        drop(lease);
+        assert!(table.is_empty(), "a lease that is dropped is held no more");
+    }
+}
