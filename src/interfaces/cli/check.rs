@@ -68,12 +68,13 @@ async fn check_account(ground: &Ground, account: &AccountConfig) -> Vec<Finding>
         let text = "safety.allow_domains is empty: every write is refused".to_owned();
         findings.push(Finding::bad(&name, Exit::Unfit, text));
     }
+    // Before the credential is used, which makes a refresh token young again.
+    let warnings = account.credential.warnings(ground.clock.now()).await;
+    findings
+        .extend(warnings.into_iter().map(|text| Finding::good(&name, format!("WARNING: {text}"))));
     if let Err(error) = runtime.client.check_credential().await {
         findings.push(Finding::bad(name, Exit::Failed, error.to_string()));
         return findings;
-    }
-    if let Some(finding) = expiry(account, ground.clock.now()) {
-        findings.push(finding);
     }
     let text = format!("a token was issued for partner tenant {}", account.policy.partner_tenant);
     findings.push(Finding::good(&name, text));
@@ -105,20 +106,6 @@ async fn check_account(ground: &Ground, account: &AccountConfig) -> Vec<Finding>
         }
     });
     findings
-}
-
-/// What the operator said of the secret's last day.
-fn expiry(account: &AccountConfig, now: Timestamp) -> Option<Finding> {
-    let day = account.credential.expires?;
-    let left = account.credential.days_left(now)?;
-    let name = format!("accounts.{}", account.name);
-    Some(match left {
-        ..0 => Finding::bad(name, Exit::Unfit, format!("the secret lapsed on {day}: renew it")),
-        0..30 => {
-            Finding::good(name, format!("WARNING: the secret lapses on {day}, in {left} days"))
-        }
-        30.. => Finding::good(name, format!("the secret lapses on {day}, in {left} days")),
-    })
 }
 
 fn report(findings: &[Finding]) -> Report {
