@@ -43,6 +43,61 @@ impl TroubleKind {
     }
 }
 
+/// What an operator is told of an account, the gravest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccountState {
+    /// A safety stop; only a person lifts it.
+    Halted,
+    /// A person stopped it, for good or until a time.
+    Paused,
+    /// The token endpoint or the API refuses the credential.
+    CredentialRefused,
+    /// Transport, DNS or 5xx across tenants.
+    Unreachable,
+    /// Closed by a 429 for its `Retry-After`.
+    Throttled,
+    /// Nothing stops it.
+    Ok,
+}
+
+impl AccountState {
+    /// Every state, the gravest first.
+    pub const ALL: [Self; 6] = [
+        Self::Halted,
+        Self::Paused,
+        Self::CredentialRefused,
+        Self::Unreachable,
+        Self::Throttled,
+        Self::Ok,
+    ];
+
+    /// The stable name used in metrics and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Halted => "halted",
+            Self::Paused => "paused",
+            Self::CredentialRefused => "credential_refused",
+            Self::Unreachable => "unreachable",
+            Self::Throttled => "throttled",
+            Self::Ok => "ok",
+        }
+    }
+}
+
+/// The state of an account with what an operator wants to know beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Condition {
+    /// The gravest state that holds.
+    pub state: AccountState,
+    /// Why, in words; `None` when it is ok.
+    pub reason: Option<String>,
+    /// Since when, where that is stored.
+    pub since: Option<Timestamp>,
+    /// When it is looked at again or ends by itself; `None` when only a person ends it.
+    pub next_check: Option<Timestamp>,
+}
+
 /// An outage of the account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Trouble {
@@ -104,5 +159,83 @@ impl Account {
     /// Whether a pause is in force at `now`.
     pub fn is_paused(&self, now: Timestamp) -> bool {
         self.paused.as_ref().is_some_and(|stop| stop.until.is_none_or(|until| now < until))
+    }
+
+    /// What holds at `now`; of several stops the gravest.
+    pub fn condition(&self, now: Timestamp) -> Condition {
+        let stopped = |state, stop: &Stop| Condition {
+            state,
+            reason: Some(stop.reason.clone()),
+            since: Some(stop.since),
+            next_check: stop.until,
+        };
+        if let Some(stop) = &self.halted {
+            return stopped(AccountState::Halted, stop);
+        }
+        if let Some(stop) = self.paused.as_ref().filter(|_| self.is_paused(now)) {
+            return stopped(AccountState::Paused, stop);
+        }
+        if let Some(trouble) = &self.trouble {
+            return Condition {
+                state: match trouble.kind {
+                    TroubleKind::CredentialRefused => AccountState::CredentialRefused,
+                    TroubleKind::Unreachable => AccountState::Unreachable,
+                },
+                reason: Some(trouble.text.clone()),
+                since: Some(trouble.since),
+                next_check: Some(trouble.next_probe_at),
+            };
+        }
+        match self.throttled_until.filter(|until| now < *until) {
+            Some(until) => Condition {
+                state: AccountState::Throttled,
+                reason: Some("closed by a 429".to_owned()),
+                since: None,
+                next_check: Some(until),
+            },
+            None => {
+                Condition { state: AccountState::Ok, reason: None, since: None, next_check: None }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_stops_the_gravest_is_told() {
+        let now: Timestamp = "2027-01-31T08:00:00Z".parse().unwrap();
+        let later: Timestamp = "2027-01-31T08:10:00Z".parse().unwrap();
+        let mut account = Account::fresh(AccountName::new("emea"));
+        let state = |account: &Account, at| account.condition(at).state;
+        assert_eq!(state(&account, now), AccountState::Ok);
+
+        account.throttled_until = Some(later);
+        assert_eq!(account.condition(now).next_check, Some(later));
+        assert_eq!(state(&account, now), AccountState::Throttled);
+        assert_eq!(state(&account, later), AccountState::Ok, "a 429 ends at its time");
+
+        account.trouble = Some(Trouble {
+            kind: TroubleKind::Unreachable,
+            text: "connection refused".to_owned(),
+            since: now,
+            next_probe_at: later,
+        });
+        assert_eq!(state(&account, now), AccountState::Unreachable);
+
+        let stop = |until| Stop {
+            reason: "maintenance".to_owned(),
+            actor: "ann".to_owned(),
+            since: now,
+            until,
+        };
+        account.paused = Some(stop(Some(later)));
+        assert_eq!(state(&account, now), AccountState::Paused);
+        assert_eq!(state(&account, later), AccountState::Unreachable, "the pause has ended");
+
+        account.halted = Some(stop(None));
+        assert_eq!(state(&account, later), AccountState::Halted);
     }
 }
