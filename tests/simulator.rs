@@ -1,6 +1,8 @@
 //! The simulator, driven by hand: every rule of the API it imitates and every breach it notes.
 //! Time is simulated throughout; the clock moves only when a test moves it.
 
+#![cfg(feature = "simulator")]
+
 #[path = "simulator/breaches.rs"]
 mod breaches;
 #[path = "simulator/damage.rs"]

@@ -1,5 +1,5 @@
-//! The command line. Each command is a function from its arguments to a [`Report`](exit::Report)
-//! or a [`Failure`](exit::Failure); printing and exit codes are here.
+//! The command line. Each command is a function from its arguments to a `Report`
+//! or a `Failure`; printing and exit codes are here.
 
 mod actor;
 mod args;

@@ -1,6 +1,6 @@
 //! The configuration: built-in defaults, then a file, then the environment.
 //!
-//! Every key is read in one place, with its default beside it ([`load`]); what nobody reads is an
+//! Every key is read in one place, with its default beside it ([`load()`]); what nobody reads is an
 //! unknown key. Errors come all at once.
 
 mod account;

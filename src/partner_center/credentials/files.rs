@@ -45,7 +45,7 @@ pub(super) fn bytes(path: &Path, kind: SecretKind) -> Result<SecretSlice<u8>, Cr
 /// The one line of text in a file. Blank space around it does not count.
 ///
 /// # Errors
-/// As [`bytes`], and when it holds anything else.
+/// As [`bytes()`], and when it holds anything else.
 pub(super) fn line(path: &Path, kind: SecretKind) -> Result<SecretString, CredentialError> {
     let bytes = bytes(path, kind)?;
     std::str::from_utf8(without_bom(bytes.expose_secret()))
