@@ -9,7 +9,7 @@ use config::{FileFormat, Map, Source, Value, ValueKind};
 
 use super::account::{Safety, read_account, read_safety};
 use super::error::ConfigError;
-use super::section::Section;
+use super::section::{Key, Section};
 use super::value::{Bytes, Cron, LogFormat, Migrate, Rejected, Setting};
 use super::{Config, Database, Engine, Log, Metrics, Polling, Retention, Retry, Scheduler};
 use crate::core::ids::AccountName;
@@ -285,8 +285,8 @@ fn read_accounts(
     accounts
 }
 
-/// Every key that exists, with its dots; an account's with `NAME` in place of its name.
-pub fn known_keys() -> Vec<String> {
+/// Every key that exists, in the order in which they are read.
+pub fn known_keys() -> Vec<Key> {
     let mut root = Section::root(BTreeMap::new(), String::new());
     read(&mut root, Path::new(""));
     let mut keys = root.finish().known;
@@ -294,7 +294,7 @@ pub fn known_keys() -> Vec<String> {
     keys
 }
 
-fn account_keys() -> Vec<String> {
+fn account_keys() -> Vec<Key> {
     let mut root = Section::root(BTreeMap::new(), String::new());
     root.within("accounts", |section| {
         section.within("NAME", |section| {

@@ -20,6 +20,7 @@ use std::time::Duration;
 pub use self::account::{AccountConfig, Safety};
 pub use self::error::{ConfigError, Problem};
 pub use self::load::{DEFAULT_FILE, Sources, known_keys, load};
+pub use self::section::Key;
 pub use self::value::{Bytes, Cron, LogFormat, Migrate};
 use crate::core::ids::AccountName;
 pub use crate::partner_center::credentials::{Credential, SecretSource};

@@ -9,13 +9,22 @@ use config::{Value, ValueKind};
 use super::error::Problem;
 use super::value::{Rejected, Setting};
 
+/// A key that exists.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// Its name with its dots; an account's has `NAME` in place of the account.
+    pub name: String,
+    /// What it takes: completes the sentence "expected …".
+    pub expected: &'static str,
+}
+
 /// What the readers of all sections share.
 #[derive(Debug, Default)]
 pub(super) struct Book {
     /// Where values without a place of their own come from: the file.
     pub(super) file: String,
-    /// Every key that was asked for, with its dots.
-    pub(super) known: Vec<String>,
+    /// Every key that was asked for.
+    pub(super) known: Vec<Key>,
     /// What was wrong so far.
     pub(super) problems: Vec<Problem>,
     /// Keys that nobody asked for, with their places.
@@ -29,8 +38,8 @@ impl Book {
             let nearest = self
                 .known
                 .iter()
-                .min_by_key(|known| strsim::damerau_levenshtein(known, key))
-                .map(|known| format!("the nearest known key is {known}"));
+                .min_by_key(|known| strsim::damerau_levenshtein(&known.name, key))
+                .map(|known| format!("the nearest known key is {}", known.name));
             self.problems.push(Problem {
                 key: key.clone(),
                 place: place.clone(),
@@ -81,6 +90,9 @@ impl Section {
     ) -> T {
         let given = self.values.get(key).cloned();
         let value = self.take(key, default);
+        if let Some(known) = self.book.known.last_mut() {
+            known.expected = expected;
+        }
         if let Some(given) = given
             && !fit(&value)
         {
@@ -95,13 +107,13 @@ impl Section {
         let empty =
             |value: &Value| matches!(&value.kind, ValueKind::String(text) if text.is_empty());
         if self.values.get(key).is_some_and(empty) {
-            self.remove(key);
+            self.values.remove(key);
         }
         self.value(key)
     }
 
     fn value<T: Setting>(&mut self, key: &str) -> Option<T> {
-        let given = self.remove(key)?;
+        let given = self.remove(key, T::EXPECTED)?;
         match T::read(&given) {
             Ok(value) => Some(value),
             Err(rejected) => {
@@ -123,7 +135,7 @@ impl Section {
 
     /// A key whose feature does not exist yet: nothing but its default is accepted.
     pub(super) fn not_yet<T: Setting + PartialEq>(&mut self, key: &str, default: T) {
-        let Some(given) = self.remove(key) else { return };
+        let Some(given) = self.remove(key, T::EXPECTED) else { return };
         if T::read(&given).ok() != Some(default) {
             let place = self.place_of(&given);
             let text = format!("{} is not available in this version", super::value::shown(&given));
@@ -161,7 +173,7 @@ impl Section {
     }
 
     /// Adds keys that exist although nobody asked for them this time.
-    pub(super) fn learn(&mut self, keys: Vec<String>) {
+    pub(super) fn learn(&mut self, keys: Vec<Key>) {
         self.book.known.extend(keys);
     }
 
@@ -182,9 +194,9 @@ impl Section {
         self.book.problems.push(Problem { key, place, text, remedy });
     }
 
-    fn remove(&mut self, key: &str) -> Option<Value> {
-        let path = self.key(key);
-        self.book.known.push(path);
+    fn remove(&mut self, key: &str, expected: &'static str) -> Option<Value> {
+        let name = self.key(key);
+        self.book.known.push(Key { name, expected });
         self.values.remove(key).filter(|value| !matches!(value.kind, ValueKind::Nil))
     }
 
