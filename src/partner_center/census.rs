@@ -77,12 +77,12 @@ impl Client {
         let mut url = calls::address(&self.base, &["customers"])
             .map_err(|damage| ApiError::damaged(CUSTOMERS, damage))?;
         url.query_pairs_mut().append_pair("size", PAGE_SIZE);
-        let Listing { at, items, pages } = self.list(CUSTOMERS, Resource::Customer, url).await?;
+        let Listing { at, items, pages, exchange } = self.list(CUSTOMERS, Resource::Customer, url).await?;
         let customers: Vec<Customer> = items
             .iter()
             .map(decode::listed_customer)
             .collect::<Result<_, _>>()
-            .map_err(|damage| ApiError::damaged(CUSTOMERS, damage))?;
+            .map_err(|damage| ApiError::damaged(exchange, damage))?;
         let ids = customers.iter().filter_map(|c| c.id.as_deref()).map(str::to_lowercase).collect();
         Ok(CustomerList { at, customers, ids, conclusive: pages == 1 })
     }
