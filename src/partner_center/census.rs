@@ -77,7 +77,8 @@ impl Client {
         let mut url = calls::address(&self.base, &["customers"])
             .map_err(|damage| ApiError::damaged(CUSTOMERS, damage))?;
         url.query_pairs_mut().append_pair("size", PAGE_SIZE);
-        let Listing { at, items, pages, exchange } = self.list(CUSTOMERS, Resource::Customer, url).await?;
+        let Listing { at, items, pages, exchange } =
+            self.list(CUSTOMERS, Resource::Customer, url).await?;
         let customers: Vec<Customer> = items
             .iter()
             .map(decode::listed_customer)

@@ -51,8 +51,12 @@ impl Client {
             let value = json_of_200(&answered)?;
             let Page { items, next } = decode::page(value).map_err(damaged)?;
             guard.admit_items(&items).map_err(damaged)?;
-            let listing =
-                listing.get_or_insert(Listing { at: answered.at, items: Vec::new(), pages: 0, exchange });
+            let listing = listing.get_or_insert(Listing {
+                at: answered.at,
+                items: Vec::new(),
+                pages: 0,
+                exchange,
+            });
             listing.exchange = exchange;
             listing.items.extend(items);
             listing.pages += 1;
