@@ -58,6 +58,16 @@ impl Client {
         Ok(Seen { fact: census, at: list.at })
     }
 
+    /// How many customers the account has, and the id of one of them.
+    ///
+    /// # Errors
+    /// As [`census`](Self::census).
+    pub async fn customers(&self) -> Result<(usize, Option<TenantId>), ApiError> {
+        let list = self.read_customers().await?;
+        let ids = list.ids.iter().filter_map(|id| id.parse().ok());
+        Ok((list.ids.len(), ids.min()))
+    }
+
     async fn read_customers(&self) -> Result<Arc<CustomerList>, ApiError> {
         let first = self.read_customers_once().await?;
         if first.conclusive {

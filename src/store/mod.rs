@@ -13,6 +13,7 @@ mod stops;
 mod window;
 
 pub use operator::{OperatorRequest, RequestEffect, Verb};
+pub use rules::DAEMON;
 
 use std::fmt;
 use std::time::Duration;

@@ -16,7 +16,7 @@ use crate::core::reason::Reason;
 use crate::core::teardown::{Hold, Lease, State, Teardown};
 
 /// The name under which the daemon itself stands in the history.
-pub(super) const DAEMON: &str = "teardownd";
+pub const DAEMON: &str = "teardownd";
 /// How soon a row behind a halt looks again, if nothing wakes it.
 const HALT_RECHECK: Duration = Duration::from_secs(60);
 
