@@ -202,7 +202,7 @@ impl Client {
         let second = self.get_once(call, resource, url, continuation).await?;
         if second.response.status == 401 {
             let fault = decode::fault(401, &second.response.body);
-            return Err(ApiError::Unauthorized { exchange: second.exchange, fault });
+            return Err(ApiError::Unauthorized { exchange: Box::new(second.exchange), fault });
         }
         Ok(Answered { at: first.at, ..second })
     }
@@ -257,8 +257,8 @@ impl Client {
         if response.status == 429 {
             let asked = throttle::retry_after(&response, self.wire.clock.now());
             let until = self.gate.close(asked, at).await;
-            let fault = Some(decode::fault(429, &response.body));
-            return Err(ApiError::Throttled { until, fault, exchange: Some(exchange) });
+            let fault = Some(Box::new(decode::fault(429, &response.body)));
+            return Err(ApiError::Throttled { until, fault, exchange: Some(Box::new(exchange)) });
         }
         self.gate.let_through(at);
         if response.status == 401 {

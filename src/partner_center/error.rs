@@ -16,7 +16,7 @@ pub enum ApiError {
     #[error("{exchange}: {error}")]
     Transport {
         /// The request.
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         /// What happened.
         error: TransportError,
     },
@@ -24,7 +24,7 @@ pub enum ApiError {
     #[error("{exchange}: the answer cannot be used: {what}")]
     Damaged {
         /// The request.
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         /// What is wrong with it.
         what: String,
     },
@@ -32,7 +32,7 @@ pub enum ApiError {
     #[error("{exchange}: {fault}")]
     Fault {
         /// The request.
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         /// The fault.
         fault: Fault,
         /// What is to be done about it.
@@ -42,7 +42,7 @@ pub enum ApiError {
     #[error("{exchange}: the token was refused: {fault}")]
     Unauthorized {
         /// The request.
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         /// The fault.
         fault: Fault,
     },
@@ -54,7 +54,7 @@ pub enum ApiError {
         /// Entra's `error_codes`.
         codes: Vec<i64>,
         /// The request that Entra refused; `None` where none was sent.
-        exchange: Option<Exchange>,
+        exchange: Option<Box<Exchange>>,
     },
     /// The token endpoint issued a token of another tenant. It was thrown away (invariant 1).
     #[error(
@@ -66,7 +66,7 @@ pub enum ApiError {
         /// The token's tenant.
         found: TenantId,
         /// The request that brought it.
-        exchange: Exchange,
+        exchange: Box<Exchange>,
     },
     /// The token endpoint issued something whose tenant cannot be told. It was thrown away
     /// (invariant 1).
@@ -75,7 +75,7 @@ pub enum ApiError {
         /// What is wrong with it.
         why: String,
         /// The request that brought it.
-        exchange: Exchange,
+        exchange: Box<Exchange>,
     },
     /// Nothing may be sent before then: a 429 closed the account, or its request budget is used up.
     #[error("no request of the account may go out before {until}")]
@@ -83,9 +83,9 @@ pub enum ApiError {
         /// When it is worth another try.
         until: Timestamp,
         /// The 429, if this call was answered with it; without one, nothing was sent.
-        fault: Option<Fault>,
+        fault: Option<Box<Fault>>,
         /// The request that was answered with it.
-        exchange: Option<Exchange>,
+        exchange: Option<Box<Exchange>>,
     },
     /// The books of the request budget cannot be written, so nothing may be sent.
     #[error("the request budget cannot be booked: {0}")]
@@ -123,12 +123,12 @@ impl ApiError {
     }
 
     pub(super) fn damaged(exchange: impl Into<Exchange>, Damaged(what): Damaged) -> Self {
-        Self::Damaged { exchange: exchange.into(), what }
+        Self::Damaged { exchange: Box::new(exchange.into()), what }
     }
 
     pub(super) fn fault(exchange: impl Into<Exchange>, fault: Fault) -> Self {
         let class = settlement::classify(&fault);
-        Self::Fault { exchange: exchange.into(), fault, class }
+        Self::Fault { exchange: Box::new(exchange.into()), fault, class }
     }
 
     /// The request that failed, where one was sent.
@@ -139,8 +139,10 @@ impl ApiError {
             | Self::Fault { exchange, .. }
             | Self::Unauthorized { exchange, .. }
             | Self::ForeignToken { exchange, .. }
-            | Self::UnusableToken { exchange, .. } => Some(*exchange),
-            Self::Credential { exchange, .. } | Self::Throttled { exchange, .. } => *exchange,
+            | Self::UnusableToken { exchange, .. } => Some(**exchange),
+            Self::Credential { exchange, .. } | Self::Throttled { exchange, .. } => {
+                exchange.as_deref().copied()
+            }
             Self::Ledger(_) => None,
         }
         .filter(|exchange| exchange.sent.is_some())
@@ -174,7 +176,7 @@ impl ApiError {
     pub fn as_fault(&self) -> Option<&Fault> {
         match self {
             Self::Fault { fault, .. } | Self::Unauthorized { fault, .. } => Some(fault),
-            Self::Throttled { fault, .. } => fault.as_ref(),
+            Self::Throttled { fault, .. } => fault.as_deref(),
             _ => None,
         }
     }
@@ -253,7 +255,7 @@ mod tests {
     #[test]
     fn errors_name_the_call_by_its_route() {
         let error = ApiError::Transport {
-            exchange: ORDERS.into(),
+            exchange: Box::new(ORDERS.into()),
             error: TransportError::Connect("refused".to_owned()),
         };
         assert_eq!(

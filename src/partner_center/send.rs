@@ -125,7 +125,10 @@ fn judge(answered: &Answered) -> Sent {
     let fault = decode::fault(status, &response.body);
     match settlement::outcome_of(status, fault.structured) {
         Some(Outcome::Refused) => Sent::refused(exchange, fault),
-        _ if status == 401 => Sent::unsettled(None, ApiError::Unauthorized { exchange, fault }),
+        _ if status == 401 => {
+            let exchange = Box::new(exchange);
+            Sent::unsettled(None, ApiError::Unauthorized { exchange, fault })
+        }
         _ => Sent::unsettled(None, ApiError::fault(exchange, fault)),
     }
 }

@@ -155,6 +155,7 @@ impl TokenSource {
         begun: Duration,
     ) -> Result<Token, ApiError> {
         let expected = self.settings.partner_tenant;
+        let exchange = Box::new(exchange);
         match decode::tenant_of(answer.access_token.expose_secret()) {
             Ok(found) if found == expected => {}
             Ok(found) => return Err(ApiError::ForeignToken { expected, found, exchange }),
@@ -215,7 +216,11 @@ impl TokenSource {
                     Some(advice) => format!("{}; {advice}", said.trim_end_matches('.')),
                     None => said,
                 };
-                ApiError::Credential { text, codes: refusal.codes, exchange: Some(exchange) }
+                ApiError::Credential {
+                    text,
+                    codes: refusal.codes,
+                    exchange: Some(Box::new(exchange)),
+                }
             }
             _ => {
                 let fault = decode::fault(response.status, body.as_bytes());

@@ -65,7 +65,7 @@ impl Wire {
                     account = %self.account, method = call.method, route = call.route, %error,
                     latency_ms = took.as_millis(), correlation_id = correlation, "no answer",
                 );
-                Err(ApiError::Transport { exchange, error })
+                Err(ApiError::Transport { exchange: Box::new(exchange), error })
             }
         }
     }

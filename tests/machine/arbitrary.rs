@@ -233,6 +233,7 @@ fn trouble() -> impl Strategy<Value = Trouble> {
                 text: "text".to_owned(),
                 source: None,
                 structured: true,
+                body: None,
             })
         });
     prop_oneof![

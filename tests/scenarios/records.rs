@@ -6,8 +6,8 @@ use crate::harness::*;
 
 /// The one request that was answered with this status, by its ids.
 fn answered(scene: &Scene, status: u16) -> Entry {
-    let calls = scene.calls().into_iter().filter(|entry| entry.status == Some(status));
-    calls.last().unwrap_or_else(|| panic!("nothing was answered with {status}"))
+    let found = scene.calls().into_iter().rfind(|entry| entry.status == Some(status));
+    found.unwrap_or_else(|| panic!("nothing was answered with {status}"))
 }
 
 #[tokio::test(start_paused = true)]
