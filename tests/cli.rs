@@ -281,9 +281,36 @@ fn pauses_name_who_set_them_and_when_they_end() {
 #[test]
 fn tenants_that_were_never_queued_exit_4() {
     let place = Place::with_database();
-    for command in ["show", "history", "why", "abort", "wait"] {
+    for command in ["show", "history", "why", "support", "abort", "wait"] {
         let ended = place.run(&[command, A]);
         assert_eq!(ended.code, 4, "{command}: {ended:?}");
+    }
+}
+
+#[test]
+fn a_ticket_names_account_customer_and_timeline_and_keeps_the_team_s_own_matters() {
+    let place = Place::with_database();
+    place.json(&["enqueue", A, "--reason", "old project", "--batch", "b1", "--actor", "anna"]);
+    place.json(&["hold", A, "--reason", "ask Bo first"]);
+    let ticket = &place.json(&["support", A])["support"][0];
+    assert_eq!(ticket["teardownd"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(ticket["partner_tenant"], "bbbbbbbb-0000-4000-8000-000000000001");
+    assert_eq!(ticket["client_id"], "bbbbbbbb-0000-4000-8000-000000000002");
+    assert_eq!((&ticket["cloud"], &ticket["customer_tenant"]), (&"global".into(), &A.into()));
+    assert_eq!(ticket["teardown"]["state"], "queued");
+    assert_eq!(ticket["teardown"]["held_by"], "operator");
+    assert_eq!(ticket["timeline"].as_array().unwrap().len(), 2, "{ticket}");
+    assert!(ticket["timeline"][0]["at"].as_str().unwrap().ends_with('Z'));
+    for list in ["calls", "failures"] {
+        assert_eq!(ticket[list], Value::Array(Vec::new()));
+    }
+    assert_eq!(ticket["last_fault"], Value::Null);
+    let text = place.run(&["support", A]).out;
+    for part in [A, "bbbbbbbb-0000-4000-8000-000000000001", "global", "queued", "Timeline (UTC)"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    for own in ["old project", "ask Bo", "anna", "b1"] {
+        assert!(!text.contains(own) && !ticket.to_string().contains(own), "{own}: {text}");
     }
 }
 

@@ -5,6 +5,10 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
+use serde::Serialize;
+use uuid::Uuid;
+
 /// A fault as it was read from an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Fault {
@@ -19,6 +23,9 @@ pub struct Fault {
     /// Whether the body had one of Partner Center's own shapes. A gateway's `{statusCode, message}`,
     /// HTML, an empty body or broken JSON is not structured.
     pub structured: bool,
+    /// The whole body of a structured fault, trimmed and redacted: of a code that nobody knows, its
+    /// other fields may tell more than its text.
+    pub body: Option<String>,
 }
 
 impl fmt::Display for Fault {
@@ -59,6 +66,44 @@ pub enum Class {
     Unknown,
 }
 
+/// A call that failed, with all that a ticket to Microsoft needs of it. Nothing in it is secret: texts
+/// are trimmed and redacted, and the route has names in place of ids.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FailedCall {
+    /// When the request was sent.
+    pub at: Timestamp,
+    /// HTTP method.
+    pub method: String,
+    /// Path below the API base, with names in place of ids.
+    pub route: String,
+    /// `MS-RequestId`; the token endpoint knows none.
+    pub request_id: Option<Uuid>,
+    /// `MS-CorrelationId`, to the token endpoint `client-request-id`.
+    pub correlation_id: Option<Uuid>,
+    /// HTTP status, where an answer came.
+    pub http_status: Option<u16>,
+    /// Microsoft's code, where the answer had one.
+    pub ms_code: Option<String>,
+    /// Microsoft's text, or what became of the connection.
+    pub text: String,
+    /// The whole body, where its code is in no table.
+    pub body: Option<String>,
+}
+
+impl fmt::Display for FailedCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: ", self.method, self.route)?;
+        if let Some(status) = self.http_status {
+            write!(f, "HTTP {status}")?;
+            if let Some(code) = &self.ms_code {
+                write!(f, ", code {code}")?;
+            }
+            write!(f, ": ")?;
+        }
+        f.write_str(self.body.as_ref().unwrap_or(&self.text))
+    }
+}
+
 /// What kept a read from bringing a fact, reduced to what the decision needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trouble {
@@ -69,7 +114,7 @@ pub enum Trouble {
         /// Which kind of wait.
         reason: super::reason::Reason,
         /// When it is worth another look.
-        until: jiff::Timestamp,
+        until: Timestamp,
         /// In words.
         text: String,
     },

@@ -168,7 +168,8 @@ fn queued(s: &Situation<'_>) -> Arm {
     if s.customer(FACTS_BEFORE_WRITE)? {
         s.inventory(FACTS_BEFORE_WRITE)?;
     }
-    Ok(s.go(State::EntitlementsFetched, None, "the inventory is stored"))
+    let text = format!("the inventory is stored{}", s.basis());
+    Ok(s.go(State::EntitlementsFetched, None, &text))
 }
 
 fn entitlements_fetched(s: &Situation<'_>) -> Arm {
@@ -177,7 +178,8 @@ fn entitlements_fetched(s: &Situation<'_>) -> Arm {
     }
     let inventory = s.inventory(FACTS_BEFORE_WRITE)?;
     if inventory.proves_nothing_active() {
-        return Ok(s.go(State::Deleting, Some(Reason::NothingActive), "nothing is active"));
+        let text = format!("nothing is active{}", s.basis());
+        return Ok(s.go(State::Deleting, Some(Reason::NothingActive), &text));
     }
     // What only a person can cancel is found before anything of the tenant is touched.
     if let Some(failure) = s.blocked(&s.plan(&inventory), &inventory) {
@@ -220,7 +222,7 @@ fn polling(s: &Situation<'_>) -> Arm {
     }
     let inventory = s.inventory(FACTS_BEFORE_DELETE)?;
     let (state, reason, text) = if inventory.proves_nothing_active() {
-        (State::Deleting, Reason::NothingActive, "nothing is active".to_owned())
+        (State::Deleting, Reason::NothingActive, format!("nothing is active{}", s.basis()))
     } else {
         let plan = s.workable_plan(&inventory)?;
         if !plan.has_work() {

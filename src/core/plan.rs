@@ -114,6 +114,7 @@ pub fn refusal_class(command: &Command) -> Class {
         text: command.text.clone().unwrap_or_default(),
         source: None,
         structured: true,
+        body: None,
     })
 }
 

@@ -11,7 +11,7 @@ use super::command::{Action, Outcome};
 use super::fault::{Class, Fault, Trouble};
 use super::ids::CommandId;
 use super::machine::{Decision, Situation, Transition, Wake};
-use super::observation::{CustomerSeen, Read};
+use super::observation::{CustomerSeen, Entitlements, Read};
 use super::plan::{Need, Plan, Run};
 use super::reason::Reason;
 use super::routes::{self, Kind};
@@ -155,6 +155,18 @@ impl Situation<'_> {
         reads.sort();
         reads.dedup();
         reads
+    }
+
+    /// What a record says of an inventory that could not be checked against the entitlements.
+    pub(super) fn basis(&self) -> &'static str {
+        let entitlements = self.seen.entitlements.as_ref().map(|seen| &seen.fact);
+        match entitlements {
+            Some(Entitlements::Refused) => {
+                "; without the cross-check: the API refuses entitlements to this app, so orders and \
+                 subscriptions alone say so"
+            }
+            Some(Entitlements::Listed(_)) | None => "",
+        }
     }
 
     /// Makes sure of the account's customer list.

@@ -144,6 +144,9 @@ pub struct Teardown {
     pub eligible_used: Duration,
     /// Orders that a refused DELETE named in its text: read by id until they are seen inactive.
     pub suspects: Vec<String>,
+    /// Whether the latest inventory was checked against the entitlements; `Some(false)` where the API
+    /// refuses them to this app. `None` before the first inventory.
+    pub cross_checked: Option<bool>,
     /// Who works on it now.
     pub lease: Option<Lease>,
     /// The fence of the latest claim.

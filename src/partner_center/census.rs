@@ -58,6 +58,16 @@ impl Client {
         Ok(Seen { fact: census, at: list.at })
     }
 
+    /// How many customers the account has, and the id of one of them.
+    ///
+    /// # Errors
+    /// As [`census`](Self::census).
+    pub async fn customers(&self) -> Result<(usize, Option<TenantId>), ApiError> {
+        let list = self.read_customers().await?;
+        let ids = list.ids.iter().filter_map(|id| id.parse().ok());
+        Ok((list.ids.len(), ids.min()))
+    }
+
     async fn read_customers(&self) -> Result<Arc<CustomerList>, ApiError> {
         let first = self.read_customers_once().await?;
         if first.conclusive {
@@ -77,12 +87,13 @@ impl Client {
         let mut url = calls::address(&self.base, &["customers"])
             .map_err(|damage| ApiError::damaged(CUSTOMERS, damage))?;
         url.query_pairs_mut().append_pair("size", PAGE_SIZE);
-        let Listing { at, items, pages } = self.list(CUSTOMERS, Resource::Customer, url).await?;
+        let Listing { at, items, pages, exchange } =
+            self.list(CUSTOMERS, Resource::Customer, url).await?;
         let customers: Vec<Customer> = items
             .iter()
             .map(decode::listed_customer)
             .collect::<Result<_, _>>()
-            .map_err(|damage| ApiError::damaged(CUSTOMERS, damage))?;
+            .map_err(|damage| ApiError::damaged(exchange, damage))?;
         let ids = customers.iter().filter_map(|c| c.id.as_deref()).map(str::to_lowercase).collect();
         Ok(CustomerList { at, customers, ids, conclusive: pages == 1 })
     }

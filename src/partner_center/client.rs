@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 use uuid::Uuid;
 
-use super::calls::Call;
+use super::calls::{Call, LEGAL_BUSINESS, address};
 use super::census::CustomerList;
 use super::clouds::{self, InvalidEndpoint};
 use super::credentials::Credential;
 use super::decode;
 use super::error::ApiError;
+use super::exchange::{Exchange, SentAs};
 use super::flight::Flight;
 use super::ledger::Ledger;
 use super::permits::{Gate, Permit, PermitKind};
@@ -92,6 +93,7 @@ pub struct Client {
 pub(super) struct Answered {
     pub(super) at: Timestamp,
     pub(super) response: Response,
+    pub(super) exchange: Exchange,
 }
 
 impl Client {
@@ -110,7 +112,7 @@ impl Client {
         clouds::check(&format!("accounts.{name}.api_base"), &settings.api_base)?;
         clouds::check(&format!("accounts.{name}.authority"), &settings.authority)?;
         let gate = Arc::new(Gate::new(name.clone(), ledger, Arc::clone(&clock)));
-        let wire = Wire { account: name, transport, clock };
+        let wire = Wire { account: name, transport, clock, skew: Arc::default() };
         let token_settings = TokenSettings {
             partner_tenant,
             client_id,
@@ -152,6 +154,27 @@ impl Client {
         self.tokens.get().await.map(|_| ())
     }
 
+    /// How far this machine's clock is ahead of the servers' (behind, if negative), as far as the
+    /// `Date` of the latest answer tells; `None` before there was one. Zero where latency explains it.
+    pub fn clock_skew(&self) -> Option<SignedDuration> {
+        self.wire.skew.get()
+    }
+
+    /// Whether the API can be reached at all: one GET without a token, for when none can be had. Any
+    /// answer will do, also the refusal that is to be expected.
+    ///
+    /// # Errors
+    /// When no answer came, or nothing may be sent now.
+    pub async fn reach(&self) -> Result<(), ApiError> {
+        let url = address(&self.base, &["profiles", "legalbusiness"])
+            .map_err(|damage| ApiError::damaged(LEGAL_BUSINESS, damage))?;
+        self.usable_read_permit(Resource::Customer).await?;
+        let headers = vec![("Accept", "application/json".to_owned())];
+        let (method, timeout) = (LEGAL_BUSINESS.method, self.timeouts.read);
+        let request = Request { method, url, headers, body: None, timeout };
+        self.wire.exchange(LEGAL_BUSINESS.into(), request).await.map(|_| ())
+    }
+
     /// Waits for the right to send one request, in a fair queue that serves writes first. A token
     /// is made sure of before, so that a permit is not lost to waiting for one.
     ///
@@ -179,9 +202,9 @@ impl Client {
         let second = self.get_once(call, resource, url, continuation).await?;
         if second.response.status == 401 {
             let fault = decode::fault(401, &second.response.body);
-            return Err(ApiError::Unauthorized { call, fault });
+            return Err(ApiError::Unauthorized { exchange: Box::new(second.exchange), fault });
         }
-        Ok(Answered { at: first.at, response: second.response })
+        Ok(Answered { at: first.at, ..second })
     }
 
     async fn get_once(
@@ -193,8 +216,8 @@ impl Client {
     ) -> Result<Answered, ApiError> {
         let token = self.tokens.get().await?;
         self.usable_read_permit(resource).await?;
-        let correlation = self.entropy.uuid();
-        let mut headers = headers(&token, self.entropy.uuid(), correlation);
+        let (correlation, request_id) = (self.entropy.uuid(), self.entropy.uuid());
+        let mut headers = headers(&token, request_id, correlation);
         if let Some(continuation) = continuation {
             headers.push(("MS-ContinuationToken", continuation.to_owned()));
         }
@@ -205,7 +228,7 @@ impl Client {
             body: None,
             timeout: self.timeouts.read,
         };
-        self.exchange(call, request, correlation, &token).await
+        self.exchange(call, request, (request_id, correlation), &token).await
     }
 
     async fn usable_read_permit(&self, resource: Resource) -> Result<(), ApiError> {
@@ -218,27 +241,30 @@ impl Client {
         Err(ApiError::Ledger("each reservation took longer than it is good for".to_owned()))
     }
 
-    /// One exchange with the API: closes the account after a 429 and drops the token after a 401.
+    /// One exchange with the API, under a request id and a correlation id: closes the account after a 429 and drops the token after a 401.
     pub(super) async fn exchange(
         &self,
         call: Call,
         request: Request,
-        correlation: Uuid,
+        (request_id, correlation_id): (Uuid, Uuid),
         token: &SecretString,
     ) -> Result<Answered, ApiError> {
         let at = self.wire.clock.now();
-        let response = self.wire.exchange(call, request, correlation).await?;
+        let sent = SentAs { request_id: Some(request_id), correlation_id, at };
+        let exchange = Exchange::sent(call, sent);
+        let response = self.wire.exchange(exchange, request).await?;
+        let exchange = exchange.answered(response.status);
         if response.status == 429 {
             let asked = throttle::retry_after(&response, self.wire.clock.now());
             let until = self.gate.close(asked, at).await;
-            let fault = Some(decode::fault(429, &response.body));
-            return Err(ApiError::Throttled { until, fault });
+            let fault = Some(Box::new(decode::fault(429, &response.body)));
+            return Err(ApiError::Throttled { until, fault, exchange: Some(Box::new(exchange)) });
         }
         self.gate.let_through(at);
         if response.status == 401 {
             self.tokens.invalidate(token).await;
         }
-        Ok(Answered { at, response })
+        Ok(Answered { at, response, exchange })
     }
 }
 

@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::calls::Call;
 use super::decode::Damaged;
+use super::exchange::Exchange;
 use super::transport::TransportError;
-use crate::core::fault::{Class, Fault};
+use crate::core::fault::{Class, FailedCall, Fault};
 use crate::core::ids::TenantId;
 use crate::core::settlement;
 
@@ -13,36 +13,36 @@ use crate::core::settlement;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
     /// No whole answer came.
-    #[error("{call}: {error}")]
+    #[error("{exchange}: {error}")]
     Transport {
-        /// The call.
-        call: Call,
+        /// The request.
+        exchange: Box<Exchange>,
         /// What happened.
         error: TransportError,
     },
     /// An answer came that cannot be used: cut off, foreign, or not what was asked for (invariant 6).
-    #[error("{call}: the answer cannot be used: {what}")]
+    #[error("{exchange}: the answer cannot be used: {what}")]
     Damaged {
-        /// The call.
-        call: Call,
+        /// The request.
+        exchange: Box<Exchange>,
         /// What is wrong with it.
         what: String,
     },
     /// Partner Center, or something before it, answered with a fault.
-    #[error("{call}: {fault}")]
+    #[error("{exchange}: {fault}")]
     Fault {
-        /// The call.
-        call: Call,
+        /// The request.
+        exchange: Box<Exchange>,
         /// The fault.
         fault: Fault,
         /// What is to be done about it.
         class: Class,
     },
     /// 401, for a read also with a new token.
-    #[error("{call}: the token was refused: {fault}")]
+    #[error("{exchange}: the token was refused: {fault}")]
     Unauthorized {
-        /// The call.
-        call: Call,
+        /// The request.
+        exchange: Box<Exchange>,
         /// The fault.
         fault: Fault,
     },
@@ -53,6 +53,8 @@ pub enum ApiError {
         text: String,
         /// Entra's `error_codes`.
         codes: Vec<i64>,
+        /// The request that Entra refused; `None` where none was sent.
+        exchange: Option<Box<Exchange>>,
     },
     /// The token endpoint issued a token of another tenant. It was thrown away (invariant 1).
     #[error(
@@ -63,6 +65,8 @@ pub enum ApiError {
         expected: TenantId,
         /// The token's tenant.
         found: TenantId,
+        /// The request that brought it.
+        exchange: Box<Exchange>,
     },
     /// The token endpoint issued something whose tenant cannot be told. It was thrown away
     /// (invariant 1).
@@ -70,6 +74,8 @@ pub enum ApiError {
     UnusableToken {
         /// What is wrong with it.
         why: String,
+        /// The request that brought it.
+        exchange: Box<Exchange>,
     },
     /// Nothing may be sent before then: a 429 closed the account, or its request budget is used up.
     #[error("no request of the account may go out before {until}")]
@@ -77,7 +83,9 @@ pub enum ApiError {
         /// When it is worth another try.
         until: Timestamp,
         /// The 429, if this call was answered with it; without one, nothing was sent.
-        fault: Option<Fault>,
+        fault: Option<Box<Fault>>,
+        /// The request that was answered with it.
+        exchange: Option<Box<Exchange>>,
     },
     /// The books of the request budget cannot be written, so nothing may be sent.
     #[error("the request budget cannot be booked: {0}")]
@@ -111,23 +119,64 @@ pub enum Kind {
 impl ApiError {
     /// Nothing was sent, and nothing may be before then.
     pub(super) fn held_back(until: Timestamp) -> Self {
-        Self::Throttled { until, fault: None }
+        Self::Throttled { until, fault: None, exchange: None }
     }
 
-    pub(super) fn damaged(call: Call, Damaged(what): Damaged) -> Self {
-        Self::Damaged { call, what }
+    pub(super) fn damaged(exchange: impl Into<Exchange>, Damaged(what): Damaged) -> Self {
+        Self::Damaged { exchange: Box::new(exchange.into()), what }
     }
 
-    pub(super) fn fault(call: Call, fault: Fault) -> Self {
+    pub(super) fn fault(exchange: impl Into<Exchange>, fault: Fault) -> Self {
         let class = settlement::classify(&fault);
-        Self::Fault { call, fault, class }
+        Self::Fault { exchange: Box::new(exchange.into()), fault, class }
+    }
+
+    /// The request that failed, where one was sent.
+    pub fn exchange(&self) -> Option<Exchange> {
+        match self {
+            Self::Transport { exchange, .. }
+            | Self::Damaged { exchange, .. }
+            | Self::Fault { exchange, .. }
+            | Self::Unauthorized { exchange, .. }
+            | Self::ForeignToken { exchange, .. }
+            | Self::UnusableToken { exchange, .. } => Some(**exchange),
+            Self::Credential { exchange, .. } | Self::Throttled { exchange, .. } => {
+                exchange.as_deref().copied()
+            }
+            Self::Ledger(_) => None,
+        }
+        .filter(|exchange| exchange.sent.is_some())
+    }
+
+    /// What is to be stored of the failure; `None` where nothing was sent.
+    pub fn failed_call(&self) -> Option<FailedCall> {
+        let exchange = self.exchange()?;
+        let text = match self {
+            Self::Transport { error, .. } => error.to_string(),
+            Self::Damaged { what, .. } => format!("the answer cannot be used: {what}"),
+            Self::Fault { fault, .. } | Self::Unauthorized { fault, .. } => fault.text.clone(),
+            Self::Throttled { fault, .. } => {
+                fault.as_ref().map_or_else(String::new, |fault| fault.text.clone())
+            }
+            Self::Credential { .. }
+            | Self::ForeignToken { .. }
+            | Self::UnusableToken { .. }
+            | Self::Ledger(_) => self.to_string(),
+        };
+        let code = match self {
+            Self::Credential { codes, .. } => codes.first().map(|code| format!("AADSTS{code}")),
+            _ => self.as_fault().and_then(|fault| fault.code.clone()),
+        };
+        let unknown = self.class() == Some(Class::Unknown);
+        let body = self.as_fault().filter(|_| unknown).and_then(|fault| fault.body.clone());
+        exchange.failed(code, &text, body)
     }
 
     /// The fault, where the error is one.
     pub fn as_fault(&self) -> Option<&Fault> {
         match self {
             Self::Fault { fault, .. } | Self::Unauthorized { fault, .. } => Some(fault),
-            Self::Throttled { fault, .. } => fault.as_ref(),
+            Self::Throttled { fault, .. } => fault.as_deref(),
             _ => None,
         }
     }
@@ -147,7 +196,9 @@ impl ApiError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Transport { .. } => Kind::Unreachable,
-            Self::Damaged { call, .. } | Self::Fault { call, .. } if call.is_token() => {
+            Self::Damaged { exchange, .. } | Self::Fault { exchange, .. }
+                if exchange.call.is_token() =>
+            {
                 Kind::Unreachable
             }
             Self::Damaged { .. } => Kind::Transient,
@@ -204,7 +255,7 @@ mod tests {
     #[test]
     fn errors_name_the_call_by_its_route() {
         let error = ApiError::Transport {
-            call: ORDERS,
+            exchange: Box::new(ORDERS.into()),
             error: TransportError::Connect("refused".to_owned()),
         };
         assert_eq!(

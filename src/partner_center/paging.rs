@@ -10,6 +10,8 @@ use super::calls::{Call, next_address};
 use super::client::Client;
 use super::decode::{self, Damaged, NextLink, Page};
 use super::error::ApiError;
+use super::exchange::Exchange;
+use super::reads::json_of_200;
 use crate::core::budget::Resource;
 
 /// More pages than any list of a sandbox can have.
@@ -24,6 +26,8 @@ pub(super) struct Listing {
     pub(super) items: Vec<Value>,
     /// How many pages it came in.
     pub(super) pages: usize,
+    /// The request for its last page.
+    pub(super) exchange: Exchange,
 }
 
 impl Client {
@@ -34,18 +38,26 @@ impl Client {
         resource: Resource,
         url: Url,
     ) -> Result<Listing, ApiError> {
-        let damaged = |what: Damaged| ApiError::damaged(call, what);
         let mut guard = RepeatGuard::default();
         let mut listing: Option<Listing> = None;
         let (mut url, mut continuation): (Url, Option<String>) = (url, None);
         loop {
-            guard.admit_link(&url, continuation.as_deref()).map_err(damaged)?;
+            guard
+                .admit_link(&url, continuation.as_deref())
+                .map_err(|what| ApiError::damaged(call, what))?;
             let answered = self.get(call, resource, &url, continuation.as_deref()).await?;
-            let value = self.json_of_200(call, &answered.response)?;
+            let exchange = answered.exchange;
+            let damaged = |what: Damaged| ApiError::damaged(exchange, what);
+            let value = json_of_200(&answered)?;
             let Page { items, next } = decode::page(value).map_err(damaged)?;
             guard.admit_items(&items).map_err(damaged)?;
-            let listing =
-                listing.get_or_insert(Listing { at: answered.at, items: Vec::new(), pages: 0 });
+            let listing = listing.get_or_insert(Listing {
+                at: answered.at,
+                items: Vec::new(),
+                pages: 0,
+                exchange,
+            });
+            listing.exchange = exchange;
             listing.items.extend(items);
             listing.pages += 1;
             let Some(NextLink { uri, continuation: token }) = next else { break };
@@ -55,7 +67,7 @@ impl Client {
             url = next_address(&self.base, &uri).map_err(damaged)?;
             continuation = token;
         }
-        listing.ok_or_else(|| damaged(Damaged::new("the list has no page")))
+        listing.ok_or_else(|| ApiError::damaged(call, Damaged::new("the list has no page")))
     }
 }
 

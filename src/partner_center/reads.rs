@@ -12,10 +12,10 @@ use super::calls::{
     self, AZURE_ENTITLEMENTS, CUSTOMER, Call, ENTITLEMENTS, LEGAL_BUSINESS, ORDER, ORDERS,
     SUBSCRIPTION, SUBSCRIPTIONS,
 };
-use super::client::Client;
+use super::client::{Answered, Client};
 use super::decode::{self, Damaged, LegalBusinessProfile};
 use super::error::ApiError;
-use super::transport::Response;
+use super::exchange::Exchange;
 use crate::core::budget::Resource;
 use crate::core::fault::{Class, Fault};
 use crate::core::ids::TenantId;
@@ -34,17 +34,17 @@ impl Client {
     /// Anything else, also the bare 404 of a gateway (invariant 8).
     pub async fn customer(&self, tenant: TenantId) -> Result<Seen<CustomerSeen>, ApiError> {
         let tenant = tenant.to_string();
-        let (at, result) =
+        let Read { at, exchange, result } =
             self.resource(CUSTOMER, Resource::Customer, &["customers", &tenant]).await?;
         let fact = match result {
             Ok(value) => {
-                let customer = self.decoded(CUSTOMER, &value, decode::listed_customer)?;
+                let customer = decoded(exchange, &value, decode::listed_customer)?;
                 CustomerSeen::Present(customer)
             }
             Err(fault) if settlement::is_gone(&fault) => {
                 CustomerSeen::Gone { code: fault.code.unwrap_or_default(), text: fault.text }
             }
-            Err(fault) => return Err(ApiError::fault(CUSTOMER, fault)),
+            Err(fault) => return Err(ApiError::fault(exchange, fault)),
         };
         Ok(Seen { fact, at })
     }
@@ -64,12 +64,11 @@ impl Client {
     /// When it could not be read.
     pub async fn order(&self, tenant: TenantId, id: &str) -> Result<Seen<Option<Order>>, ApiError> {
         let path = ["customers", &tenant.to_string(), "orders", id];
-        let seen = self.optional(ORDER, Resource::Order, &path, "20000", decode::order).await?;
         let same = |order: &Order| {
             let alternate = order.alternate_id.as_deref().unwrap_or_default();
             order.id.eq_ignore_ascii_case(id) || alternate.eq_ignore_ascii_case(id)
         };
-        demand_same(ORDER, seen, same)
+        self.optional(ORDER, Resource::Order, &path, "20000", decode::order, same).await
     }
 
     /// Every subscription of a customer.
@@ -94,10 +93,9 @@ impl Client {
         id: &str,
     ) -> Result<Seen<Option<Subscription>>, ApiError> {
         let path = ["customers", &tenant.to_string(), "subscriptions", id];
-        let seen = self
-            .optional(SUBSCRIPTION, Resource::Subscription, &path, "20003", decode::subscription)
-            .await?;
-        demand_same(SUBSCRIPTION, seen, |read| read.id.eq_ignore_ascii_case(id))
+        let (resource, decode) = (Resource::Subscription, decode::subscription);
+        let same = |read: &Subscription| read.id.eq_ignore_ascii_case(id);
+        self.optional(SUBSCRIPTION, resource, &path, "20003", decode, same).await
     }
 
     /// The Azure subscriptions under an Azure plan, named by the id of the plan's subscription.
@@ -148,13 +146,14 @@ impl Client {
     /// When it could not be read.
     pub async fn legal_business_profile(&self) -> Result<Seen<LegalBusinessProfile>, ApiError> {
         let path = ["profiles", "legalbusiness"];
-        let (at, result) = self.resource(LEGAL_BUSINESS, Resource::Customer, &path).await?;
-        let value = result.map_err(|fault| ApiError::fault(LEGAL_BUSINESS, fault))?;
+        let Read { at, exchange, result } =
+            self.resource(LEGAL_BUSINESS, Resource::Customer, &path).await?;
+        let value = result.map_err(|fault| ApiError::fault(exchange, fault))?;
         if decode::carries_error(&value) {
             let fault = decode::fault_of(200, &value);
-            return Err(ApiError::fault(LEGAL_BUSINESS, fault));
+            return Err(ApiError::fault(exchange, fault));
         }
-        let fact = self.decoded(LEGAL_BUSINESS, &value, decode::legal_business)?;
+        let fact = decoded(exchange, &value, decode::legal_business)?;
         Ok(Seen { fact, at })
     }
 
@@ -186,10 +185,12 @@ impl Client {
         let url = self.address(call, path)?;
         let listing = self.list(call, resource, url).await?;
         let fact = listing.items.iter().map(decode).collect::<Result<_, _>>();
-        Ok(Seen { fact: fact.map_err(|d| ApiError::damaged(call, d))?, at: listing.at })
+        let fact = fact.map_err(|damage| ApiError::damaged(listing.exchange, damage))?;
+        Ok(Seen { fact, at: listing.at })
     }
 
-    /// Reads a resource that may not be there, which one code with 404 says.
+    /// Reads a resource that may not be there, which one code with 404 says. An answer about another
+    /// one than was asked for is refused.
     async fn optional<T>(
         &self,
         call: Call,
@@ -197,10 +198,11 @@ impl Client {
         path: &[&str],
         gone: &str,
         decode: impl Fn(&Value) -> Result<T, Damaged>,
+        same: impl Fn(&T) -> bool,
     ) -> Result<Seen<Option<T>>, ApiError> {
-        let (at, result) = self.resource(call, resource, path).await?;
+        let Read { at, exchange, result } = self.resource(call, resource, path).await?;
         let fact = match result {
-            Ok(value) => Some(self.decoded(call, &value, decode)?),
+            Ok(value) => Some(decoded(exchange, &value, decode)?),
             Err(fault)
                 if fault.structured
                     && fault.status == 404
@@ -208,8 +210,12 @@ impl Client {
             {
                 None
             }
-            Err(fault) => return Err(ApiError::fault(call, fault)),
+            Err(fault) => return Err(ApiError::fault(exchange, fault)),
         };
+        if !fact.as_ref().is_none_or(same) {
+            let what = Damaged::new("it is about another resource than was asked for");
+            return Err(ApiError::damaged(exchange, what));
+        }
         Ok(Seen { fact, at })
     }
 
@@ -219,43 +225,15 @@ impl Client {
         call: Call,
         resource: Resource,
         path: &[&str],
-    ) -> Result<(Timestamp, Result<Value, Fault>), ApiError> {
+    ) -> Result<Read, ApiError> {
         let url = self.address(call, path)?;
         let answered = self.get(call, resource, &url, None).await?;
-        let result = match self.json_of_200(call, &answered.response) {
+        let result = match json_of_200(&answered) {
             Ok(value) => Ok(value),
             Err(ApiError::Fault { fault, .. }) => Err(fault),
             Err(error) => return Err(error),
         };
-        Ok((answered.at, result))
-    }
-
-    /// The body of a 200. Every other 2xx is no answer to a read, and everything else is a fault.
-    pub(super) fn json_of_200(&self, call: Call, response: &Response) -> Result<Value, ApiError> {
-        match response.status {
-            200 => decode::json(&response.body).map_err(|d| ApiError::damaged(call, d)),
-            201..=299 => {
-                let what = format!("HTTP {} instead of 200", response.status);
-                Err(ApiError::Damaged { call, what })
-            }
-            status => Err(ApiError::fault(call, decode::fault(status, &response.body))),
-        }
-    }
-
-    /// Decodes a resource. A 200 without one that carries an error code is that fault.
-    fn decoded<T>(
-        &self,
-        call: Call,
-        value: &Value,
-        decode: impl Fn(&Value) -> Result<T, Damaged>,
-    ) -> Result<T, ApiError> {
-        decode(value).map_err(|damage| {
-            if decode::carries_error(value) {
-                ApiError::fault(call, decode::fault_of(200, value))
-            } else {
-                ApiError::damaged(call, damage)
-            }
-        })
+        Ok(Read { at: answered.at, exchange: answered.exchange, result })
     }
 
     fn address(&self, call: Call, path: &[&str]) -> Result<Url, ApiError> {
@@ -263,16 +241,40 @@ impl Client {
     }
 }
 
-/// Refuses an answer about another resource than was asked for.
-fn demand_same<T>(
-    call: Call,
-    seen: Seen<Option<T>>,
-    same: impl Fn(&T) -> bool,
-) -> Result<Seen<Option<T>>, ApiError> {
-    if seen.fact.as_ref().is_none_or(same) {
-        return Ok(seen);
+/// One resource, as read.
+struct Read {
+    at: Timestamp,
+    exchange: Exchange,
+    /// Its JSON, or the fault that came instead.
+    result: Result<Value, Fault>,
+}
+
+/// The body of a 200. Every other 2xx is no answer to a read, and everything else is a fault.
+pub(super) fn json_of_200(answered: &Answered) -> Result<Value, ApiError> {
+    let Answered { exchange, response, .. } = answered;
+    match response.status {
+        200 => decode::json(&response.body).map_err(|d| ApiError::damaged(*exchange, d)),
+        201..=299 => {
+            let what = format!("HTTP {} instead of 200", response.status);
+            Err(ApiError::damaged(*exchange, Damaged(what)))
+        }
+        status => Err(ApiError::fault(*exchange, decode::fault(status, &response.body))),
     }
-    Err(ApiError::damaged(call, Damaged::new("it is about another resource than was asked for")))
+}
+
+/// Decodes a resource. A 200 without one that carries an error code is that fault.
+fn decoded<T>(
+    exchange: Exchange,
+    value: &Value,
+    decode: impl Fn(&Value) -> Result<T, Damaged>,
+) -> Result<T, ApiError> {
+    decode(value).map_err(|damage| {
+        if decode::carries_error(value) {
+            ApiError::fault(exchange, decode::fault_of(200, value))
+        } else {
+            ApiError::damaged(exchange, damage)
+        }
+    })
 }
 
 /// Whether the API refuses entitlements to an app without a user: code 900329, a token refused for

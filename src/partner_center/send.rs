@@ -4,14 +4,15 @@ use bytes::Bytes;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::calls::{self, Call, call_of, resource_of};
-use super::client::{Client, headers};
-use super::decode;
+use super::calls::{self, call_of, resource_of};
+use super::client::{Answered, Client, headers};
+use super::decode::{self, Damaged};
 use super::error::ApiError;
+use super::exchange::Exchange;
 use super::permits::Permit;
-use super::transport::{Request, Response};
+use super::transport::Request;
 use crate::core::command::{Answer, Command, Outcome};
-use crate::core::fault::{Class, Fault};
+use crate::core::fault::{Class, FailedCall, Fault};
 use crate::core::settlement;
 
 /// What one send taught.
@@ -25,6 +26,8 @@ pub struct Sent {
     pub class: Option<Class>,
     /// Why the command is unsettled. Always there when it is.
     pub trouble: Option<ApiError>,
+    /// What is to be stored of a failure; `None` where the command was accepted or nothing was sent.
+    pub failed: Option<FailedCall>,
 }
 
 impl Sent {
@@ -34,14 +37,15 @@ impl Sent {
             http_status: Some(status),
             ..Answer::default()
         };
-        Self { answer, fault: None, class: None, trouble: None }
+        Self { answer, fault: None, class: None, trouble: None, failed: None }
     }
 
-    fn refused(fault: Fault) -> Self {
+    fn refused(exchange: Exchange, fault: Fault) -> Self {
+        let failed = ApiError::fault(exchange, fault.clone()).failed_call();
         let class = settlement::classify(&fault);
         let mut answer = answer_of(&fault);
         answer.outcome = Some(Outcome::Refused);
-        Self { answer, fault: Some(fault), class: Some(class), trouble: None }
+        Self { answer, fault: Some(fault), class: Some(class), trouble: None, failed }
     }
 
     /// Nothing is known of the effect, or nothing was sent.
@@ -55,7 +59,8 @@ impl Sent {
                 ..Answer::default()
             },
         };
-        Self { answer, fault, class: trouble.class(), trouble: Some(trouble) }
+        let (class, failed) = (trouble.class(), trouble.failed_call());
+        Self { answer, fault, class, trouble: Some(trouble), failed }
     }
 }
 
@@ -73,21 +78,20 @@ impl Client {
     /// `If-Match`. A permit that has grown old is replaced if that takes no waiting; otherwise
     /// nothing is sent, and `trouble` is [`ApiError::Throttled`].
     pub async fn send(&self, command: &Command, correlation: Uuid, permit: Permit) -> Sent {
-        let call = call_of(command.intent.action);
-        match self.deliver(call, command, correlation, permit).await {
-            Ok(response) => judge(call, &response),
+        match self.deliver(command, correlation, permit).await {
+            Ok(answered) => judge(&answered),
             Err(trouble) => Sent::unsettled(None, trouble),
         }
     }
 
     async fn deliver(
         &self,
-        call: Call,
         command: &Command,
         correlation: Uuid,
         permit: Permit,
-    ) -> Result<Response, ApiError> {
+    ) -> Result<Answered, ApiError> {
         let intent = &command.intent;
+        let call = call_of(intent.action);
         let url = calls::address_of(&self.base, command)
             .map_err(|damage| ApiError::damaged(call, damage))?;
         let token = self.tokens.get().await?;
@@ -107,46 +111,49 @@ impl Client {
         };
         let permit = self.gate.refresh(permit, resource_of(intent.action)).await?;
         drop(permit);
-        let answered = self.exchange(call, request, correlation, &token).await?;
-        Ok(answered.response)
+        self.exchange(call, request, (command.id.0, correlation), &token).await
     }
 }
 
 /// What an answer means for the command.
-fn judge(call: Call, response: &Response) -> Sent {
-    let status = response.status;
+fn judge(answered: &Answered) -> Sent {
+    let Answered { exchange, response, .. } = answered;
+    let (exchange, status) = (*exchange, response.status);
     if (200..=299).contains(&status) {
-        return judge_success(call, status, &response.body);
+        return judge_success(exchange, status, &response.body);
     }
     let fault = decode::fault(status, &response.body);
     match settlement::outcome_of(status, fault.structured) {
-        Some(Outcome::Refused) => Sent::refused(fault),
-        _ if status == 401 => Sent::unsettled(None, ApiError::Unauthorized { call, fault }),
-        _ => Sent::unsettled(None, ApiError::fault(call, fault)),
+        Some(Outcome::Refused) => Sent::refused(exchange, fault),
+        _ if status == 401 => {
+            let exchange = Box::new(exchange);
+            Sent::unsettled(None, ApiError::Unauthorized { exchange, fault })
+        }
+        _ => Sent::unsettled(None, ApiError::fault(exchange, fault)),
     }
 }
 
 /// A 2xx settles unless its body is damaged or is an error in disguise. An empty body is whole: 204
 /// and 202 have none.
-fn judge_success(call: Call, status: u16, body: &Bytes) -> Sent {
+fn judge_success(exchange: Exchange, status: u16, body: &Bytes) -> Sent {
     if decode::without_bom(body).trim_ascii().is_empty() {
         return Sent::accepted(status);
     }
     let value = match decode::json(body) {
         Ok(value) => value,
-        Err(damage) => return Sent::unsettled(Some(status), ApiError::damaged(call, damage)),
+        Err(damage) => return Sent::unsettled(Some(status), ApiError::damaged(exchange, damage)),
     };
     match &value {
         Value::Object(_) if decode::has_id(&value) || !decode::carries_error(&value) => {
             Sent::accepted(status)
         }
         Value::Object(_) => {
-            Sent::unsettled(None, ApiError::fault(call, decode::fault_of(status, &value)))
+            Sent::unsettled(None, ApiError::fault(exchange, decode::fault_of(status, &value)))
         }
         Value::Null => Sent::accepted(status),
         _ => {
-            let what = "the answer is no JSON object".to_owned();
-            Sent::unsettled(Some(status), ApiError::Damaged { call, what })
+            let what = Damaged::new("the answer is no JSON object");
+            Sent::unsettled(Some(status), ApiError::damaged(exchange, what))
         }
     }
 }

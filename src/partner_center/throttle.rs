@@ -29,7 +29,7 @@ pub(super) fn retry_after(response: &Response, now: Timestamp) -> Option<Duratio
 }
 
 /// The three forms of dates that RFC 9110 wants understood.
-fn http_date(text: &str) -> Option<Timestamp> {
+pub(super) fn http_date(text: &str) -> Option<Timestamp> {
     const PARSER: rfc2822::DateTimeParser = rfc2822::DateTimeParser::new().relaxed_weekday(true);
     let text = text.trim();
     if let Ok(time) = PARSER.parse_timestamp(text) {

@@ -16,6 +16,7 @@ use super::credentials::{
 };
 use super::decode::{self, TokenAnswer};
 use super::error::{ApiError, Kind};
+use super::exchange::{Exchange, SentAs};
 use super::flight::Flight;
 use super::permits::Gate;
 use super::throttle;
@@ -126,14 +127,17 @@ impl TokenSource {
         let call = settings.call();
         let sent_at = self.wire.clock.now();
         let begun = self.wire.clock.uptime();
-        let response = self.wire.exchange(call, request, correlation).await?;
+        let sent = SentAs { request_id: None, correlation_id: correlation, at: sent_at };
+        let exchange = Exchange::sent(call, sent);
+        let response = self.wire.exchange(exchange, request).await?;
+        let exchange = exchange.answered(response.status);
         if response.status != 200 {
-            return Err(self.refused(&response, &proof, sent_at).await);
+            return Err(self.refused(&response, &proof, exchange, sent_at).await);
         }
         let mut answer =
-            decode::token(&response.body).map_err(|damage| ApiError::damaged(call, damage))?;
+            decode::token(&response.body).map_err(|damage| ApiError::damaged(exchange, damage))?;
         let renewed = answer.refresh_token.take();
-        let token = self.accept(answer, begun)?;
+        let token = self.accept(answer, exchange, begun)?;
         let now = self.wire.clock.now();
         settings
             .credential
@@ -144,12 +148,20 @@ impl TokenSource {
     }
 
     /// Takes a token into use only if it was issued for the configured partner tenant.
-    fn accept(&self, answer: TokenAnswer, begun: Duration) -> Result<Token, ApiError> {
+    fn accept(
+        &self,
+        answer: TokenAnswer,
+        exchange: Exchange,
+        begun: Duration,
+    ) -> Result<Token, ApiError> {
         let expected = self.settings.partner_tenant;
+        let exchange = Box::new(exchange);
         match decode::tenant_of(answer.access_token.expose_secret()) {
             Ok(found) if found == expected => {}
-            Ok(found) => return Err(ApiError::ForeignToken { expected, found }),
-            Err(decode::Damaged(why)) => return Err(ApiError::UnusableToken { why }),
+            Ok(found) => return Err(ApiError::ForeignToken { expected, found, exchange }),
+            Err(decode::Damaged(why)) => {
+                return Err(ApiError::UnusableToken { why, exchange });
+            }
         }
         let life = answer.expires_in.unwrap_or(UNTOLD_LIFE).min(LONGEST_LIFE);
         let renew_after = (life * 4 / 5).max(life.saturating_sub(RENEW_AHEAD));
@@ -185,6 +197,7 @@ impl TokenSource {
         &self,
         response: &Response,
         proof: &Proof,
+        exchange: Exchange,
         sent_at: jiff::Timestamp,
     ) -> ApiError {
         let now = self.wire.clock.now();
@@ -203,11 +216,15 @@ impl TokenSource {
                     Some(advice) => format!("{}; {advice}", said.trim_end_matches('.')),
                     None => said,
                 };
-                ApiError::Credential { text, codes: refusal.codes }
+                ApiError::Credential {
+                    text,
+                    codes: refusal.codes,
+                    exchange: Some(Box::new(exchange)),
+                }
             }
             _ => {
                 let fault = decode::fault(response.status, body.as_bytes());
-                ApiError::fault(self.settings.call(), fault)
+                ApiError::fault(exchange, fault)
             }
         }
     }
@@ -251,5 +268,5 @@ impl TokenSettings {
 }
 
 fn unusable(error: CredentialError) -> ApiError {
-    ApiError::Credential { text: error.to_string(), codes: Vec::new() }
+    ApiError::Credential { text: error.to_string(), codes: Vec::new(), exchange: None }
 }

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use uuid::Uuid;
-
-use super::calls::Call;
 use super::error::ApiError;
+use super::exchange::Exchange;
+use super::skew::Skew;
 use super::transport::{Request, Response, Transport};
 use crate::core::clock::Clock;
 use crate::core::ids::AccountName;
@@ -16,6 +15,7 @@ pub(super) struct Wire {
     pub(super) account: AccountName,
     pub(super) transport: Arc<dyn Transport>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) skew: Arc<Skew>,
 }
 
 impl Wire {
@@ -23,11 +23,12 @@ impl Wire {
     /// closed, that of tenants is not.
     pub(super) async fn exchange(
         &self,
-        call: Call,
+        exchange: Exchange,
         request: Request,
-        correlation: Uuid,
     ) -> Result<Response, ApiError> {
-        let begun = self.clock.uptime();
+        let call = exchange.call;
+        let correlation = exchange.sent.map(|sent| tracing::field::display(sent.correlation_id));
+        let (begun, sent_at) = (self.clock.uptime(), self.clock.now());
         let result = self.transport.exchange(request).await;
         let took = self.clock.uptime().saturating_sub(begun);
         let (status, status_class) = match &result {
@@ -52,18 +53,19 @@ impl Wire {
         .record(took.as_secs_f64());
         match result {
             Ok(response) => {
+                self.skew.learn(&response, sent_at, self.clock.now());
                 tracing::debug!(
                     account = %self.account, method = call.method, route = call.route, status,
-                    latency_ms = took.as_millis(), correlation_id = %correlation, "answered",
+                    latency_ms = took.as_millis(), correlation_id = correlation, "answered",
                 );
                 Ok(response)
             }
             Err(error) => {
                 tracing::debug!(
                     account = %self.account, method = call.method, route = call.route, %error,
-                    latency_ms = took.as_millis(), correlation_id = %correlation, "no answer",
+                    latency_ms = took.as_millis(), correlation_id = correlation, "no answer",
                 );
-                Err(ApiError::Transport { call, error })
+                Err(ApiError::Transport { exchange: Box::new(exchange), error })
             }
         }
     }

@@ -14,12 +14,12 @@ use super::account::AccountRuntime;
 use super::lease::Lease;
 use crate::core::clock::{Clock, Entropy};
 use crate::core::command::{Command, Outcome};
-use crate::core::fault::{Class, Trouble};
+use crate::core::fault::{Class, FailedCall, Trouble};
 use crate::core::gates::Verdict;
 use crate::core::ids::TeardownId;
 use crate::core::observation::Observation;
 use crate::core::reason::Reason;
-use crate::partner_center::{ApiError, Client, PermitKind, resource_of};
+use crate::partner_center::{ApiError, Client, PermitKind, Sent, resource_of};
 use crate::store::{Result, Store};
 
 /// How soon a guard that stands before an unsettled command is asked again.
@@ -38,6 +38,9 @@ pub enum Report {
     Stopped,
 }
 
+/// A report, and what is to be stored of a failure.
+pub type Performed = (Report, Option<FailedCall>);
+
 /// What sending needs.
 pub struct Performer<'a> {
     /// The store.
@@ -55,29 +58,34 @@ pub struct Performer<'a> {
 }
 
 impl Performer<'_> {
-    /// Sends these side by side; their order was settled when they were decided.
+    /// Sends these side by side; their order was settled when they were decided. Each report comes with
+    /// what is to be stored of the call's failure.
     ///
     /// # Errors
     /// The store's: then nothing is known to be stored and the pass must end.
-    pub async fn send_all(&self, commands: &[Command], seen: &Observation) -> Result<Vec<Report>> {
+    pub async fn send_all(
+        &self,
+        commands: &[Command],
+        seen: &Observation,
+    ) -> Result<Vec<Performed>> {
         join_all(commands.iter().map(|command| self.send(command, seen)))
             .await
             .into_iter()
             .collect()
     }
 
-    async fn send(&self, command: &Command, seen: &Observation) -> Result<Report> {
+    async fn send(&self, command: &Command, seen: &Observation) -> Result<Performed> {
         let client: &Client = &self.account.client;
         let permit = tokio::select! {
-            () = self.lease.stop.cancelled() => return Ok(Report::Stopped),
+            () = self.lease.stop.cancelled() => return Ok((Report::Stopped, None)),
             permit = client.permit(PermitKind::Write, resource_of(command.intent.action)) => permit,
         };
         let permit = match permit {
             Ok(permit) => permit,
-            Err(error) => return self.failed(command, &error).await,
+            Err(error) => return Ok((self.failed(command, &error).await?, error.failed_call())),
         };
         if self.lease.stop.is_cancelled() || !self.lease.may_write() {
-            return Ok(Report::Stopped);
+            return Ok((Report::Stopped, None));
         }
         let correlation = self.entropy.uuid();
         let verdict = self
@@ -94,19 +102,21 @@ impl Performer<'_> {
             .await?;
         match verdict {
             Verdict::Allow => {}
-            Verdict::Stale => return Ok(Report::Stale),
+            Verdict::Stale => return Ok((Report::Stale, None)),
             Verdict::Wait { reason, until, text } => {
-                return Ok(Report::Trouble(Trouble::Account { reason, until, text }));
+                return Ok((Report::Trouble(Trouble::Account { reason, until, text }), None));
             }
             Verdict::Hold { guard, text } | Verdict::Halt { guard, text } => {
                 // Never sent, it is withdrawn now, and the next commit holds the row. Sent before, its
                 // effect stays unknown while the guard stands.
                 let pause = if command.was_sent() { GUARD_RECHECK } else { Duration::ZERO };
                 let until = self.clock.now().checked_add(pause).unwrap_or(Timestamp::MAX);
-                return Ok(Report::Trouble(Trouble::Account { reason: guard, until, text }));
+                let trouble = Trouble::Account { reason: guard, until, text };
+                return Ok((Report::Trouble(trouble), None));
             }
         }
-        let sent = client.send(command, correlation, permit).await;
+        let mut sent = client.send(command, correlation, permit).await;
+        let failed = sent.failed.take();
         let now = self.clock.now();
         self.store.record_answer(command.id, &sent.answer, now).await?;
         tracing::info!(
@@ -119,6 +129,11 @@ impl Performer<'_> {
             outcome = sent.answer.outcome.map_or("unsettled", Outcome::as_str),
             "command sent"
         );
+        Ok((self.report(command, sent, now).await?, failed))
+    }
+
+    /// What an answer, stored by now, means for the pass.
+    async fn report(&self, command: &Command, sent: Sent, now: Timestamp) -> Result<Report> {
         if let Some(error) = &sent.trouble {
             return self.failed(command, error).await;
         }

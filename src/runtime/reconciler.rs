@@ -12,11 +12,11 @@ use crate::core::account::Proven;
 use crate::core::assess;
 use crate::core::clock::{Clock, Entropy};
 use crate::core::command::{Action, Command, NewCommand};
-use crate::core::fault::Trouble;
+use crate::core::fault::{FailedCall, Trouble};
 use crate::core::gates::Verdict;
 use crate::core::ids::CommandId;
 use crate::core::machine::{self, Decision, Policy, Situation, Transition, Wake};
-use crate::core::observation::{CustomerSeen, Observation};
+use crate::core::observation::{CustomerSeen, Entitlements, Observation};
 use crate::core::plan::{Memory, Remembered};
 use crate::core::routes::{self, Purchase};
 use crate::core::teardown::Teardown;
@@ -49,6 +49,8 @@ struct Pass<'a> {
     teardown: Teardown,
     memory: Memory,
     seen: Observation,
+    /// Calls that failed since the last commit, to be stored with the next one.
+    failures: Vec<FailedCall>,
 }
 
 /// Whether the pass goes on.
@@ -74,7 +76,8 @@ impl Reconciler {
     ) -> Result<()> {
         let memory = self.recall(&teardown).await?;
         let seen = Observation::default();
-        let mut pass = Pass { shared: self, account, lease, teardown, memory, seen };
+        let failures = Vec::new();
+        let mut pass = Pass { shared: self, account, lease, teardown, memory, seen, failures };
         for _ in 0..MAX_STEPS {
             if lease.stop.is_cancelled() {
                 return pass.give_back().await;
@@ -135,6 +138,7 @@ impl Pass<'_> {
                 match outcome {
                     Ok(()) => account.answered(store, clock.now()).await?,
                     Err(error) => {
+                        self.failures.extend(error.failed_call());
                         let trouble = account.failed(&error, tenant, store, clock).await?;
                         self.seen.trouble = Some(trouble);
                     }
@@ -198,7 +202,9 @@ impl Pass<'_> {
             lease: self.lease,
             teardown: self.teardown.id,
         };
-        let reports = performer.send_all(commands, &self.seen).await?;
+        let performed = performer.send_all(commands, &self.seen).await?;
+        let (reports, failures): (Vec<_>, Vec<_>) = performed.into_iter().unzip();
+        self.failures.extend(failures.into_iter().flatten());
         let deleted = commands.iter().any(|c| c.intent.action == Action::DeleteCustomer);
         match weightiest(reports) {
             Report::Stopped => return Ok(Flow::Stopped),
@@ -212,7 +218,7 @@ impl Pass<'_> {
         Ok(Flow::Continue)
     }
 
-    async fn commit(&self, transition: Transition) -> Result<Committed> {
+    async fn commit(&mut self, transition: Transition) -> Result<Committed> {
         let from = self.teardown.state;
         let (state, reason) = (transition.state, transition.reason);
         let text = transition.text.clone();
@@ -230,6 +236,8 @@ impl Pass<'_> {
             settled: transition.settled,
             purchases: self.purchases_read(),
             domain: self.domain_read(),
+            cross_checked: self.cross_checked(),
+            failures: std::mem::take(&mut self.failures),
             attempts: transition.attempts,
             polls: transition.polls,
             rounds: transition.rounds,
@@ -307,6 +315,12 @@ impl Pass<'_> {
             census.fact.entry.as_ref()?.domain.clone()
         };
         by_id.or_else(listed)
+    }
+
+    /// Whether the inventory could be checked against the entitlements, where this pass read them.
+    fn cross_checked(&self) -> Option<bool> {
+        let read = self.seen.entitlements.as_ref()?;
+        Some(matches!(read.fact, Entitlements::Listed(_)))
     }
 
     async fn give_back(&self) -> Result<()> {

@@ -87,6 +87,8 @@ fn unread(account: &Account, tenant: &Tenant, context: &Context<'_>) -> Vec<&'st
     let allowances = &context.options.allowances;
     let age = allowances.inventory_age + allowances.inventory_latency;
     let readings = &tenant.readings;
+    // What an app without a user is refused there is nothing to be had of, also for other tenants.
+    let refused = !context.user && !context.options.entitlements_app_only;
     [
         ("customers", account.customers_read),
         ("orders", readings.orders),
@@ -94,6 +96,7 @@ fn unread(account: &Account, tenant: &Tenant, context: &Context<'_>) -> Vec<&'st
         ("entitlements", readings.entitlements),
     ]
     .into_iter()
+    .filter(|(name, _)| !(refused && *name == "entitlements"))
     .filter(|(_, since)| since.is_none_or(|since| since + age < context.now))
     .map(|(name, _)| name)
     .collect()

@@ -13,6 +13,7 @@ mod stops;
 mod window;
 
 pub use operator::{OperatorRequest, RequestEffect, Verb};
+pub use rules::DAEMON;
 
 use std::fmt;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use uuid::Uuid;
 use crate::core::account::{Account, TroubleKind};
 use crate::core::budget::{Ask, Budget, Grant};
 use crate::core::command::{Answer, Command, NewCommand, Outcome};
+use crate::core::fault::FailedCall;
 use crate::core::gates::{SafetyPolicy, Verdict};
 use crate::core::ids::{AccountName, CommandId, Fence, TeardownId, TenantId};
 use crate::core::observation::Observation;
@@ -134,6 +136,23 @@ pub struct TransitionRecord {
     pub actor: String,
 }
 
+/// So many failures of a teardown are kept, the newest ones: an outage of days must not fill the disk.
+pub const FAULTS_KEPT: usize = 50;
+
+/// A failed call of a teardown, as stored: append-only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StoredFault {
+    /// Row number, growing.
+    pub id: i64,
+    /// The teardown whose pass made the call.
+    pub teardown_id: TeardownId,
+    /// The reason of the wait, the hold or the end it led to; `None` where the work went on.
+    pub reason: Option<Reason>,
+    /// The call and its answer.
+    #[serde(flatten)]
+    pub call: FailedCall,
+}
+
 /// What becomes of a row's waiting time after a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
@@ -168,6 +187,11 @@ pub struct Commit<'a> {
     pub purchases: Option<PurchasesRead>,
     /// Domain as read; `None` leaves the stored one.
     pub domain: Option<String>,
+    /// Whether the inventory was checked against the entitlements; `None` leaves what is stored.
+    pub cross_checked: Option<bool>,
+    /// Calls that failed since the last commit, in order. They are stored with the reason of this step
+    /// whatever the gates say to its commands.
+    pub failures: Vec<FailedCall>,
     /// New value of `attempts`.
     pub attempts: u32,
     /// New value of `polls`.
@@ -304,6 +328,9 @@ pub trait Store: Send + Sync + fmt::Debug {
         account: Option<&AccountName>,
         tenant: TenantId,
     ) -> Result<Vec<TransitionRecord>>;
+
+    /// The failures kept of every teardown of a tenant, oldest first: the newest [`FAULTS_KEPT`] of each.
+    async fn faults(&self, account: &AccountName, tenant: TenantId) -> Result<Vec<StoredFault>>;
 
     // ---- leases (invariant 10) ----------------------------------------------------------------
 

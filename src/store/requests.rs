@@ -172,6 +172,7 @@ fn retry(
     row.reason_text = None;
     row.hold = None;
     (row.attempts, row.polls, row.rounds) = (0, 0, 0);
+    row.cross_checked = None;
     row.finished_at = None;
     row.eligible_used = std::time::Duration::ZERO;
     row.eligible_since = None;

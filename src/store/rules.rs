@@ -16,7 +16,7 @@ use crate::core::reason::Reason;
 use crate::core::teardown::{Hold, Lease, State, Teardown};
 
 /// The name under which the daemon itself stands in the history.
-pub(super) const DAEMON: &str = "teardownd";
+pub const DAEMON: &str = "teardownd";
 /// How soon a row behind a halt looks again, if nothing wakes it.
 const HALT_RECHECK: Duration = Duration::from_secs(60);
 
@@ -287,6 +287,16 @@ pub(super) fn proves(intent: &Intent) -> Proven {
 
 // ---- a commit's effect on its row -----------------------------------------------------------------
 
+/// The reason that the failures of a commit are stored with: the guard that holds the row, else the
+/// one of the step they led to.
+pub(super) fn failure_reason(commit: &Commit<'_>, admission: &Admission) -> Option<Reason> {
+    match &admission.verdict {
+        Some(Verdict::Hold { guard, .. }) => Some(*guard),
+        Some(Verdict::Allow | Verdict::Wait { .. } | Verdict::Stale | Verdict::Halt { .. })
+        | None => commit.reason,
+    }
+}
+
 /// What else a commit does besides changing its row.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Step {
@@ -307,6 +317,7 @@ pub(super) fn apply(
     if let Some(domain) = &commit.domain {
         row.domain = Some(domain.clone());
     }
+    row.cross_checked = commit.cross_checked.or(row.cross_checked);
     row.updated_at = now;
     let nothing_admitted = admission.admitted.is_empty();
     if nothing_admitted && admission.verdict == Some(Verdict::Stale) {

@@ -39,7 +39,7 @@ async fn a_wrong_secret_is_refused_with_its_codes() {
     let bench = bench();
     bench.files.put("secret", "wrong");
     let error = bench.read().await.unwrap_err();
-    let ApiError::Credential { text, codes } = error else { panic!("{error}") };
+    let ApiError::Credential { text, codes, .. } = error else { panic!("{error}") };
     assert_eq!(codes, [7_000_215]);
     assert!(text.ends_with("put the value of the client secret there, not its id"), "{text}");
     assert!(!text.contains("Trace ID"), "{text}");

@@ -16,5 +16,6 @@ mod second_run;
 mod secrets;
 mod shutdown;
 mod stage;
+mod tickets;
 mod typed;
 mod watched;

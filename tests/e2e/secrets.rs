@@ -11,7 +11,7 @@ async fn invariant_13_no_secret_is_told_however_much_is_logged() {
     stage.enqueue_all().await;
     stage.until_all_ended().await;
     let tenant = stage.tenants[0].to_string();
-    for command in ["show", "history", "why"] {
+    for command in ["show", "history", "why", "support"] {
         stage.done(&[command, &tenant]).await;
         assert_eq!(stage.run(&[command, &tenant]).await.code, 0);
     }

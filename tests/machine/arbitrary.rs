@@ -71,6 +71,7 @@ pub fn row(state: State, since: Timestamp) -> Teardown {
         eligible_since: Some(since),
         eligible_used: Duration::ZERO,
         suspects: Vec::new(),
+        cross_checked: None,
         lease: None,
         fence: Fence(1),
         updated_at: since,
@@ -232,6 +233,7 @@ fn trouble() -> impl Strategy<Value = Trouble> {
                 text: "text".to_owned(),
                 source: None,
                 structured: true,
+                body: None,
             })
         });
     prop_oneof![

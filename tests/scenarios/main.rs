@@ -9,6 +9,7 @@ mod harness;
 mod lists;
 mod outages;
 mod proof;
+mod records;
 mod restarts;
 mod stops;
 mod surprises;

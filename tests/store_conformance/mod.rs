@@ -3,6 +3,7 @@
 pub(crate) mod accounts;
 pub(crate) mod budget;
 pub(crate) mod commits;
+pub(crate) mod faults;
 pub(crate) mod leases;
 pub(crate) mod operators;
 pub(crate) mod queue;
@@ -69,6 +70,9 @@ macro_rules! conformance {
                     a_send_needs_its_own_unsettled_command,
                     invariant_2_first_steps_never_wait_for_each_other,
                     invariant_2_a_held_first_step_that_was_not_sent_blocks_nobody;
+                faults: failures_are_stored_with_the_reason_they_led_to,
+                    failures_are_bounded_and_go_with_their_teardown,
+                    the_cross_check_is_kept_until_a_retry;
                 operators: holds_and_releases, invariant_7_aborts_stop_at_a_delete,
                     aborts_say_what_was_accepted, retries_start_over_and_keep_history,
                     a_pause_of_everything, halts_are_lifted_by_a_person;
@@ -221,6 +225,8 @@ pub(crate) fn step<'a>(
         settled: Vec::new(),
         purchases: None,
         domain: None,
+        cross_checked: None,
+        failures: Vec::new(),
         attempts: 0,
         polls: 0,
         rounds: 0,

@@ -70,6 +70,10 @@ fn refused() -> Vec<(String, &'static str)> {
              VALUES (1, 1, 'default', 'TENANT1', '2026-01-01T00:00:00.000Z', 'queued', 'x')",
             "only appended to",
         ),
+        // Failures.
+        ("UPDATE faults SET text = 'all was well'", "only appended to"),
+        ("DELETE FROM faults", "only appended to"),
+        ("REPLACE INTO faults SELECT * FROM faults WHERE id = 1", "only appended to"),
         // Commands: 1 is accepted, 2 is sent and unsettled, 3 is unsent.
         ("UPDATE commands SET path = '/v1/customers/y' WHERE seq = 1", "repeated unchanged"),
         ("UPDATE commands SET body = '{}' WHERE seq = 2", "repeated unchanged"),
@@ -129,6 +133,10 @@ async fn fill(place: &Place, bench: &Bench) {
     bench.walk(row, &[State::EntitlementsFetched], at(2)).await;
     bench.command(row, State::Deleting, vec![delete(5)], at(2)).await;
     bench.send(row, 5, at(2)).await;
+    let fault = "INSERT INTO faults (teardown_id, account, tenant_id, at, method, route, text)
+                 SELECT id, account, tenant_id, '2026-01-01T00:00:00.000Z', 'GET', '/v1', 'down'
+                 FROM teardowns WHERE id = 1";
+    run(&mut plain(&place.path()).await, fault).await.unwrap();
     let ids: Vec<_> = [1, 2, 4, 5].map(|n| bench.row(n)).into_iter().collect();
     let mut stored = Vec::new();
     for row in ids {

@@ -78,6 +78,8 @@ pub(crate) enum Command {
     History(TenantArgs),
     /// Explain why a tenant does not move, gate by gate
     Why(TenantArgs),
+    /// Print all that a ticket to Microsoft needs, without secrets
+    Support(TenantArgs),
     /// Read what would be cancelled, by which route, and what would block; writes nothing
     Plan(TenantArgs),
     /// End teardowns for good, unless a DELETE is out

@@ -18,7 +18,7 @@ use super::{actor, open};
 use crate::core::clock::Clock;
 use crate::core::teardown::Teardown;
 use crate::interfaces::config::{Config, Sources, load};
-use crate::store::{Filter, Store};
+use crate::store::{Filter, Store, StoredFault};
 
 /// A daemon that has not ticked for this long does not work.
 const SILENT: Duration = Duration::from_secs(30);
@@ -100,6 +100,12 @@ impl Context {
                 .hint("`teardownd list` shows every teardown"));
         }
         Ok(rows)
+    }
+
+    /// The latest failed call of a teardown.
+    pub(crate) async fn last_fault(&self, row: &Teardown) -> Result<Option<StoredFault>, Failure> {
+        let faults = self.store.faults(&row.account, row.tenant_id).await?;
+        Ok(faults.into_iter().rfind(|fault| fault.teardown_id == row.id))
     }
 
     /// Whether a daemon has ticked on this database lately; if not, since when.

@@ -18,6 +18,7 @@ mod plan;
 mod run;
 mod select;
 mod show;
+mod support;
 mod tenants;
 #[cfg(test)]
 mod testing;
@@ -71,6 +72,7 @@ async fn dispatch(globals: &Globals, command: &Command) -> Ending {
         Command::Show(args) => show::execute(globals, args).await,
         Command::History(args) => history::execute(globals, args).await,
         Command::Why(args) => why::execute(globals, args).await,
+        Command::Support(args) => support::execute(globals, args).await,
         Command::Plan(args) => plan::execute(globals, args).await,
         Command::Abort(args) => operate::teardowns(globals, Verb::Abort, args).await,
         Command::Retry(args) => operate::retry(globals, args).await,

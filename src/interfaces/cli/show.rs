@@ -7,10 +7,16 @@ use super::context::Context;
 use super::exit::{Ending, Report};
 use super::tenants;
 use super::view::details::{command_json, commands_text, more_json, purchase_json, purchases_text};
+use super::view::faults::{self, fault_json};
 use super::view::standing::{Standing, Stops};
 use super::view::table::Table;
 use super::view::{Look, plain};
 use crate::core::teardown::Teardown;
+use crate::store::StoredFault;
+
+/// What `show` says of an inventory without entitlements.
+const NO_CROSS_CHECK: &str = "not available: the API refuses entitlements to this app, so the inventory rests on orders and \
+                              subscriptions";
 
 /// Runs the command.
 pub(crate) async fn execute(globals: &Globals, args: &TenantArgs) -> Ending {
@@ -23,8 +29,9 @@ pub(crate) async fn execute(globals: &Globals, args: &TenantArgs) -> Ending {
     for row in &rows {
         let purchases = context.store.purchases(row.id).await?;
         let commands = context.store.commands(&row.account, row.tenant_id).await?;
+        let fault = context.last_fault(row).await?;
         let parts = [
-            facts(row, &stops, &look),
+            facts(row, fault.as_ref(), &stops, &look),
             purchases_text(&purchases),
             commands_text(&commands, &look),
         ];
@@ -35,6 +42,7 @@ pub(crate) async fn execute(globals: &Globals, args: &TenantArgs) -> Ending {
         merge(
             &mut json,
             json!({
+                "last_fault": fault.as_ref().map(fault_json),
                 "purchases": purchases.iter().map(purchase_json).collect::<Vec<_>>(),
                 "commands": commands.iter().map(command_json).collect::<Vec<_>>(),
             }),
@@ -52,7 +60,7 @@ fn merge(into: &mut Value, more: Value) {
 }
 
 /// The row itself, a fact a line; what is not known is left out.
-fn facts(row: &Teardown, stops: &Stops, look: &Look) -> String {
+fn facts(row: &Teardown, fault: Option<&StoredFault>, stops: &Stops, look: &Look) -> String {
     let standing = Standing::of(row, stops, look.now);
     let mut table = Table::new(&["", ""]);
     let mut fact = |name: &str, value: Option<String>| {
@@ -83,6 +91,10 @@ fn facts(row: &Teardown, stops: &Stops, look: &Look) -> String {
     fact("queued by", row.requested_by.clone());
     fact("because", row.note.clone());
     fact("finished", row.finished_at.map(time));
+    fact("cross-check", (row.cross_checked == Some(false)).then(|| NO_CROSS_CHECK.to_owned()));
+    fact("last fault", fault.map(|fault| faults::fault_line(fault, look)));
+    fact("its ids", fault.map(faults::ids));
+    fact("what to do", fault.map(|fault| faults::remedy(fault).to_owned()));
     table.draw()
 }
 
@@ -97,7 +109,7 @@ mod tests {
     #[test]
     fn a_row_is_shown_a_fact_a_line() {
         let look = Look { now: now(), zone: TimeZone::UTC };
-        let text = facts(&held(row(7, State::Polling)), &Stops::default(), &look);
+        let text = facts(&held(row(7, State::Polling)), None, &Stops::default(), &look);
         assert_eq!(
             text,
             "teardown    #7 of aaaaaaaa-0000-4000-8000-000000000007 in account lab\n\

@@ -43,7 +43,8 @@ pub fn fault_of(status: u16, body: &Value) -> Fault {
         .flatten()
         .find_map(words)
         .unwrap_or_else(|| body.to_string());
-    Fault { status, code, text: tidy(&text), source: source(fields), structured }
+    let whole = structured.then(|| tidy(&body.to_string()));
+    Fault { status, code, text: tidy(&text), source: source(fields), structured, body: whole }
 }
 
 /// Whether a body of a 2xx answer holds an error: Partner Center has answered 200 with code 400072
@@ -120,8 +121,10 @@ mod tests {
                 text: "No. Never.".to_owned(),
                 source: Some("PartnerFD".to_owned()),
                 structured: true,
+                body: fault.body.clone(),
             };
             assert_eq!(fault, expected);
+            assert!(fault.body.unwrap().contains("\"source\":\"PartnerFD\""));
         }
     }
 

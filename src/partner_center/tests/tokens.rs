@@ -266,7 +266,7 @@ async fn a_refused_credential_carries_entra_s_codes_and_no_secret() {
     );
     queue(&bench, [Ok(reply(401, &body))]);
     let error = bench.client.check_credential().await.unwrap_err();
-    let ApiError::Credential { text, codes } = &error else { panic!("{error}") };
+    let ApiError::Credential { text, codes, .. } = &error else { panic!("{error}") };
     assert_eq!(codes, &[7_000_222]);
     assert_eq!(
         text,

@@ -8,13 +8,14 @@ use jiff::Timestamp;
 use crate::core::account::Account;
 use crate::core::budget::{Ask, Budget, Grant, Resource};
 use crate::core::command::Command;
+use crate::core::fault::FailedCall;
 use crate::core::ids::{AccountName, Fence, TeardownId, TenantId};
 use crate::core::reason::Reason;
 use crate::core::teardown::{Lease, NewTeardown, State, Teardown};
 use crate::store::rules::{self, Event, after, before, due_at, millis, millis_up};
 use crate::store::{
-    ClaimRequest, Claimed, Count, DaemonInfo, EnqueueOutcome, Filter, Result, StoreError,
-    StoredPurchase, TransitionRecord, stops, window,
+    ClaimRequest, Claimed, Count, DaemonInfo, EnqueueOutcome, FAULTS_KEPT, Filter, Result,
+    StoreError, StoredFault, StoredPurchase, TransitionRecord, stops, window,
 };
 
 /// A reservation of sends.
@@ -33,11 +34,21 @@ pub(super) struct Data {
     pub(super) purchases: BTreeMap<TeardownId, BTreeMap<String, StoredPurchase>>,
     pub(super) commands: Vec<Command>,
     pub(super) transitions: Vec<TransitionRecord>,
+    pub(super) faults: Vec<Filed>,
     pub(super) accounts: BTreeMap<AccountName, Account>,
     pub(super) daemon: Option<DaemonInfo>,
     sends: Vec<Send>,
     last_teardown: i64,
     last_transition: i64,
+    last_fault: i64,
+}
+
+/// A failure with whom it concerns.
+#[derive(Debug)]
+pub(super) struct Filed {
+    pub(super) account: AccountName,
+    pub(super) tenant: TenantId,
+    pub(super) fault: StoredFault,
 }
 
 impl Data {
@@ -109,6 +120,29 @@ impl Data {
     pub(super) fn record_all(&mut self, row: &Teardown, events: Vec<Event>, at: Timestamp) {
         for event in events {
             self.record(row, Some(event.from), event, at);
+        }
+    }
+
+    /// Appends failures and drops the oldest of the teardown beyond what is kept.
+    pub(super) fn append_faults(
+        &mut self,
+        row: &Teardown,
+        reason: Option<Reason>,
+        calls: &[FailedCall],
+    ) {
+        for call in calls {
+            self.last_fault += 1;
+            let call = FailedCall { at: millis(call.at), ..call.clone() };
+            self.faults.push(Filed {
+                account: row.account.clone(),
+                tenant: row.tenant_id,
+                fault: StoredFault { id: self.last_fault, teardown_id: row.id, reason, call },
+            });
+        }
+        let own = |filed: &&Filed| filed.fault.teardown_id == row.id;
+        let oldest = self.faults.iter().filter(own).rev().nth(FAULTS_KEPT - 1);
+        if let Some(oldest) = oldest.map(|filed| filed.fault.id) {
+            self.faults.retain(|filed| !own(&filed) || filed.fault.id >= oldest);
         }
     }
 
@@ -348,6 +382,7 @@ impl Data {
         });
         let rows_left = &self.teardowns;
         self.purchases.retain(|id, _| rows_left.contains_key(id));
+        self.faults.retain(|filed| rows_left.contains_key(&filed.fault.teardown_id));
         self.transitions
             .retain(|record| rows_left.contains_key(&record.teardown_id) || record.at >= history);
         let tenants: BTreeSet<_> =
@@ -394,6 +429,7 @@ fn queued(id: TeardownId, new: &NewTeardown, now: Timestamp) -> Teardown {
         eligible_since: None,
         eligible_used: Duration::ZERO,
         suspects: Vec::new(),
+        cross_checked: None,
         lease: None,
         fence: Fence(0),
         updated_at: now,

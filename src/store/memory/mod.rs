@@ -16,7 +16,8 @@ use self::data::Data;
 use super::rules::millis;
 use super::{
     ClaimRequest, Claimed, Commit, Committed, Count, DaemonInfo, EnqueueOutcome, Filter,
-    OperatorRequest, RequestEffect, Result, Store, StoredPurchase, TransitionRecord, stops,
+    OperatorRequest, RequestEffect, Result, Store, StoredFault, StoredPurchase, TransitionRecord,
+    stops,
 };
 use crate::core::account::{Account, TroubleKind};
 use crate::core::budget::{Ask, Budget, Grant};
@@ -78,6 +79,12 @@ impl Store for MemoryStore {
             record.tenant_id == tenant && account.is_none_or(|name| *name == record.account)
         };
         Ok(self.data().transitions.iter().filter(wanted).cloned().collect())
+    }
+
+    async fn faults(&self, account: &AccountName, tenant: TenantId) -> Result<Vec<StoredFault>> {
+        let data = self.data();
+        let own = data.faults.iter().filter(|f| f.account == *account && f.tenant == tenant);
+        Ok(own.map(|filed| filed.fault.clone()).collect())
     }
 
     async fn take_over(&self, now: Timestamp) -> Result<u64> {

@@ -45,6 +45,8 @@ impl Data {
         }
         let step = rules::apply(&mut row, commit, &admission, now);
         self.record_all(&row, step.events, now);
+        let reason = rules::failure_reason(commit, &admission);
+        self.append_faults(&row, reason, &commit.failures);
         if row.state.is_terminal() {
             self.withdraw_unsent(&row, now);
         }

@@ -7,7 +7,7 @@ use serde_json::json;
 use sqlx::{Row as _, SqliteConnection};
 
 use super::rows::{self, Fields, time_text};
-use super::{accounts, queue, send};
+use super::{accounts, faults, queue, send};
 use crate::core::account::{Account, Proven};
 use crate::core::command::{Action, Command};
 use crate::core::gates::StoredFacts;
@@ -34,6 +34,8 @@ pub(super) async fn commit(
     let step = rules::apply(&mut row, commit, &admission, now);
     save(conn, &row, from).await?;
     record(conn, &row, &step.events, now).await?;
+    let reason = rules::failure_reason(commit, &admission);
+    faults::append(conn, &row, reason, &commit.failures).await?;
     if row.state.is_terminal() {
         send::withdraw_unsent(conn, &row, now).await?;
     }
@@ -259,7 +261,7 @@ pub(super) async fn save(conn: &mut SqliteConnection, row: &Teardown, from: Stat
              reason = ?, reason_text = ?,
              hold_code = ?, hold_text = ?, hold_by = ?, hold_since = ?, attempts = ?, polls = ?,
              rounds = ?, next_attempt_at = ?, eligible_since = ?, eligible_used_ms = ?,
-             suspects = ?, lease_owner = ?, lease_until = ?, fence = ?, moves = moves + ?,
+             suspects = ?, cross_checked = ?, lease_owner = ?, lease_until = ?, fence = ?, moves = moves + ?,
              updated_at = ?, finished_at = ?
          WHERE id = ?",
     )
@@ -281,6 +283,7 @@ pub(super) async fn save(conn: &mut SqliteConnection, row: &Teardown, from: Stat
     .bind(row.eligible_since.map(time_text))
     .bind(used)
     .bind(json!(row.suspects).to_string())
+    .bind(row.cross_checked)
     .bind(lease.map(|lease| &lease.owner))
     .bind(lease.map(|lease| time_text(lease.until)))
     .bind(row.fence.0)

@@ -5,6 +5,7 @@
 mod accounts;
 mod claim;
 mod commit;
+mod faults;
 mod filesystem;
 mod open;
 mod operate;
@@ -25,7 +26,7 @@ pub use self::open::{MigrateMode, MigrationReport, SqliteSettings, free_bytes};
 use super::rules::millis;
 use super::{
     ClaimRequest, Claimed, Commit, Committed, Count, DaemonInfo, EnqueueOutcome, Filter,
-    OperatorRequest, RequestEffect, Result, Store, StoredPurchase, TransitionRecord,
+    OperatorRequest, RequestEffect, Result, Store, StoredFault, StoredPurchase, TransitionRecord,
 };
 use crate::core::account::{Account, TroubleKind};
 use crate::core::budget::{Ask, Budget, Grant};
@@ -82,6 +83,10 @@ impl Store for SqliteStore {
         tenant: TenantId,
     ) -> Result<Vec<TransitionRecord>> {
         queue::history(&mut *self.readers.acquire().await?, account, tenant).await
+    }
+
+    async fn faults(&self, account: &AccountName, tenant: TenantId) -> Result<Vec<StoredFault>> {
+        faults::of_tenant(&mut *self.readers.acquire().await?, account, tenant).await
     }
 
     async fn take_over(&self, now: Timestamp) -> Result<u64> {

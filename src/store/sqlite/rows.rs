@@ -10,10 +10,13 @@ use sqlx::{Decode, Row as _, Sqlite, Type};
 
 use crate::core::account::{Account, Proven, Stop, Trouble, TroubleKind};
 use crate::core::command::{Action, Command, Intent, Method, Outcome};
+use crate::core::fault::FailedCall;
 use crate::core::ids::{AccountName, CommandId, Fence, TeardownId};
 use crate::core::reason::Reason;
 use crate::core::teardown::{Hold, Lease, State, Teardown};
-use crate::store::{PurchaseRecord, Result, StoreError, StoredPurchase, TransitionRecord};
+use crate::store::{
+    PurchaseRecord, Result, StoreError, StoredFault, StoredPurchase, TransitionRecord,
+};
 
 /// A time as it is stored: fixed width, UTC, milliseconds.
 pub(super) fn time_text(time: Timestamp) -> String {
@@ -138,6 +141,7 @@ pub(super) fn teardown(row: &SqliteRow) -> Result<Teardown> {
         eligible_since: f.time_opt("eligible_since")?,
         eligible_used: Duration::from_millis(f.number("eligible_used_ms")?),
         suspects: f.parse("suspects", |text| serde_json::from_str(text).ok())?,
+        cross_checked: f.get::<Option<i64>>("cross_checked")?.map(|checked| checked != 0),
         lease: lease(&f)?,
         fence: Fence(f.get("fence")?),
         updated_at: f.time("updated_at")?,
@@ -184,12 +188,34 @@ pub(super) fn command(row: &SqliteRow) -> Result<Command> {
         correlation_id: f.parse_opt("correlation_id", |text| text.parse().ok())?,
         outcome: f.parse_opt("outcome", Outcome::parse)?,
         settled_at: f.time_opt("settled_at")?,
-        http_status: f
-            .get::<Option<i64>>("http_status")?
-            .map(|_| f.number("http_status"))
-            .transpose()?,
+        http_status: http_status(&f)?,
         ms_code: f.get("ms_code")?,
         text: f.get("text")?,
+    })
+}
+
+fn http_status(f: &Fields<'_>) -> Result<Option<u16>> {
+    f.get::<Option<i64>>("http_status")?.map(|_| f.number("http_status")).transpose()
+}
+
+/// A row of `faults`.
+pub(super) fn fault(row: &SqliteRow) -> Result<StoredFault> {
+    let f = Fields::new(row, "faults", "id");
+    Ok(StoredFault {
+        id: f.get("id")?,
+        teardown_id: TeardownId(f.get("teardown_id")?),
+        reason: f.parse_opt("reason", Reason::parse)?,
+        call: FailedCall {
+            at: f.time("at")?,
+            method: f.get("method")?,
+            route: f.get("route")?,
+            request_id: f.parse_opt("request_id", |text| text.parse().ok())?,
+            correlation_id: f.parse_opt("correlation_id", |text| text.parse().ok())?,
+            http_status: http_status(&f)?,
+            ms_code: f.get("ms_code")?,
+            text: f.get("text")?,
+            body: f.get("body")?,
+        },
     })
 }
 

@@ -18,7 +18,7 @@ use teardownd::core::teardown::{NewTeardown, Teardown};
 use teardownd::partner_center::transport::{Request, Response, Transport, TransportError};
 use teardownd::store::{
     ClaimRequest, Claimed, Commit, Committed, Count, DaemonInfo, EnqueueOutcome, Filter,
-    OperatorRequest, RequestEffect, Result, Store, StoredPurchase, TransitionRecord,
+    OperatorRequest, RequestEffect, Result, Store, StoredFault, StoredPurchase, TransitionRecord,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -134,6 +134,7 @@ forward! {
     purchases(teardown: TeardownId) -> Vec<StoredPurchase>;
     commands(account: &AccountName, tenant: TenantId) -> Vec<Command>;
     history(account: Option<&AccountName>, tenant: TenantId) -> Vec<TransitionRecord>;
+    faults(account: &AccountName, tenant: TenantId) -> Vec<StoredFault>;
     take_over(now: Timestamp) -> u64;
     claim(request: &ClaimRequest, now: Timestamp) -> Vec<Claimed>;
     next_due(accounts: &[AccountName], now: Timestamp) -> Option<Timestamp>;

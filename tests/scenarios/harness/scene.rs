@@ -15,8 +15,8 @@ use teardownd::runtime::daemon::{Daemon, EngineSettings};
 use teardownd::runtime::ledger::StoreLedger;
 use teardownd::simulator::{Rule, Simulator, SimulatorTransport};
 use teardownd::store::{
-    DaemonInfo, EnqueueOutcome, Filter, OperatorRequest, RequestEffect, Store, StoredPurchase,
-    TransitionRecord, Verb,
+    DaemonInfo, EnqueueOutcome, Filter, OperatorRequest, RequestEffect, Store, StoredFault,
+    StoredPurchase, TransitionRecord, Verb,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -283,6 +283,11 @@ impl Scene {
 
     pub(crate) async fn history(&self, n: usize) -> Vec<TransitionRecord> {
         self.store.history(Some(&self.account), tenant(n)).await.unwrap()
+    }
+
+    /// The failed calls of a tenant.
+    pub(crate) async fn faults(&self, n: usize) -> Vec<StoredFault> {
+        self.store.faults(&self.account, tenant(n)).await.unwrap()
     }
 
     /// The states a tenant went through.

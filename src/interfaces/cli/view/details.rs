@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
+use super::faults::ids;
 use super::table::Table;
 use super::{Look, json_time};
 use crate::core::command::Command;
 use crate::core::teardown::Teardown;
-use crate::store::{StoredPurchase, TransitionRecord};
+use crate::store::{StoredFault, StoredPurchase, TransitionRecord};
 
 /// A purchase for JSON.
 pub(crate) fn purchase_json(purchase: &StoredPurchase) -> Value {
@@ -75,6 +76,7 @@ pub(crate) fn more_json(row: &Teardown) -> Value {
         "polls": row.polls,
         "rounds": row.rounds,
         "suspects": row.suspects,
+        "cross_checked": row.cross_checked,
         "lease_owner": row.lease.as_ref().map(|lease| &lease.owner),
         "lease_until": json_time(row.lease.as_ref().map(|lease| lease.until)),
     })
@@ -115,16 +117,19 @@ pub(crate) fn commands_text(commands: &[Command], look: &Look) -> String {
     table.draw()
 }
 
-/// State changes and commands in one table, by time, with the ids Microsoft's support asks for.
+/// State changes, commands and failed calls in one table, by time, with the ids Microsoft's support asks for.
 pub(crate) fn history_text(
     changes: &[TransitionRecord],
     commands: &[Command],
+    faults: &[StoredFault],
     look: &Look,
 ) -> String {
     let mut lines: Vec<_> = changes.iter().map(|change| (change.at, change_line(change))).collect();
     lines.extend(commands.iter().map(|command| {
         (command.first_sent_at.unwrap_or(command.created_at), command_line(command))
     }));
+    let untold = faults.iter().filter(|fault| !commands.iter().any(|c| tells(c, fault)));
+    lines.extend(untold.map(|fault| (fault.call.at, fault_line(fault))));
     lines.sort_by_key(|(at, _)| *at);
     let mut table = Table::new(&["WHEN", "WHAT", "BY", "DETAIL"]);
     for (at, [what, by, detail]) in lines {
@@ -165,6 +170,18 @@ fn command_line(command: &Command) -> [String; 3] {
         detail.push_str(&format!("; {answer}"));
     }
     [command.intent.action.as_str().to_owned(), "teardownd".to_owned(), detail]
+}
+
+/// Whether a failure is the answer that the line of its command shows.
+fn tells(command: &Command, fault: &StoredFault) -> bool {
+    fault.call.request_id == Some(command.id.0)
+        && fault.call.correlation_id == command.correlation_id
+}
+
+fn fault_line(fault: &StoredFault) -> [String; 3] {
+    let code = fault.reason.map(|reason| format!("{reason}: ")).unwrap_or_default();
+    let detail = format!("{code}{}; {}", fault.call, ids(fault));
+    ["failed call".to_owned(), "teardownd".to_owned(), detail]
 }
 
 fn outcome(command: &Command) -> &'static str {

@@ -1,6 +1,7 @@
 //! Rows as text for people and as JSON for machines.
 
 pub(crate) mod details;
+pub(crate) mod faults;
 pub(crate) mod standing;
 pub(crate) mod table;
 pub(crate) mod teardown;

@@ -11,7 +11,7 @@ use crate::core::reason::Reason;
 use crate::core::teardown::{State, Teardown};
 use crate::interfaces::cli::view::standing::Stops;
 use crate::interfaces::cli::view::{Look, counted};
-use crate::store::StoredPurchase;
+use crate::store::{StoredFault, StoredPurchase};
 
 /// One gate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +37,8 @@ fn closed(name: &'static str, text: impl Into<String>) -> Gate {
 pub(super) struct Case<'a> {
     pub(super) row: &'a Teardown,
     pub(super) purchases: &'a [StoredPurchase],
+    /// Its latest failed call.
+    pub(super) fault: Option<&'a StoredFault>,
     pub(super) stops: &'a Stops,
     /// The guards of its account, unless the configuration does not know it.
     pub(super) policy: Option<&'a SafetyPolicy>,

@@ -9,11 +9,12 @@ use super::args::{Globals, TenantArgs};
 use super::context::Context;
 use super::exit::{Ending, Report};
 use super::tenants;
+use super::view::faults::{self, fault_json};
 use super::view::plain;
 use super::view::standing::Standing;
 use super::view::table::Table;
 use crate::core::reason::Reason;
-use crate::core::teardown::State;
+use crate::core::teardown::{State, Status};
 
 /// Runs the command.
 pub(crate) async fn execute(globals: &Globals, args: &TenantArgs) -> Ending {
@@ -25,9 +26,11 @@ pub(crate) async fn execute(globals: &Globals, args: &TenantArgs) -> Ending {
     let (mut texts, mut answers) = (Vec::new(), Vec::new());
     for row in &rows {
         let purchases = context.store.purchases(row.id).await?;
+        let fault = context.last_fault(row).await?;
         let case = Case {
             row,
             purchases: &purchases,
+            fault: fault.as_ref(),
             stops: &stops,
             policy: context.config.account(&row.account).map(|account| &account.policy),
             silence: silence.as_deref(),
@@ -62,7 +65,7 @@ impl Case<'_> {
             self.look.since(row.state_since),
             standing.status.as_str(),
         );
-        for line in self.words() {
+        for line in self.words().into_iter().chain(self.last_fault()) {
             text.push_str(&format!("  {}\n", plain(&line)));
         }
         if !row.state.is_terminal() {
@@ -93,6 +96,7 @@ impl Case<'_> {
             "blocked_by": standing.blocked_by,
             "stuck": self.is_stuck(),
             "words": self.words(),
+            "last_fault": self.fault.map(fault_json),
             "gates": gates,
             "next": self.next(),
         })
@@ -112,6 +116,13 @@ impl Case<'_> {
             format!("stuck: in this state for longer than engine.stuck_after = {limit}")
         });
         stuck.into_iter().chain(hold).chain(stored).chain(remedy).collect()
+    }
+
+    /// The latest failed call, unless the work is done.
+    fn last_fault(&self) -> Option<String> {
+        let fault = self.fault.filter(|_| self.standing().status != Status::Done)?;
+        let ids = faults::ids(fault);
+        Some(format!("last fault: {}; {ids}", faults::fault_line(fault, self.look)))
     }
 
     /// The next command to type.
@@ -172,6 +183,7 @@ mod tests {
         question(&Case {
             row,
             purchases: &[],
+            fault: None,
             stops: &Stops(accounts),
             policy: None,
             silence: None,
