@@ -10,7 +10,7 @@ use super::calls::{Call, next_address};
 use super::client::Client;
 use super::decode::{self, Damaged, NextLink, Page};
 use super::error::ApiError;
-use crate::core::budget::Resource;
+use crate::core::budget::Bucket;
 
 /// More pages than any list of a sandbox can have.
 const MOST_PAGES: usize = 200;
@@ -31,7 +31,7 @@ impl Client {
     pub(super) async fn list(
         &self,
         call: Call,
-        resource: Resource,
+        bucket: Bucket,
         url: Url,
     ) -> Result<Listing, ApiError> {
         let damaged = |what: Damaged| ApiError::damaged(call, what);
@@ -40,7 +40,7 @@ impl Client {
         let (mut url, mut continuation): (Url, Option<String>) = (url, None);
         loop {
             guard.admit_link(&url, continuation.as_deref()).map_err(damaged)?;
-            let answered = self.get(call, resource, &url, continuation.as_deref()).await?;
+            let answered = self.get(call, bucket, &url, continuation.as_deref()).await?;
             let value = self.json_of_200(call, &answered.response)?;
             let Page { items, next } = decode::page(value).map_err(damaged)?;
             guard.admit_items(&items).map_err(damaged)?;

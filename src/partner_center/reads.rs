@@ -16,7 +16,7 @@ use super::client::Client;
 use super::decode::{self, Damaged, LegalBusinessProfile};
 use super::error::ApiError;
 use super::transport::Response;
-use crate::core::budget::Resource;
+use crate::core::budget::{Bucket, Resource};
 use crate::core::fault::{Class, Fault};
 use crate::core::ids::TenantId;
 use crate::core::inventory::{AzureEntitlement, Entitlement, Order, Subscription};
@@ -33,9 +33,9 @@ impl Client {
     /// # Errors
     /// Anything else, also the bare 404 of a gateway (invariant 8).
     pub async fn customer(&self, tenant: TenantId) -> Result<Seen<CustomerSeen>, ApiError> {
-        let tenant = tenant.to_string();
-        let (at, result) =
-            self.resource(CUSTOMER, Resource::Customer, &["customers", &tenant]).await?;
+        let bucket = Bucket::of_customer(Resource::Customer, tenant);
+        let path = ["customers", &tenant.to_string()];
+        let (at, result) = self.resource(CUSTOMER, bucket, &path).await?;
         let fact = match result {
             Ok(value) => {
                 let customer = self.decoded(CUSTOMER, &value, decode::listed_customer)?;
@@ -55,7 +55,8 @@ impl Client {
     /// When the list could not be read whole.
     pub async fn orders(&self, tenant: TenantId) -> Result<Seen<Vec<Order>>, ApiError> {
         let path = ["customers", &tenant.to_string(), "orders"];
-        self.items(ORDERS, Resource::Order, &path, decode::order).await
+        let bucket = Bucket::of_customer(Resource::Order, tenant);
+        self.items(ORDERS, bucket, &path, decode::order).await
     }
 
     /// One order; `None` when there is none of that id (404 with code 20000).
@@ -64,7 +65,8 @@ impl Client {
     /// When it could not be read.
     pub async fn order(&self, tenant: TenantId, id: &str) -> Result<Seen<Option<Order>>, ApiError> {
         let path = ["customers", &tenant.to_string(), "orders", id];
-        let seen = self.optional(ORDER, Resource::Order, &path, "20000", decode::order).await?;
+        let bucket = Bucket::of_customer(Resource::Order, tenant);
+        let seen = self.optional(ORDER, bucket, &path, "20000", decode::order).await?;
         let same = |order: &Order| {
             let alternate = order.alternate_id.as_deref().unwrap_or_default();
             order.id.eq_ignore_ascii_case(id) || alternate.eq_ignore_ascii_case(id)
@@ -81,7 +83,8 @@ impl Client {
         tenant: TenantId,
     ) -> Result<Seen<Vec<Subscription>>, ApiError> {
         let path = ["customers", &tenant.to_string(), "subscriptions"];
-        self.items(SUBSCRIPTIONS, Resource::Subscription, &path, decode::subscription).await
+        let bucket = Bucket::of_customer(Resource::Subscription, tenant);
+        self.items(SUBSCRIPTIONS, bucket, &path, decode::subscription).await
     }
 
     /// One subscription; `None` when there is none of that id (404 with code 20003).
@@ -94,9 +97,9 @@ impl Client {
         id: &str,
     ) -> Result<Seen<Option<Subscription>>, ApiError> {
         let path = ["customers", &tenant.to_string(), "subscriptions", id];
-        let seen = self
-            .optional(SUBSCRIPTION, Resource::Subscription, &path, "20003", decode::subscription)
-            .await?;
+        let bucket = Bucket::of_customer(Resource::Subscription, tenant);
+        let decode = decode::subscription;
+        let seen = self.optional(SUBSCRIPTION, bucket, &path, "20003", decode).await?;
         demand_same(SUBSCRIPTION, seen, |read| read.id.eq_ignore_ascii_case(id))
     }
 
@@ -109,10 +112,11 @@ impl Client {
         tenant: TenantId,
         subscription: &str,
     ) -> Result<Seen<Vec<AzureEntitlement>>, ApiError> {
+        let bucket = Bucket::of_customer(Resource::Subscription, tenant);
         let tenant = tenant.to_string();
         let path = ["customers", &tenant, "subscriptions", subscription, "azureEntitlements"];
         let decode = decode::azure_entitlement;
-        self.items(AZURE_ENTITLEMENTS, Resource::Subscription, &path, decode).await
+        self.items(AZURE_ENTITLEMENTS, bucket, &path, decode).await
     }
 
     /// Every entitlement of a customer, included ones beside those that include them. `None` when
@@ -130,7 +134,8 @@ impl Client {
         }
         let path = ["customers", &tenant.to_string(), "entitlements"];
         let asked_at = self.wire.clock.now();
-        match self.items(ENTITLEMENTS, Resource::Customer, &path, decode::entitlement).await {
+        let bucket = Bucket::of_customer(Resource::Customer, tenant);
+        match self.items(ENTITLEMENTS, bucket, &path, decode::entitlement).await {
             Ok(Seen { fact, at }) => {
                 Ok(Seen { fact: Some(fact.into_iter().flatten().collect()), at })
             }
@@ -148,7 +153,8 @@ impl Client {
     /// When it could not be read.
     pub async fn legal_business_profile(&self) -> Result<Seen<LegalBusinessProfile>, ApiError> {
         let path = ["profiles", "legalbusiness"];
-        let (at, result) = self.resource(LEGAL_BUSINESS, Resource::Customer, &path).await?;
+        let bucket = Bucket::of_account(Resource::Customer);
+        let (at, result) = self.resource(LEGAL_BUSINESS, bucket, &path).await?;
         let value = result.map_err(|fault| ApiError::fault(LEGAL_BUSINESS, fault))?;
         if decode::carries_error(&value) {
             let fault = decode::fault_of(200, &value);
@@ -179,12 +185,12 @@ impl Client {
     async fn items<T>(
         &self,
         call: Call,
-        resource: Resource,
+        bucket: Bucket,
         path: &[&str],
         decode: impl Fn(&Value) -> Result<T, Damaged>,
     ) -> Result<Seen<Vec<T>>, ApiError> {
         let url = self.address(call, path)?;
-        let listing = self.list(call, resource, url).await?;
+        let listing = self.list(call, bucket, url).await?;
         let fact = listing.items.iter().map(decode).collect::<Result<_, _>>();
         Ok(Seen { fact: fact.map_err(|d| ApiError::damaged(call, d))?, at: listing.at })
     }
@@ -193,12 +199,12 @@ impl Client {
     async fn optional<T>(
         &self,
         call: Call,
-        resource: Resource,
+        bucket: Bucket,
         path: &[&str],
         gone: &str,
         decode: impl Fn(&Value) -> Result<T, Damaged>,
     ) -> Result<Seen<Option<T>>, ApiError> {
-        let (at, result) = self.resource(call, resource, path).await?;
+        let (at, result) = self.resource(call, bucket, path).await?;
         let fact = match result {
             Ok(value) => Some(self.decoded(call, &value, decode)?),
             Err(fault)
@@ -217,11 +223,11 @@ impl Client {
     async fn resource(
         &self,
         call: Call,
-        resource: Resource,
+        bucket: Bucket,
         path: &[&str],
     ) -> Result<(Timestamp, Result<Value, Fault>), ApiError> {
         let url = self.address(call, path)?;
-        let answered = self.get(call, resource, &url, None).await?;
+        let answered = self.get(call, bucket, &url, None).await?;
         let result = match self.json_of_200(call, &answered.response) {
             Ok(value) => Ok(value),
             Err(ApiError::Fault { fault, .. }) => Err(fault),

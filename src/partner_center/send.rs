@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::calls::{self, Call, call_of, resource_of};
+use super::calls::{self, Call, bucket_of, call_of};
 use super::client::{Client, headers};
 use super::decode;
 use super::error::ApiError;
@@ -105,7 +105,7 @@ impl Client {
             body: intent.body.clone().map(Bytes::from),
             timeout: self.timeouts.write,
         };
-        let permit = self.gate.refresh(permit, resource_of(intent.action)).await?;
+        let permit = self.gate.refresh(permit, bucket_of(command)).await?;
         drop(permit);
         let answered = self.exchange(call, request, correlation, &token).await?;
         Ok(answered.response)
