@@ -271,11 +271,25 @@ fn pauses_name_who_set_them_and_when_they_end() {
     place.json(&["enqueue", A]);
     let paused = place.run(&["pause", "--account", "lab", "--until", "2h", "--reason", "lunch"]);
     assert_eq!(paused.code, 0, "{paused:?}");
-    assert_eq!(place.json(&["list"])["teardowns"][0]["blocked_by"], "paused");
+    let listed = place.json(&["list"]);
+    assert_eq!(listed["teardowns"][0]["blocked_by"], "paused");
+    let told = &listed["accounts"][0];
+    assert_eq!((&told["account"], &told["state"]), (&"lab".into(), &"paused".into()), "{told}");
+    assert_eq!(told["reason"], "lunch");
+    assert!(told["since"].is_string() && told["next_check"].is_string(), "{told}");
+    let text = place.run(&["list"]).out;
+    assert!(
+        text.contains("account lab is paused by ") && text.contains(": lunch; goes on in "),
+        "{text}"
+    );
     assert!(place.run(&["why", A]).out.contains("lunch"));
+    assert_eq!(place.json(&["why", A])["why"][0]["account_condition"]["state"], "paused");
     assert_eq!(place.run(&["pause", "--account", "nope"]).code, 2);
     assert_eq!(place.run(&["resume", "--account", "lab"]).code, 0);
-    assert_eq!(place.json(&["list"])["teardowns"][0]["blocked_by"], Value::Null);
+    let listed = place.json(&["list"]);
+    assert_eq!(listed["teardowns"][0]["blocked_by"], Value::Null);
+    assert_eq!(listed["accounts"][0]["state"], "ok");
+    assert!(!place.run(&["list"]).out.contains("account lab"), "what is ok is not told of");
 }
 
 #[test]

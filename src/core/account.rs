@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::ids::AccountName;
+use super::reason::Reason;
 
 /// A stored stop of an account: who or what set it, when and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -37,6 +38,14 @@ impl TroubleKind {
         }
     }
 
+    /// The reason of the teardowns that wait for its end.
+    pub const fn reason(self) -> Reason {
+        match self {
+            Self::Unreachable => Reason::AccountUnreachable,
+            Self::CredentialRefused => Reason::CredentialRefused,
+        }
+    }
+
     /// The kind of a stored name.
     pub fn parse(name: &str) -> Option<Self> {
         [Self::Unreachable, Self::CredentialRefused].into_iter().find(|k| k.as_str() == name)
@@ -44,7 +53,7 @@ impl TroubleKind {
 }
 
 /// What an operator is told of an account, the gravest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AccountState {
     /// A safety stop; only a person lifts it.
@@ -88,14 +97,57 @@ impl AccountState {
 /// The state of an account with what an operator wants to know beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Condition {
-    /// The gravest state that holds.
+    /// Which state.
     pub state: AccountState,
     /// Why, in words; `None` when it is ok.
     pub reason: Option<String>,
-    /// Since when, where that is stored.
+    /// Who stopped it, or the guard that did; `None` for what ends by itself.
+    pub by: Option<String>,
+    /// Since when; `None` when it is ok, or where an older version has stored no beginning.
     pub since: Option<Timestamp>,
     /// When it is looked at again or ends by itself; `None` when only a person ends it.
     pub next_check: Option<Timestamp>,
+}
+
+impl Condition {
+    /// Nothing stops the account.
+    pub const OK: Self =
+        Self { state: AccountState::Ok, reason: None, by: None, since: None, next_check: None };
+
+    fn of_stop(state: AccountState, stop: &Stop) -> Self {
+        Self {
+            state,
+            reason: Some(stop.reason.clone()),
+            by: Some(stop.actor.clone()),
+            since: Some(stop.since),
+            next_check: stop.until,
+        }
+    }
+
+    fn of_trouble(trouble: &Trouble) -> Self {
+        Self {
+            state: match trouble.kind {
+                TroubleKind::CredentialRefused => AccountState::CredentialRefused,
+                TroubleKind::Unreachable => AccountState::Unreachable,
+            },
+            reason: Some(trouble.text.clone()),
+            by: None,
+            since: Some(trouble.since),
+            next_check: Some(trouble.next_probe_at),
+        }
+    }
+
+    /// Why teardowns of the account wait; `None` if it does not keep them.
+    pub const fn blocks(&self) -> Option<Reason> {
+        match self.state {
+            AccountState::Halted => Some(Reason::Halted),
+            AccountState::Paused => Some(Reason::Paused),
+            AccountState::CredentialRefused => Some(Reason::CredentialRefused),
+            AccountState::Unreachable => Some(Reason::AccountUnreachable),
+            AccountState::Throttled => Some(Reason::Throttled),
+            AccountState::Ok => None,
+        }
+    }
 }
 
 /// An outage of the account.
@@ -134,6 +186,8 @@ pub struct Account {
     pub halted: Option<Stop>,
     /// Closed by a 429 until then.
     pub throttled_until: Option<Timestamp>,
+    /// Since when the latest closure by 429s lasts, or has lasted.
+    pub throttled_since: Option<Timestamp>,
     /// An outage, if there is one.
     pub trouble: Option<Trouble>,
     /// Which first steps were accepted.
@@ -150,6 +204,7 @@ impl Account {
             paused: None,
             halted: None,
             throttled_until: None,
+            throttled_since: None,
             trouble: None,
             proven: Proven::default(),
             clock_high: None,
@@ -161,42 +216,41 @@ impl Account {
         self.paused.as_ref().is_some_and(|stop| stop.until.is_none_or(|until| now < until))
     }
 
-    /// What holds at `now`; of several stops the gravest.
+    /// Whether a 429 closes it at `now`; if so, until when.
+    pub fn closed_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.throttled_until.filter(|until| now < *until)
+    }
+
+    /// Everything that stops it at `now`, the gravest first; empty if nothing does.
+    pub fn conditions(&self, now: Timestamp) -> Vec<Condition> {
+        let halted = self.halted.as_ref().map(|stop| (AccountState::Halted, stop));
+        let paused = self.paused.as_ref().filter(|_| self.is_paused(now));
+        let paused = paused.map(|stop| (AccountState::Paused, stop));
+        let stops = [halted, paused].into_iter().flatten();
+        let throttled = self.closed_until(now).map(|until| Condition {
+            state: AccountState::Throttled,
+            reason: Some("Partner Center answered 429".to_owned()),
+            by: None,
+            since: self.throttled_since,
+            next_check: Some(until),
+        });
+        stops
+            .map(|(state, stop)| Condition::of_stop(state, stop))
+            .chain(self.trouble.as_ref().map(Condition::of_trouble))
+            .chain(throttled)
+            .collect()
+    }
+
+    /// What holds at `now`; of several stops the gravest. A pause of everything stands in the row
+    /// named `*`: see [`condition_under`](Self::condition_under).
     pub fn condition(&self, now: Timestamp) -> Condition {
-        let stopped = |state, stop: &Stop| Condition {
-            state,
-            reason: Some(stop.reason.clone()),
-            since: Some(stop.since),
-            next_check: stop.until,
-        };
-        if let Some(stop) = &self.halted {
-            return stopped(AccountState::Halted, stop);
-        }
-        if let Some(stop) = self.paused.as_ref().filter(|_| self.is_paused(now)) {
-            return stopped(AccountState::Paused, stop);
-        }
-        if let Some(trouble) = &self.trouble {
-            return Condition {
-                state: match trouble.kind {
-                    TroubleKind::CredentialRefused => AccountState::CredentialRefused,
-                    TroubleKind::Unreachable => AccountState::Unreachable,
-                },
-                reason: Some(trouble.text.clone()),
-                since: Some(trouble.since),
-                next_check: Some(trouble.next_probe_at),
-            };
-        }
-        match self.throttled_until.filter(|until| now < *until) {
-            Some(until) => Condition {
-                state: AccountState::Throttled,
-                reason: Some("closed by a 429".to_owned()),
-                since: None,
-                next_check: Some(until),
-            },
-            None => {
-                Condition { state: AccountState::Ok, reason: None, since: None, next_check: None }
-            }
-        }
+        self.conditions(now).into_iter().next().unwrap_or(Condition::OK)
+    }
+
+    /// The same, with what stops every account.
+    pub fn condition_under(&self, every: &Self, now: Timestamp) -> Condition {
+        let (own, general) = (self.condition(now), every.condition(now));
+        if general.state < own.state { general } else { own }
     }
 }
 
@@ -212,8 +266,10 @@ mod tests {
         let state = |account: &Account, at| account.condition(at).state;
         assert_eq!(state(&account, now), AccountState::Ok);
 
+        account.throttled_since = Some(now);
         account.throttled_until = Some(later);
-        assert_eq!(account.condition(now).next_check, Some(later));
+        let throttled = account.condition(now);
+        assert_eq!((throttled.since, throttled.next_check), (Some(now), Some(later)));
         assert_eq!(state(&account, now), AccountState::Throttled);
         assert_eq!(state(&account, later), AccountState::Ok, "a 429 ends at its time");
 
@@ -237,5 +293,31 @@ mod tests {
 
         account.halted = Some(stop(None));
         assert_eq!(state(&account, later), AccountState::Halted);
+        assert_eq!(account.condition(later).next_check, None, "only a person lifts it");
+        let all: Vec<_> = account.conditions(now).into_iter().map(|told| told.state).collect();
+        use AccountState::{Halted, Paused, Throttled, Unreachable};
+        assert_eq!(all, [Halted, Paused, Unreachable, Throttled]);
+    }
+
+    #[test]
+    fn a_pause_of_everything_is_every_accounts() {
+        let now: Timestamp = "2027-01-31T08:00:00Z".parse().unwrap();
+        let (mut account, mut every) =
+            (Account::fresh(AccountName::new("emea")), Account::fresh(AccountName::every()));
+        assert_eq!(account.condition_under(&every, now), Condition::OK);
+        let stop = |reason: &str| Stop {
+            reason: reason.to_owned(),
+            actor: "ann".to_owned(),
+            since: now,
+            until: None,
+        };
+        every.paused = Some(stop("moving house"));
+        let told = account.condition_under(&every, now);
+        assert_eq!(
+            (told.state, told.reason.as_deref()),
+            (AccountState::Paused, Some("moving house"))
+        );
+        account.halted = Some(stop("too many customers"));
+        assert_eq!(account.condition_under(&every, now).state, AccountState::Halted);
     }
 }

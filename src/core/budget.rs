@@ -6,6 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::ids::TenantId;
+
 /// Classes of requests that the API counts apart (500 a minute each: resource pages of
 /// MicrosoftDocs/partner-center-sdk).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -33,38 +35,86 @@ impl Resource {
     }
 }
 
+/// What a request counts in. The API counts some calls for the partner and others for the partner and
+/// the customer they name, and does not say which (`api-throttling-guidance.md`): so whatever names a
+/// customer counts for both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Bucket {
+    /// The class.
+    pub resource: Resource,
+    /// The customer named by the path, if it names one.
+    pub customer: Option<TenantId>,
+}
+
+impl Bucket {
+    /// Of a call that is about the account as a whole.
+    pub const fn of_account(resource: Resource) -> Self {
+        Self { resource, customer: None }
+    }
+
+    /// Of a call below `/v1/customers/{customer}`.
+    pub const fn of_customer(resource: Resource, customer: TenantId) -> Self {
+        Self { resource, customer: Some(customer) }
+    }
+
+    /// Whether what counts in the other one counts in this one too.
+    pub fn covers(self, other: Self) -> bool {
+        self.resource == other.resource
+            && self.customer.is_none_or(|own| other.customer == Some(own))
+    }
+}
+
 /// A wish to send requests now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ask {
-    /// Which class.
-    pub resource: Resource,
+    /// What they count in.
+    pub bucket: Bucket,
     /// How many writes.
     pub writes: u32,
     /// How many reads.
     pub reads: u32,
 }
 
-/// The request budget of an account (invariant 9).
+/// How much of one class a window may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Budget {
-    /// No window of this length may hold more than `requests` reservations of one class.
-    pub window: Duration,
-    /// Requests of one class in a window.
+pub struct Limit {
+    /// Requests in a window.
     pub requests: u32,
     /// Of these, how many reads may use; the rest is left to writes, so that a DELETE need not wait
     /// until what it rests on is stale.
     pub reads: u32,
 }
 
+impl Limit {
+    /// A limit that keeps a fifth for writes. There is at least one request of either kind.
+    pub const fn of(requests: u32) -> Self {
+        let requests = if requests == 0 { 1 } else { requests };
+        Self { requests, reads: requests - requests / 5 }
+    }
+}
+
+/// The request budget of an account (invariant 9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// No window of this length may hold more reservations than the limits say.
+    pub window: Duration,
+    /// Of one class, whatever customer they name.
+    pub account: Limit,
+    /// Of one class and one customer.
+    pub customer: Limit,
+}
+
 /// The answer to an [`Ask`]: writes are granted first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grant {
-    /// Which class.
-    pub resource: Resource,
+    /// What they count in.
+    pub bucket: Bucket,
     /// How many writes may go out within the next second.
     pub writes: u32,
     /// How many reads may go out within the next second.
     pub reads: u32,
     /// When to ask again for what was not granted.
     pub retry_at: Option<Timestamp>,
+    /// Whether it is the customer's own part that is full: then the others of the account go on.
+    pub own_part_is_full: bool,
 }

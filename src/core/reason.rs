@@ -44,13 +44,13 @@ reasons! {
         "Nothing to do yet: the step is tried again at next_attempt_at; `teardownd history` shows the answers.";
     /// A 429 closed the account for a while.
     Throttled = "throttled",
-        "Nothing to do: the account goes on when its Retry-After has passed.";
+        "Nothing to do: it goes on when the Retry-After has passed, or the request budget has room.";
     /// Partner Center cannot be reached or answers 5xx across tenants.
     AccountUnreachable = "account_unreachable",
         "Check the network and Microsoft's service health; the account is probed once a minute and goes on by itself.";
     /// The account's credential is refused.
     CredentialRefused = "credential_refused",
-        "Renew the account's credential; `teardownd check` shows Microsoft's text, and the account goes on by itself.";
+        "Renew the account's credential; `teardownd check` shows Microsoft's text. A changed secret file is tried at once, and the account goes on by itself.";
     /// The account, or everything, is paused.
     Paused = "paused",
         "Run `teardownd resume` when work may go on.";

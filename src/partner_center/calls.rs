@@ -6,7 +6,7 @@ use std::fmt;
 use url::Url;
 
 use super::decode::Damaged;
-use crate::core::budget::Resource;
+use crate::core::budget::{Bucket, Resource};
 use crate::core::command::{Action, Command};
 
 /// A call: its method and its path with names in place of ids. This, and never an address, stands in
@@ -68,8 +68,12 @@ pub(super) const fn call_of(action: Action) -> Call {
     }
 }
 
-/// The class of requests that a command counts in: which permit it needs.
-pub const fn resource_of(action: Action) -> Resource {
+/// What a command counts in: which permit it needs.
+pub const fn bucket_of(command: &Command) -> Bucket {
+    Bucket::of_customer(resource_of(command.intent.action), command.tenant_id)
+}
+
+const fn resource_of(action: Action) -> Resource {
     match action {
         Action::CancelOrder => Resource::Order,
         Action::DeleteSubscription

@@ -11,7 +11,7 @@ use super::client::Client;
 use super::decode;
 use super::error::ApiError;
 use super::paging::Listing;
-use crate::core::budget::Resource;
+use crate::core::budget::{Bucket, Resource};
 use crate::core::ids::TenantId;
 use crate::core::inventory::Customer;
 use crate::core::observation::{Census, Seen};
@@ -88,7 +88,7 @@ impl Client {
             .map_err(|damage| ApiError::damaged(CUSTOMERS, damage))?;
         url.query_pairs_mut().append_pair("size", PAGE_SIZE);
         let Listing { at, items, pages, exchange } =
-            self.list(CUSTOMERS, Resource::Customer, url).await?;
+            self.list(CUSTOMERS, Bucket::of_account(Resource::Customer), url).await?;
         let customers: Vec<Customer> = items
             .iter()
             .map(decode::listed_customer)

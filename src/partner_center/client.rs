@@ -23,7 +23,7 @@ use super::throttle;
 use super::token::{TokenSettings, TokenSource};
 use super::transport::{Request, Response, Transport};
 use super::wire::Wire;
-use crate::core::budget::Resource;
+use crate::core::budget::{Bucket, Resource};
 use crate::core::clock::{Clock, Entropy};
 use crate::core::ids::{AccountName, TenantId};
 
@@ -145,6 +145,12 @@ impl Client {
         self.tokens.credential()
     }
 
+    /// Whether a file of the credential has changed since a token was last asked for with it; also
+    /// before the first time.
+    pub async fn credential_has_changed(&self) -> bool {
+        self.tokens.credential_has_changed().await
+    }
+
     /// Makes sure that a token can be had, and that it is one of the partner tenant. Sends nothing
     /// to the API.
     ///
@@ -168,7 +174,7 @@ impl Client {
     pub async fn reach(&self) -> Result<(), ApiError> {
         let url = address(&self.base, &["profiles", "legalbusiness"])
             .map_err(|damage| ApiError::damaged(LEGAL_BUSINESS, damage))?;
-        self.usable_read_permit(Resource::Customer).await?;
+        self.usable_read_permit(Bucket::of_account(Resource::Customer)).await?;
         let headers = vec![("Accept", "application/json".to_owned())];
         let (method, timeout) = (LEGAL_BUSINESS.method, self.timeouts.read);
         let request = Request { method, url, headers, body: None, timeout };
@@ -181,9 +187,9 @@ impl Client {
     /// # Errors
     /// When no token can be had, the account is closed or the wait would be a long one
     /// ([`ApiError::Throttled`]), or the books cannot be written.
-    pub async fn permit(&self, kind: PermitKind, resource: Resource) -> Result<Permit, ApiError> {
+    pub async fn permit(&self, kind: PermitKind, bucket: Bucket) -> Result<Permit, ApiError> {
         self.tokens.get().await?;
-        self.gate.acquire(kind, resource).await
+        self.gate.acquire(kind, bucket).await
     }
 
     /// A GET, repeated once with a new token after 401. Statuses other than 401 and 429 are the
@@ -191,15 +197,15 @@ impl Client {
     pub(super) async fn get(
         &self,
         call: Call,
-        resource: Resource,
+        bucket: Bucket,
         url: &Url,
         continuation: Option<&str>,
     ) -> Result<Answered, ApiError> {
-        let first = self.get_once(call, resource, url, continuation).await?;
+        let first = self.get_once(call, bucket, url, continuation).await?;
         if first.response.status != 401 {
             return Ok(first);
         }
-        let second = self.get_once(call, resource, url, continuation).await?;
+        let second = self.get_once(call, bucket, url, continuation).await?;
         if second.response.status == 401 {
             let fault = decode::fault(401, &second.response.body);
             return Err(ApiError::Unauthorized { exchange: Box::new(second.exchange), fault });
@@ -210,12 +216,12 @@ impl Client {
     async fn get_once(
         &self,
         call: Call,
-        resource: Resource,
+        bucket: Bucket,
         url: &Url,
         continuation: Option<&str>,
     ) -> Result<Answered, ApiError> {
         let token = self.tokens.get().await?;
-        self.usable_read_permit(resource).await?;
+        self.usable_read_permit(bucket).await?;
         let (correlation, request_id) = (self.entropy.uuid(), self.entropy.uuid());
         let mut headers = headers(&token, request_id, correlation);
         if let Some(continuation) = continuation {
@@ -231,9 +237,9 @@ impl Client {
         self.exchange(call, request, (request_id, correlation), &token).await
     }
 
-    async fn usable_read_permit(&self, resource: Resource) -> Result<(), ApiError> {
+    async fn usable_read_permit(&self, bucket: Bucket) -> Result<(), ApiError> {
         for _ in 0..PERMIT_TRIES {
-            let permit = self.gate.acquire(PermitKind::Read, resource).await?;
+            let permit = self.gate.acquire(PermitKind::Read, bucket).await?;
             if self.gate.is_usable(&permit)? {
                 return Ok(());
             }

@@ -78,7 +78,7 @@ pub enum ApiError {
         exchange: Box<Exchange>,
     },
     /// Nothing may be sent before then: a 429 closed the account, or its request budget is used up.
-    #[error("no request of the account may go out before {until}")]
+    #[error("nothing may be sent before {until}, by a 429 or by the request budget")]
     Throttled {
         /// When it is worth another try.
         until: Timestamp,

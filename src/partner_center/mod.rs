@@ -30,7 +30,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use calls::{Call, resource_of};
+pub use calls::{Call, bucket_of};
 pub use client::{AccountSettings, Client, Timeouts};
 pub use error::{ApiError, Kind};
 pub use exchange::{Exchange, SentAs};

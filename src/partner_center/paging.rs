@@ -12,7 +12,7 @@ use super::decode::{self, Damaged, NextLink, Page};
 use super::error::ApiError;
 use super::exchange::Exchange;
 use super::reads::json_of_200;
-use crate::core::budget::Resource;
+use crate::core::budget::Bucket;
 
 /// More pages than any list of a sandbox can have.
 const MOST_PAGES: usize = 200;
@@ -35,7 +35,7 @@ impl Client {
     pub(super) async fn list(
         &self,
         call: Call,
-        resource: Resource,
+        bucket: Bucket,
         url: Url,
     ) -> Result<Listing, ApiError> {
         let mut guard = RepeatGuard::default();
@@ -45,7 +45,7 @@ impl Client {
             guard
                 .admit_link(&url, continuation.as_deref())
                 .map_err(|what| ApiError::damaged(call, what))?;
-            let answered = self.get(call, resource, &url, continuation.as_deref()).await?;
+            let answered = self.get(call, bucket, &url, continuation.as_deref()).await?;
             let exchange = answered.exchange;
             let damaged = |what: Damaged| ApiError::damaged(exchange, what);
             let value = json_of_200(&answered)?;

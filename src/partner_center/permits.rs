@@ -5,7 +5,7 @@
 //! and not once per request. There is no task behind it; when the one who asks goes away, another
 //! takes over.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ use tokio::sync::{Notify, oneshot};
 use super::error::ApiError;
 use super::ledger::Ledger;
 use super::throttle::Closure;
-use crate::core::budget::{Ask, Grant, Resource};
+use crate::core::budget::{Ask, Bucket, Grant};
 use crate::core::clock::Clock;
 use crate::core::ids::AccountName;
 
-/// A reservation counts from when the ledger was asked; sending within this time keeps every
-/// window of a minute inside the ledger's windows of 61 seconds.
+/// A reservation counts from when the ledger was asked; sending within this time keeps every 61 seconds
+/// of sends inside the ledger's windows, which are a second longer.
 const USABLE_FOR: Duration = Duration::from_secs(1);
 /// When to ask again if the ledger does not say.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
@@ -34,7 +34,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(300);
 const HURRY: Duration = Duration::from_secs(1);
 
 /// What a permit is for. Writes are granted before reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PermitKind {
     /// A mutating call.
     Write,
@@ -47,7 +47,7 @@ pub enum PermitKind {
 #[must_use = "a permit that is not used is lost to the budget"]
 pub struct Permit {
     pub(super) kind: PermitKind,
-    pub(super) resource: Resource,
+    pub(super) bucket: Bucket,
     asked_at: Duration,
 }
 
@@ -73,10 +73,13 @@ pub(super) struct Gate {
 #[derive(Debug, Default)]
 struct State {
     closure: Closure,
-    queues: [Queue; 6],
+    /// Those of which somebody waits, or of which the ledger has said when to ask again.
+    queues: BTreeMap<(Bucket, PermitKind), Queue>,
+    /// How many have come so far.
+    arrivals: u64,
 }
 
-/// Those who wait for one kind of permit of one resource.
+/// Those who wait for one kind of permit of one bucket.
 #[derive(Debug, Default)]
 struct Queue {
     waiting: VecDeque<Waiter>,
@@ -87,6 +90,8 @@ struct Queue {
 #[derive(Debug)]
 struct Waiter {
     answer: oneshot::Sender<Result<Duration, ApiError>>,
+    /// Its place among all who have come.
+    number: u64,
     /// Does not wait for a later round.
     hurried: bool,
 }
@@ -115,22 +120,18 @@ impl Gate {
     pub(super) async fn acquire(
         &self,
         kind: PermitKind,
-        resource: Resource,
+        bucket: Bucket,
     ) -> Result<Permit, ApiError> {
-        self.queue_up(kind, resource, false).await
+        self.queue_up(kind, bucket, false).await
     }
 
     /// Makes sure that a permit may be used this instant, or gets another if that takes no waiting.
-    pub(super) async fn refresh(
-        &self,
-        permit: Permit,
-        resource: Resource,
-    ) -> Result<Permit, ApiError> {
+    pub(super) async fn refresh(&self, permit: Permit, bucket: Bucket) -> Result<Permit, ApiError> {
         self.check_open()?;
-        if permit.resource == resource && permit.is_usable(self.clock.uptime()) {
+        if permit.bucket == bucket && permit.is_usable(self.clock.uptime()) {
             return Ok(permit);
         }
-        let permit = self.queue_up(permit.kind, resource, true).await?;
+        let permit = self.queue_up(permit.kind, bucket, true).await?;
         if permit.is_usable(self.clock.uptime()) {
             return Ok(permit);
         }
@@ -149,7 +150,7 @@ impl Gate {
         let until = {
             let mut state = self.state();
             let until = state.closure.close(asked, sent_at, self.clock.now());
-            for queue in &mut state.queues {
+            for queue in state.queues.values_mut() {
                 queue.refuse_all(&ApiError::held_back(until));
             }
             until
@@ -181,7 +182,7 @@ impl Gate {
     async fn queue_up(
         &self,
         kind: PermitKind,
-        resource: Resource,
+        bucket: Bucket,
         hurried: bool,
     ) -> Result<Permit, ApiError> {
         let (answer, mut answered) = oneshot::channel();
@@ -191,11 +192,13 @@ impl Gate {
             if let Some(until) = state.closure.until(now) {
                 return Err(ApiError::held_back(until));
             }
-            let queue = &mut state.queues[index(kind, resource)];
+            state.arrivals += 1;
+            let number = state.arrivals;
+            let queue = state.queues.entry((bucket, kind)).or_default();
             if let Some(until) = queue.not_before.filter(|until| hurried && now < *until) {
                 return Err(ApiError::held_back(until));
             }
-            queue.waiting.push_back(Waiter { answer, hurried });
+            queue.waiting.push_back(Waiter { answer, number, hurried });
         }
         self.arrived.notify_one();
         let mut too_long = self.clock.sleep(if hurried { HURRY } else { LONGEST_WAIT });
@@ -206,7 +209,7 @@ impl Gate {
                     let lost = || Err(ApiError::Ledger("the queue was dropped".to_owned()));
                     return answer
                         .unwrap_or_else(|_| lost())
-                        .map(|asked_at| Permit { kind, resource, asked_at });
+                        .map(|asked_at| Permit { kind, bucket, asked_at });
                 }
                 () = &mut too_long => {
                     return Err(ApiError::held_back(soon(self.clock.now())));
@@ -247,35 +250,39 @@ impl Gate {
 }
 
 impl State {
-    /// What is to be asked for now, and if nothing, when there will be something.
+    /// What is to be asked for now, those who came first before the others, and if there is nothing,
+    /// when there will be something.
     fn asks(&mut self, now: Timestamp) -> (Vec<Ask>, Option<Timestamp>) {
-        let mut earliest: Option<Timestamp> = None;
-        let mut count = |state: &mut Self, kind, resource| {
-            let queue = &mut state.queues[index(kind, resource)];
+        self.queues.retain(|_, queue| {
             queue.waiting.retain(|waiter| !waiter.answer.is_closed());
-            match queue.not_before.filter(|at| now < *at && !queue.waiting.is_empty()) {
-                Some(at) => {
-                    earliest = Some(earliest.map_or(at, |earliest| earliest.min(at)));
-                    0
-                }
-                None => u32::try_from(queue.waiting.len()).unwrap_or(u32::MAX),
+            !queue.waiting.is_empty() || queue.not_before.is_some_and(|at| now < at)
+        });
+        let mut earliest: Option<Timestamp> = None;
+        let mut asks: BTreeMap<Bucket, (u64, Ask)> = BTreeMap::new();
+        for ((bucket, kind), queue) in &self.queues {
+            let Some(first) = queue.waiting.front() else { continue };
+            if let Some(at) = queue.not_before.filter(|at| now < *at) {
+                earliest = Some(earliest.map_or(at, |earliest| earliest.min(at)));
+                continue;
             }
-        };
-        let mut asks = Vec::new();
-        for resource in Resource::ALL {
-            let writes = count(self, PermitKind::Write, resource);
-            let reads = count(self, PermitKind::Read, resource);
-            if writes > 0 || reads > 0 {
-                asks.push(Ask { resource, writes, reads });
+            let count = u32::try_from(queue.waiting.len()).unwrap_or(u32::MAX);
+            let nothing = Ask { bucket: *bucket, writes: 0, reads: 0 };
+            let (number, ask) = asks.entry(*bucket).or_insert((first.number, nothing));
+            *number = first.number.min(*number);
+            match kind {
+                PermitKind::Write => ask.writes = count,
+                PermitKind::Read => ask.reads = count,
             }
         }
-        (asks, earliest)
+        let mut asks: Vec<(u64, Ask)> = asks.into_values().collect();
+        asks.sort_by_key(|(number, _)| *number);
+        (asks.into_iter().map(|(_, ask)| ask).collect(), earliest)
     }
 
     /// Gives what was granted to those who have waited longest. Nobody waits while the account is
     /// closed: closing it sends everybody away.
     fn hand_out(&mut self, ask: Ask, grants: &[Grant], asked_at: Duration, now: Timestamp) {
-        let grant = grants.iter().find(|grant| grant.resource == ask.resource);
+        let grant = grants.iter().find(|grant| grant.bucket == ask.bucket);
         let retry_at = grant.and_then(|grant| grant.retry_at).unwrap_or(soon(now));
         for (kind, asked, granted) in [
             (PermitKind::Write, ask.writes, grant.map_or(0, |grant| grant.writes)),
@@ -284,10 +291,18 @@ impl State {
             if asked == 0 {
                 continue;
             }
-            let queue = &mut self.queues[index(kind, ask.resource)];
+            let queue = self.queues.entry((ask.bucket, kind)).or_default();
             queue.grant(granted.min(asked), asked_at);
             queue.not_before = (granted < asked).then_some(retry_at);
-            if granted < asked {
+            if granted == asked {
+                continue;
+            }
+            // A write that waits has its account's turn; while others may send, they must not wait
+            // for that.
+            let own_part_is_full = grant.is_some_and(|grant| grant.own_part_is_full);
+            if kind == PermitKind::Write && own_part_is_full {
+                queue.refuse_all(&ApiError::held_back(retry_at));
+            } else {
                 queue.refuse_impatient(retry_at, now);
             }
         }
@@ -295,8 +310,8 @@ impl State {
 
     fn refuse(&mut self, ask: Ask, error: &ApiError) {
         for (kind, asked) in [(PermitKind::Write, ask.writes), (PermitKind::Read, ask.reads)] {
-            if asked > 0 {
-                self.queues[index(kind, ask.resource)].refuse_all(error);
+            if let Some(queue) = self.queues.get_mut(&(ask.bucket, kind)).filter(|_| asked > 0) {
+                queue.refuse_all(error);
             }
         }
     }
@@ -330,15 +345,6 @@ impl Queue {
             }
         }
     }
-}
-
-fn index(kind: PermitKind, resource: Resource) -> usize {
-    let resource = match resource {
-        Resource::Customer => 0,
-        Resource::Order => 2,
-        Resource::Subscription => 4,
-    };
-    resource + usize::from(kind == PermitKind::Read)
 }
 
 fn soon(now: Timestamp) -> Timestamp {

@@ -16,7 +16,7 @@ use super::client::{Answered, Client};
 use super::decode::{self, Damaged, LegalBusinessProfile};
 use super::error::ApiError;
 use super::exchange::Exchange;
-use crate::core::budget::Resource;
+use crate::core::budget::{Bucket, Resource};
 use crate::core::fault::{Class, Fault};
 use crate::core::ids::TenantId;
 use crate::core::inventory::{AzureEntitlement, Entitlement, Order, Subscription};
@@ -33,9 +33,9 @@ impl Client {
     /// # Errors
     /// Anything else, also the bare 404 of a gateway (invariant 8).
     pub async fn customer(&self, tenant: TenantId) -> Result<Seen<CustomerSeen>, ApiError> {
-        let tenant = tenant.to_string();
-        let Read { at, exchange, result } =
-            self.resource(CUSTOMER, Resource::Customer, &["customers", &tenant]).await?;
+        let bucket = Bucket::of_customer(Resource::Customer, tenant);
+        let path = ["customers", &tenant.to_string()];
+        let Read { at, exchange, result } = self.resource(CUSTOMER, bucket, &path).await?;
         let fact = match result {
             Ok(value) => {
                 let customer = decoded(exchange, &value, decode::listed_customer)?;
@@ -55,7 +55,8 @@ impl Client {
     /// When the list could not be read whole.
     pub async fn orders(&self, tenant: TenantId) -> Result<Seen<Vec<Order>>, ApiError> {
         let path = ["customers", &tenant.to_string(), "orders"];
-        self.items(ORDERS, Resource::Order, &path, decode::order).await
+        let bucket = Bucket::of_customer(Resource::Order, tenant);
+        self.items(ORDERS, bucket, &path, decode::order).await
     }
 
     /// One order; `None` when there is none of that id (404 with code 20000).
@@ -68,7 +69,8 @@ impl Client {
             let alternate = order.alternate_id.as_deref().unwrap_or_default();
             order.id.eq_ignore_ascii_case(id) || alternate.eq_ignore_ascii_case(id)
         };
-        self.optional(ORDER, Resource::Order, &path, "20000", decode::order, same).await
+        let bucket = Bucket::of_customer(Resource::Order, tenant);
+        self.optional(ORDER, bucket, &path, "20000", decode::order, same).await
     }
 
     /// Every subscription of a customer.
@@ -80,7 +82,8 @@ impl Client {
         tenant: TenantId,
     ) -> Result<Seen<Vec<Subscription>>, ApiError> {
         let path = ["customers", &tenant.to_string(), "subscriptions"];
-        self.items(SUBSCRIPTIONS, Resource::Subscription, &path, decode::subscription).await
+        let bucket = Bucket::of_customer(Resource::Subscription, tenant);
+        self.items(SUBSCRIPTIONS, bucket, &path, decode::subscription).await
     }
 
     /// One subscription; `None` when there is none of that id (404 with code 20003).
@@ -93,9 +96,9 @@ impl Client {
         id: &str,
     ) -> Result<Seen<Option<Subscription>>, ApiError> {
         let path = ["customers", &tenant.to_string(), "subscriptions", id];
-        let (resource, decode) = (Resource::Subscription, decode::subscription);
+        let bucket = Bucket::of_customer(Resource::Subscription, tenant);
         let same = |read: &Subscription| read.id.eq_ignore_ascii_case(id);
-        self.optional(SUBSCRIPTION, resource, &path, "20003", decode, same).await
+        self.optional(SUBSCRIPTION, bucket, &path, "20003", decode::subscription, same).await
     }
 
     /// The Azure subscriptions under an Azure plan, named by the id of the plan's subscription.
@@ -107,10 +110,11 @@ impl Client {
         tenant: TenantId,
         subscription: &str,
     ) -> Result<Seen<Vec<AzureEntitlement>>, ApiError> {
+        let bucket = Bucket::of_customer(Resource::Subscription, tenant);
         let tenant = tenant.to_string();
         let path = ["customers", &tenant, "subscriptions", subscription, "azureEntitlements"];
         let decode = decode::azure_entitlement;
-        self.items(AZURE_ENTITLEMENTS, Resource::Subscription, &path, decode).await
+        self.items(AZURE_ENTITLEMENTS, bucket, &path, decode).await
     }
 
     /// Every entitlement of a customer, included ones beside those that include them. `None` when
@@ -128,7 +132,8 @@ impl Client {
         }
         let path = ["customers", &tenant.to_string(), "entitlements"];
         let asked_at = self.wire.clock.now();
-        match self.items(ENTITLEMENTS, Resource::Customer, &path, decode::entitlement).await {
+        let bucket = Bucket::of_customer(Resource::Customer, tenant);
+        match self.items(ENTITLEMENTS, bucket, &path, decode::entitlement).await {
             Ok(Seen { fact, at }) => {
                 Ok(Seen { fact: Some(fact.into_iter().flatten().collect()), at })
             }
@@ -146,8 +151,8 @@ impl Client {
     /// When it could not be read.
     pub async fn legal_business_profile(&self) -> Result<Seen<LegalBusinessProfile>, ApiError> {
         let path = ["profiles", "legalbusiness"];
-        let Read { at, exchange, result } =
-            self.resource(LEGAL_BUSINESS, Resource::Customer, &path).await?;
+        let bucket = Bucket::of_account(Resource::Customer);
+        let Read { at, exchange, result } = self.resource(LEGAL_BUSINESS, bucket, &path).await?;
         let value = result.map_err(|fault| ApiError::fault(exchange, fault))?;
         if decode::carries_error(&value) {
             let fault = decode::fault_of(200, &value);
@@ -178,12 +183,12 @@ impl Client {
     async fn items<T>(
         &self,
         call: Call,
-        resource: Resource,
+        bucket: Bucket,
         path: &[&str],
         decode: impl Fn(&Value) -> Result<T, Damaged>,
     ) -> Result<Seen<Vec<T>>, ApiError> {
         let url = self.address(call, path)?;
-        let listing = self.list(call, resource, url).await?;
+        let listing = self.list(call, bucket, url).await?;
         let fact = listing.items.iter().map(decode).collect::<Result<_, _>>();
         let fact = fact.map_err(|damage| ApiError::damaged(listing.exchange, damage))?;
         Ok(Seen { fact, at: listing.at })
@@ -194,13 +199,13 @@ impl Client {
     async fn optional<T>(
         &self,
         call: Call,
-        resource: Resource,
+        bucket: Bucket,
         path: &[&str],
         gone: &str,
         decode: impl Fn(&Value) -> Result<T, Damaged>,
         same: impl Fn(&T) -> bool,
     ) -> Result<Seen<Option<T>>, ApiError> {
-        let Read { at, exchange, result } = self.resource(call, resource, path).await?;
+        let Read { at, exchange, result } = self.resource(call, bucket, path).await?;
         let fact = match result {
             Ok(value) => Some(decoded(exchange, &value, decode)?),
             Err(fault)
@@ -220,14 +225,9 @@ impl Client {
     }
 
     /// Reads one resource: its JSON, or the fault that came instead.
-    async fn resource(
-        &self,
-        call: Call,
-        resource: Resource,
-        path: &[&str],
-    ) -> Result<Read, ApiError> {
+    async fn resource(&self, call: Call, bucket: Bucket, path: &[&str]) -> Result<Read, ApiError> {
         let url = self.address(call, path)?;
-        let answered = self.get(call, resource, &url, None).await?;
+        let answered = self.get(call, bucket, &url, None).await?;
         let result = match json_of_200(&answered) {
             Ok(value) => Ok(value),
             Err(ApiError::Fault { fault, .. }) => Err(fault),

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::calls::{self, call_of, resource_of};
+use super::calls::{self, bucket_of, call_of};
 use super::client::{Answered, Client, headers};
 use super::decode::{self, Damaged};
 use super::error::ApiError;
@@ -109,7 +109,7 @@ impl Client {
             body: intent.body.clone().map(Bytes::from),
             timeout: self.timeouts.write,
         };
-        let permit = self.gate.refresh(permit, resource_of(intent.action)).await?;
+        let permit = self.gate.refresh(permit, bucket_of(command)).await?;
         drop(permit);
         self.exchange(call, request, (command.id.0, correlation), &token).await
     }

@@ -89,6 +89,8 @@ pub(super) struct Books {
     pub(super) refill: Mutex<u32>,
     /// How far `retry_at` lies ahead.
     pub(super) retry_after: Mutex<Duration>,
+    /// Whether what is not granted is the fault of the customer's own part.
+    pub(super) own_part_is_full: Mutex<bool>,
     /// How long one reservation takes.
     pub(super) latency: Mutex<Duration>,
     /// An error to answer with.
@@ -103,10 +105,10 @@ pub(super) struct Books {
 
 impl Books {
     fn grant(&self, ask: Ask, now: Timestamp) -> Grant {
-        let Ask { resource, writes, reads } = ask;
+        let Ask { bucket, writes, reads } = ask;
         let mut left = self.left.lock().unwrap();
         let Some(left) = left.as_mut() else {
-            return Grant { resource, writes, reads, retry_at: None };
+            return Grant { bucket, writes, reads, retry_at: None, own_part_is_full: false };
         };
         let mut reopens_at = self.reopens_at.lock().unwrap();
         if reopens_at.is_some_and(|at| at <= now) {
@@ -122,7 +124,13 @@ impl Books {
         let short = granted_writes < writes || granted_reads < reads;
         let retry_at =
             short.then(|| *reopens_at.get_or_insert(now + *self.retry_after.lock().unwrap()));
-        Grant { resource, writes: granted_writes, reads: granted_reads, retry_at }
+        Grant {
+            bucket,
+            writes: granted_writes,
+            reads: granted_reads,
+            retry_at,
+            own_part_is_full: short && *self.own_part_is_full.lock().unwrap(),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::calls::{Call, TOKEN, TOKEN_V1};
 use super::credentials::{
-    Credential, CredentialError, CredentialKind, Occasion, Proof, TokenEndpoint,
+    Credential, CredentialError, CredentialKind, Occasion, Proof, Stamp, TokenEndpoint,
 };
 use super::decode::{self, TokenAnswer};
 use super::error::{ApiError, Kind};
@@ -63,6 +63,8 @@ pub(super) struct TokenSource {
     gate: Arc<Gate>,
     flight: Flight<Token>,
     no_renewal_before: Mutex<Duration>,
+    /// The credential's files as they were when they were last shown; `None` before the first time.
+    shown: Mutex<Option<Stamp>>,
 }
 
 impl TokenSource {
@@ -72,8 +74,15 @@ impl TokenSource {
         entropy: Arc<dyn Entropy>,
         gate: Arc<Gate>,
     ) -> Self {
-        let flight = Flight::default();
-        Self { settings, wire, entropy, gate, flight, no_renewal_before: Mutex::default() }
+        Self {
+            settings,
+            wire,
+            entropy,
+            gate,
+            flight: Flight::default(),
+            no_renewal_before: Mutex::default(),
+            shown: Mutex::default(),
+        }
     }
 
     pub(super) fn credential(&self) -> &Credential {
@@ -108,6 +117,20 @@ impl TokenSource {
         self.flight.forget(|token| token.value.expose_secret() == refused.expose_secret()).await;
     }
 
+    /// Whether a file of the credential has changed since it was last shown; also before it is shown
+    /// for the first time.
+    pub(super) async fn credential_has_changed(&self) -> bool {
+        let now = self.settings.credential.stamp().await;
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).as_ref() != Some(&now)
+    }
+
+    /// Notes what the files look like: before they are read, so that whatever changes from then on
+    /// is seen, and after a renewed refresh token was written to one of them.
+    async fn note_files(&self) {
+        let stamp = self.settings.credential.stamp().await;
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(stamp);
+    }
+
     fn no_renewal_before(&self) -> Duration {
         *self.no_renewal_before.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -121,6 +144,7 @@ impl TokenSource {
             id: self.entropy.uuid(),
             now: self.wire.clock.now(),
         };
+        self.note_files().await;
         let proof = settings.credential.prove(occasion).await.map_err(unusable)?;
         let correlation = self.entropy.uuid();
         let request = self.compose(url, &proof, correlation);
@@ -144,6 +168,7 @@ impl TokenSource {
             .accepted(&proof, renewed, now, self.entropy.uuid())
             .await
             .map_err(unusable)?;
+        self.note_files().await;
         Ok(token)
     }
 

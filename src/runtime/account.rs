@@ -17,8 +17,13 @@ use crate::core::reason::Reason;
 use crate::partner_center::{ApiError, Client, Kind};
 use crate::store::{Result, Store};
 
-/// An account in trouble is tried again this often.
-const PROBE: Duration = Duration::from_secs(60);
+/// An account that cannot be reached is tried again this often.
+const PROBE_UNREACHABLE: Duration = Duration::from_secs(60);
+/// So is one whose credential is refused: it takes a person to end that, and the change of a secret
+/// file is noticed at once.
+const PROBE_REFUSED: Duration = Duration::from_secs(300);
+/// A pass that finds its account halted looks again after this, if nothing wakes it.
+const HALT_RECHECK: Duration = Duration::from_secs(60);
 /// So many failures in a row, without one answer in between, are the account's and not a tenant's.
 const OUTAGE_AFTER: u32 = 5;
 
@@ -79,6 +84,30 @@ impl AccountRuntime {
         Ok(())
     }
 
+    /// Has a refused credential probed at once when one of its files has changed since it was last
+    /// shown. Returns whether that made a probe due.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn probe_if_renewed(&self, store: &dyn Store, now: Timestamp) -> Result<bool> {
+        let may_be_refused = match self.health.outage() {
+            Outage::Unknown | Outage::Of(TroubleKind::CredentialRefused) => true,
+            Outage::None | Outage::Of(TroubleKind::Unreachable) => false,
+        };
+        if !may_be_refused || !self.client.credential_has_changed().await {
+            return Ok(false);
+        }
+        let trouble = store.account(&self.name).await?.trouble;
+        self.health.learn(trouble.as_ref().map(|trouble| trouble.kind));
+        let refused = trouble.filter(|trouble| trouble.kind == TroubleKind::CredentialRefused);
+        if refused.is_none_or(|trouble| trouble.next_probe_at <= now) {
+            return Ok(false);
+        }
+        tracing::info!(account = %self.name, "a refused credential is tried at once");
+        store.probe_now(&self.name, now).await?;
+        Ok(true)
+    }
+
     /// What a failed call means for the tenant whose pass it happened in. What concerns the account is
     /// stored before this returns.
     ///
@@ -99,15 +128,13 @@ impl AccountRuntime {
                 Ok(Trouble::Account { reason: Reason::Throttled, until, text })
             }
             Kind::CredentialRefused => {
-                let kind = TroubleKind::CredentialRefused;
-                self.trouble(kind, Reason::CredentialRefused, text, store, now).await
+                self.trouble(TroubleKind::CredentialRefused, text, store, now).await
             }
             Kind::SafetyStop => self.halt(text, store, now).await,
             Kind::Unreachable => {
                 let transport = error.as_fault().is_none();
                 if self.health.failed(tenant, transport) {
-                    let kind = TroubleKind::Unreachable;
-                    self.trouble(kind, Reason::AccountUnreachable, text, store, now).await
+                    self.trouble(TroubleKind::Unreachable, text, store, now).await
                 } else {
                     Ok(Trouble::Transient(text))
                 }
@@ -127,23 +154,29 @@ impl AccountRuntime {
     pub async fn halt(&self, text: String, store: &dyn Store, now: Timestamp) -> Result<Trouble> {
         tracing::error!(account = %self.name, text, "the account is halted");
         store.halt(&self.name, Reason::Halted.as_str(), &text, now).await?;
-        Ok(Trouble::Account { reason: Reason::Halted, until: after(now, PROBE), text })
+        Ok(Trouble::Account { reason: Reason::Halted, until: after(now, HALT_RECHECK), text })
     }
 
     async fn trouble(
         &self,
         kind: TroubleKind,
-        reason: Reason,
         text: String,
         store: &dyn Store,
         now: Timestamp,
     ) -> Result<Trouble> {
-        let until = after(now, PROBE);
-        if self.health.in_trouble() {
+        let until = after(now, probe_interval(kind));
+        if self.health.marks(kind) {
             tracing::warn!(account = %self.name, kind = kind.as_str(), text, "the account is in trouble");
         }
         store.set_trouble(&self.name, kind, &text, until, now).await?;
-        Ok(Trouble::Account { reason, until, text })
+        Ok(Trouble::Account { reason: kind.reason(), until, text })
+    }
+}
+
+const fn probe_interval(kind: TroubleKind) -> Duration {
+    match kind {
+        TroubleKind::Unreachable => PROBE_UNREACHABLE,
+        TroubleKind::CredentialRefused => PROBE_REFUSED,
     }
 }
 
@@ -189,19 +222,22 @@ const fn covers(proven: Proven, kinds: Proven) -> bool {
 #[derive(Debug, Default)]
 struct Health(Mutex<Streak>);
 
-#[derive(Debug)]
+/// What is stored of an outage, as far as this process knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Outage {
+    /// An earlier process may have left one.
+    #[default]
+    Unknown,
+    None,
+    Of(TroubleKind),
+}
+
+#[derive(Debug, Default)]
 struct Streak {
     failures: u32,
     transport: bool,
     tenants: BTreeSet<TenantId>,
-    /// Whether an outage may be stored: true at first, since an earlier process may have left one.
-    in_trouble: bool,
-}
-
-impl Default for Streak {
-    fn default() -> Self {
-        Self { failures: 0, transport: false, tenants: BTreeSet::new(), in_trouble: true }
-    }
+    outage: Outage,
 }
 
 impl Health {
@@ -212,10 +248,9 @@ impl Health {
     /// Returns whether a stored outage may have to be cleared.
     fn answered(&self) -> bool {
         self.with(|streak| {
-            streak.failures = 0;
-            streak.transport = false;
-            streak.tenants.clear();
-            std::mem::take(&mut streak.in_trouble)
+            let before = std::mem::take(streak).outage;
+            streak.outage = Outage::None;
+            before != Outage::None
         })
     }
 
@@ -230,9 +265,23 @@ impl Health {
         })
     }
 
+    fn outage(&self) -> Outage {
+        self.with(|streak| streak.outage)
+    }
+
     /// Marks an outage; returns whether it is news.
-    fn in_trouble(&self) -> bool {
-        self.with(|streak| !std::mem::replace(&mut streak.in_trouble, true))
+    fn marks(&self, kind: TroubleKind) -> bool {
+        self.with(|streak| std::mem::replace(&mut streak.outage, Outage::Of(kind)))
+            != Outage::Of(kind)
+    }
+
+    /// Takes up what is stored, unless this process knows better by now.
+    fn learn(&self, stored: Option<TroubleKind>) {
+        self.with(|streak| {
+            if streak.outage == Outage::Unknown {
+                streak.outage = stored.map_or(Outage::None, Outage::Of);
+            }
+        });
     }
 }
 

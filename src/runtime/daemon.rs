@@ -104,7 +104,11 @@ impl Daemon {
         let keeper = tokio::spawn(
             Arc::clone(&self.leases).keep(Arc::clone(&self.reconciler.store), leases_stop.clone()),
         );
-        tokio::join!(self.scheduler.run(stop.clone(), looked), self.keep_house(&stop));
+        tokio::join!(
+            self.scheduler.run(stop.clone(), looked),
+            self.scheduler.watch_credentials(&stop),
+            self.keep_house(&stop)
+        );
         let passes = self.scheduler.passes();
         passes.close();
         let in_time = tokio::select! {

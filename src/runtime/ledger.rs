@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::core::budget::{Ask, Budget, Grant};
+use crate::core::budget::{Ask, Budget, Grant, Limit};
 use crate::core::clock::Clock;
 use crate::core::ids::AccountName;
 use crate::partner_center::ledger::Ledger;
@@ -15,6 +15,12 @@ use crate::store::Store;
 /// A grant may be used up to a second after it was given, so no 61 seconds of sends span more than
 /// 62 seconds of grants.
 pub const WINDOW: Duration = Duration::from_secs(62);
+
+/// One customer gets at most this part of what the account may send.
+const CUSTOMER_PART: u32 = 4;
+/// A customer's part is not smaller than this: a teardown must get through its reads before the first
+/// of them is stale.
+const CUSTOMER_LEAST: u32 = 10;
 
 /// The books of one account.
 #[derive(Debug)]
@@ -26,17 +32,21 @@ pub struct StoreLedger {
 }
 
 impl StoreLedger {
-    /// Opens the books of an account with a budget of `requests_per_minute` for each class.
+    /// Opens the books of an account with a budget of `requests_per_minute` for each class, and a part
+    /// of that for each class and customer.
     pub fn new(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         account: AccountName,
         requests_per_minute: u32,
     ) -> Self {
-        let requests = requests_per_minute.max(1);
-        // A fifth is kept for writes: a DELETE must not wait until what it rests on is stale.
-        let reads = (requests - requests / 5).max(1);
-        Self { store, clock, account, budget: Budget { window: WINDOW, requests, reads } }
+        let part = (requests_per_minute / CUSTOMER_PART).max(CUSTOMER_LEAST);
+        let budget = Budget {
+            window: WINDOW,
+            account: Limit::of(requests_per_minute),
+            customer: Limit::of(part.min(requests_per_minute)),
+        };
+        Self { store, clock, account, budget }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::core::gates::Verdict;
 use crate::core::ids::TeardownId;
 use crate::core::observation::Observation;
 use crate::core::reason::Reason;
-use crate::partner_center::{ApiError, Client, PermitKind, Sent, resource_of};
+use crate::partner_center::{ApiError, Client, PermitKind, Sent, bucket_of};
 use crate::store::{Result, Store};
 
 /// How soon a guard that stands before an unsettled command is asked again.
@@ -78,7 +78,7 @@ impl Performer<'_> {
         let client: &Client = &self.account.client;
         let permit = tokio::select! {
             () = self.lease.stop.cancelled() => return Ok((Report::Stopped, None)),
-            permit = client.permit(PermitKind::Write, resource_of(command.intent.action)) => permit,
+            permit = client.permit(PermitKind::Write, bucket_of(command)) => permit,
         };
         let permit = match permit {
             Ok(permit) => permit,
@@ -106,13 +106,10 @@ impl Performer<'_> {
             Verdict::Wait { reason, until, text } => {
                 return Ok((Report::Trouble(Trouble::Account { reason, until, text }), None));
             }
-            Verdict::Hold { guard, text } | Verdict::Halt { guard, text } => {
-                // Never sent, it is withdrawn now, and the next commit holds the row. Sent before, its
-                // effect stays unknown while the guard stands.
-                let pause = if command.was_sent() { GUARD_RECHECK } else { Duration::ZERO };
-                let until = self.clock.now().checked_add(pause).unwrap_or(Timestamp::MAX);
-                let trouble = Trouble::Account { reason: guard, until, text };
-                return Ok((Report::Trouble(trouble), None));
+            Verdict::Hold { guard, text } => return Ok((self.stopped(command, guard, text), None)),
+            // The row waits for the end of the halt, which wakes it.
+            Verdict::Halt { text, .. } => {
+                return Ok((self.stopped(command, Reason::Halted, text), None));
             }
         }
         let mut sent = client.send(command, correlation, permit).await;
@@ -139,13 +136,21 @@ impl Performer<'_> {
         }
         self.account.answered(self.store, now).await?;
         if sent.class == Some(Class::SafetyStop) {
-            let text = sent.answer.text.unwrap_or_default();
+            let text = sent.fault.map(|fault| fault.to_string()).unwrap_or_default();
             return Ok(Report::Trouble(self.account.halt(text, self.store, now).await?));
         }
         if sent.class == Some(Class::Retry) {
             return Ok(Report::Trouble(Trouble::Transient(sent.answer.text.unwrap_or_default())));
         }
         Ok(Report::Settled)
+    }
+
+    /// What a guard's refusal means for the pass. Never sent, the command is withdrawn by now, and the
+    /// next commit holds the row. Sent before, its effect stays unknown while the guard stands.
+    fn stopped(&self, command: &Command, reason: Reason, text: String) -> Report {
+        let pause = if command.was_sent() { GUARD_RECHECK } else { Duration::ZERO };
+        let until = self.clock.now().checked_add(pause).unwrap_or(Timestamp::MAX);
+        Report::Trouble(Trouble::Account { reason, until, text })
     }
 
     async fn failed(&self, command: &Command, error: &ApiError) -> Result<Report> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::future::join_all;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,8 @@ use crate::store::{ClaimRequest, Claimed, DaemonInfo, Result, StoreError};
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 /// The shortest sleep, so that a row that is due and cannot be claimed does not make a busy loop.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(20);
+/// How soon a file of a refused credential is looked at again.
+const CREDENTIAL_WATCH: Duration = Duration::from_secs(2);
 /// How often the daemon's row is written.
 const TICK: Duration = Duration::from_secs(10);
 
@@ -191,6 +194,30 @@ impl Scheduler {
         let waiting: Vec<AccountName> = free.into_iter().map(|(name, _)| name).collect();
         let due = store.next_due(&waiting, now).await?;
         Ok(Look { claimed: count, sleep: sleep_until(due, clock.now()) })
+    }
+
+    /// Watches the files of refused credentials until `stop`. Each account is watched by itself, so
+    /// that a file system that does not answer concerns its account alone.
+    pub async fn watch_credentials(&self, stop: &CancellationToken) {
+        let watches = join_all(self.lanes.iter().map(|lane| self.watch_credential(&lane.account)));
+        tokio::select! {
+            () = stop.cancelled() => {}
+            _ = watches => {}
+        }
+    }
+
+    async fn watch_credential(&self, account: &AccountRuntime) {
+        let Reconciler { store, clock, .. } = &self.reconciler;
+        loop {
+            match account.probe_if_renewed(store.as_ref(), clock.now()).await {
+                Ok(true) => self.wake.notify_one(),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(account = %account.name, %error, "the account cannot be read");
+                }
+            }
+            clock.sleep(CREDENTIAL_WATCH).await;
+        }
     }
 
     fn start(&self, claim: Claimed, asked_at: Duration, stop: &CancellationToken) {

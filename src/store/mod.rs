@@ -417,6 +417,9 @@ pub trait Store: Send + Sync + fmt::Debug {
         now: Timestamp,
     ) -> Result<()>;
 
+    /// Makes the next probe of an outage due at once, if there is one.
+    async fn probe_now(&self, account: &AccountName, now: Timestamp) -> Result<()>;
+
     /// Ends an outage and makes the rows that waited for it due at once.
     async fn clear_trouble(&self, account: &AccountName, now: Timestamp) -> Result<()>;
 

@@ -91,8 +91,20 @@ pub(super) fn set_trouble(
     });
 }
 
-/// Closes an account; a later end that is stored stays.
-pub(super) fn throttle(account: &mut Account, until: Timestamp) {
+/// Makes the next probe of an outage due. Returns the reason of the rows that wait for it, so that one
+/// of them can be claimed; `None` if there is no outage.
+pub(super) fn probe_now(account: &mut Account, now: Timestamp) -> Option<Reason> {
+    let trouble = account.trouble.as_mut()?;
+    trouble.next_probe_at = trouble.next_probe_at.min(now);
+    Some(trouble.kind.reason())
+}
+
+/// Closes an account; a later end that is stored stays, and so does the beginning of a closure that
+/// still lasts.
+pub(super) fn throttle(account: &mut Account, until: Timestamp, now: Timestamp) {
+    if account.closed_until(now).is_none() {
+        account.throttled_since = Some(now);
+    }
     let until = millis_up(until);
     account.throttled_until = Some(account.throttled_until.map_or(until, |old| old.max(until)));
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::rules::{after, elapsed};
-use crate::core::budget::{Ask, Budget, Grant, Resource};
+use crate::core::budget::{Ask, Bucket, Budget, Grant, Limit};
 
 /// The clock of the books.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +33,19 @@ pub(super) fn clock(now: Timestamp, latest: Option<Timestamp>, window: Duration)
 
 /// Grants nothing: the account is closed until then.
 pub(super) fn closed(asks: &[Ask], until: Timestamp) -> Vec<Grant> {
-    let nothing =
-        |ask: &Ask| Grant { resource: ask.resource, writes: 0, reads: 0, retry_at: Some(until) };
+    let nothing = |ask: &Ask| Grant { retry_at: Some(until), ..grant_of(ask) };
     asks.iter().map(nothing).collect()
+}
+
+/// Of an ask, nothing yet.
+const fn grant_of(ask: &Ask) -> Grant {
+    Grant { bucket: ask.bucket, writes: 0, reads: 0, retry_at: None, own_part_is_full: false }
+}
+
+/// Puts into a grant what kept it small: when there is more to be had of this scope.
+pub(super) fn put_off(grant: &mut Grant, scope: Bucket, opens: Timestamp) {
+    grant.retry_at = grant.retry_at.max(Some(opens));
+    grant.own_part_is_full |= scope.customer.is_some();
 }
 
 /// After a closure the pace comes back gradually: a quarter of the budget at once, all of it after
@@ -51,45 +61,97 @@ pub(super) fn paced(budget: &Budget, reopened: Option<Timestamp>, now: Timestamp
     let share = 0.25 + 0.75 * open_for.as_secs_f64() / RECOVERY.as_secs_f64();
     // At least one request, so that the account always moves.
     let part = |whole: u32| ((f64::from(whole) * share) as u32).max(1);
-    Budget { requests: part(budget.requests), reads: part(budget.reads), ..*budget }
-}
-
-/// Grants what fits, writes first. `used` holds what the window holds already, and is added to.
-pub(super) fn grant(
-    asks: &[Ask],
-    used: &mut BTreeMap<Resource, u64>,
-    budget: &Budget,
-) -> Vec<Grant> {
-    asks.iter()
-        .map(|ask| {
-            let used = used.entry(ask.resource).or_default();
-            let writes = take(ask.writes, budget.requests, used);
-            let reads = take(ask.reads, budget.reads.min(budget.requests), used);
-            Grant { resource: ask.resource, writes, reads, retry_at: None }
-        })
-        .collect()
-}
-
-fn take(wanted: u32, limit: u32, used: &mut u64) -> u32 {
-    let free = u64::from(limit).saturating_sub(*used);
-    let taken = wanted.min(u32::try_from(free).unwrap_or(u32::MAX));
-    *used += u64::from(taken);
-    taken
-}
-
-/// Below how much use of the window something more of the ask could be granted; `None` if all was.
-pub(super) fn blocked_at(ask: &Ask, grant: &Grant, budget: &Budget) -> Option<u32> {
-    if grant.writes < ask.writes {
-        Some(budget.requests)
-    } else if grant.reads < ask.reads {
-        Some(budget.reads.min(budget.requests))
-    } else {
-        None
+    let paced = |full: Limit| Limit { requests: part(full.requests), reads: part(full.reads) };
+    Budget {
+        window: budget.window,
+        account: paced(budget.account),
+        customer: paced(budget.customer),
     }
 }
 
+/// What the window holds already: under a bucket without a customer all of its class.
+#[derive(Debug, Default)]
+pub(super) struct Used(BTreeMap<Bucket, u64>);
+
+impl Used {
+    /// Counts requests of a bucket.
+    pub(super) fn add(&mut self, bucket: Bucket, sends: u64) {
+        for scope in scopes(bucket) {
+            *self.0.entry(scope).or_default() += sends;
+        }
+    }
+
+    fn of(&self, scope: Bucket) -> u64 {
+        self.0.get(&scope).copied().unwrap_or_default()
+    }
+
+    /// Takes as many as still fit every limit.
+    fn take(&mut self, bucket: Bucket, wanted: u32, limit: impl Fn(Bucket) -> u32) -> u32 {
+        let free = |scope| u64::from(limit(scope)).saturating_sub(self.of(scope));
+        let free = scopes(bucket).map(free).min().unwrap_or_default();
+        let taken = wanted.min(u32::try_from(free).unwrap_or(u32::MAX));
+        self.add(bucket, u64::from(taken));
+        taken
+    }
+}
+
+/// Everything that a request counts in: its class, and the customer's part of that.
+fn scopes(bucket: Bucket) -> impl Iterator<Item = Bucket> {
+    let own = bucket.customer.is_some().then_some(bucket);
+    own.into_iter().chain([Bucket::of_account(bucket.resource)])
+}
+
+fn limit_of(scope: Bucket, budget: &Budget) -> Limit {
+    if scope.customer.is_some() { budget.customer } else { budget.account }
+}
+
+fn limit_of_writes(scope: Bucket, budget: &Budget) -> u32 {
+    limit_of(scope, budget).requests
+}
+
+fn limit_of_reads(scope: Bucket, budget: &Budget) -> u32 {
+    let limit = limit_of(scope, budget);
+    limit.reads.min(limit.requests)
+}
+
+/// Grants what fits: the writes of all, in the order of the asks, and then the reads.
+pub(super) fn grant(asks: &[Ask], used: &mut Used, budget: &Budget) -> Vec<Grant> {
+    let mut grants: Vec<Grant> = asks
+        .iter()
+        .map(|ask| {
+            let writes = used.take(ask.bucket, ask.writes, |scope| limit_of_writes(scope, budget));
+            Grant { writes, ..grant_of(ask) }
+        })
+        .collect();
+    for (ask, grant) in asks.iter().zip(&mut grants) {
+        grant.reads = used.take(ask.bucket, ask.reads, |scope| limit_of_reads(scope, budget));
+    }
+    grants
+}
+
+/// What keeps the rest of an ask from being granted: each full scope, and below how much use of it
+/// something more could be granted. Empty if all was granted.
+pub(super) fn blocked_by(
+    ask: &Ask,
+    grant: &Grant,
+    used: &Used,
+    budget: &Budget,
+) -> Vec<(Bucket, u32)> {
+    let limit = if grant.writes < ask.writes {
+        limit_of_writes
+    } else if grant.reads < ask.reads {
+        limit_of_reads
+    } else {
+        return Vec::new();
+    };
+    scopes(ask.bucket)
+        .map(|scope| (scope, limit(scope, budget)))
+        .filter(|(scope, limit)| used.of(*scope) >= u64::from(*limit))
+        .collect()
+}
+
 /// The oldest reservation that blocks: once it has left the window, less than `limit` is used.
-/// `entries`: what the window holds of the class, oldest first.
+/// `entries`: what the window holds of the scope, oldest first.
 pub(super) fn blocking(entries: &[(Timestamp, u64)], limit: u32) -> Option<Timestamp> {
     let mut newer = 0;
     let blocks = |(_, sends): &&(Timestamp, u64)| {
@@ -109,36 +171,68 @@ pub(super) fn opens_at(blocking: Option<Timestamp>, window: Duration, now: Times
 
 #[cfg(test)]
 mod tests {
+    use crate::core::budget::Resource;
+    use crate::core::ids::TenantId;
+
     use super::*;
 
     fn at(millis: i64) -> Timestamp {
         Timestamp::from_millisecond(millis).unwrap()
     }
 
-    const BUDGET: Budget = Budget { window: Duration::from_secs(61), requests: 10, reads: 8 };
+    const BUDGET: Budget = Budget {
+        window: Duration::from_secs(61),
+        account: Limit { requests: 10, reads: 8 },
+        customer: Limit { requests: 5, reads: 4 },
+    };
+
+    fn of(customer: u128) -> Bucket {
+        Bucket::of_customer(Resource::Order, TenantId::new(uuid::Uuid::from_u128(customer)))
+    }
 
     #[test]
     fn invariant_9_the_pace_comes_back_gradually_after_a_closure() {
-        let full = Budget { requests: 100, reads: 80, ..BUDGET };
+        let limit = |requests, reads| Limit { requests, reads };
+        let full = Budget { account: limit(100, 80), customer: limit(40, 20), ..BUDGET };
         let parts = |seconds: i64| {
-            let budget = paced(&full, Some(at(0)), at(seconds * 1000));
-            (budget.requests, budget.reads)
+            let Budget { account, customer, .. } = paced(&full, Some(at(0)), at(seconds * 1000));
+            [account.requests, account.reads, customer.requests, customer.reads]
         };
         assert_eq!(paced(&full, None, at(0)), full);
-        assert_eq!([parts(0), parts(100), parts(299)], [(25, 20), (50, 40), (99, 79)]);
-        assert_eq!(parts(300), (100, 80));
-        let tiny = Budget { requests: 1, reads: 1, ..BUDGET };
+        assert_eq!([parts(0), parts(100)], [[25, 20, 10, 5], [50, 40, 20, 10]]);
+        assert_eq!([parts(299), parts(300)], [[99, 79, 39, 19], [100, 80, 40, 20]]);
+        let tiny = Budget { account: limit(1, 1), customer: limit(1, 1), ..BUDGET };
         assert_eq!(paced(&tiny, Some(at(0)), at(0)), tiny);
     }
 
     #[test]
     fn invariant_9_writes_go_first_and_reads_leave_them_room() {
-        let mut used = BTreeMap::from([(Resource::Order, 5)]);
-        let asks = [Ask { resource: Resource::Order, writes: 2, reads: 9 }];
+        let mut used = Used::default();
+        let bucket = Bucket::of_account(Resource::Order);
+        used.add(bucket, 5);
+        let asks = [Ask { bucket, writes: 2, reads: 9 }];
         let grants = grant(&asks, &mut used, &BUDGET);
         assert_eq!((grants[0].writes, grants[0].reads), (2, 1));
-        assert_eq!(used[&Resource::Order], 8);
-        assert_eq!(blocked_at(&asks[0], &grants[0], &BUDGET), Some(8));
+        assert_eq!(used.of(bucket), 8);
+        assert_eq!(blocked_by(&asks[0], &grants[0], &used, &BUDGET), [(bucket, 8)]);
+    }
+
+    #[test]
+    fn invariant_9_a_customer_gets_no_more_than_its_part_and_leaves_the_rest_to_others() {
+        let mut used = Used::default();
+        let asks = [(1, 1, 9), (2, 0, 9), (3, 2, 9)].map(|(customer, writes, reads)| Ask {
+            bucket: of(customer),
+            writes,
+            reads,
+        });
+        let grants = grant(&asks, &mut used, &BUDGET);
+        let granted: Vec<_> = grants.iter().map(|g| (g.writes, g.reads)).collect();
+        // Every write, then the reads of the first two up to their own limit and the account's.
+        assert_eq!(granted, [(1, 3), (0, 2), (2, 0)]);
+        let blocked = |n: usize| blocked_by(&asks[n], &grants[n], &used, &BUDGET);
+        let class = Bucket::of_account(Resource::Order);
+        assert_eq!(blocked(0), [(of(1), 4), (class, 8)]);
+        assert_eq!(blocked(1), [(class, 8)]);
     }
 
     #[test]

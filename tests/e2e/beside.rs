@@ -87,8 +87,11 @@ async fn enqueue_waits_and_says_what_became_of_each_tenant() {
     );
     assert_eq!((&row["state"], &row["status"]), (&json!("deleted"), &json!("done")));
     assert_eq!((&row["domain"], &row["batch"]), (&json!("c1.onmicrosoft.com"), &json!("b")));
-    assert_eq!(stage.done(&["list"]).await, json!({"teardowns": [row]}));
-    assert_eq!(stage.done(&["list", "--status", "moving,waiting"]).await, json!({"teardowns": []}));
+    let ok = json!([{"account": "default", "state": "ok", "reason": null, "by": null, "since": null,
+        "next_check": null}]);
+    assert_eq!(stage.done(&["list"]).await, json!({"teardowns": [row], "accounts": ok}));
+    let moving = stage.done(&["list", "--status", "moving,waiting"]).await;
+    assert_eq!(moving, json!({"teardowns": [], "accounts": ok}));
 
     // What was deleted stays deleted, also if it is queued again: what follows is the proof alone.
     let again = stage.done(&["enqueue", &first.to_uppercase(), "--wait"]).await;

@@ -23,8 +23,16 @@ fn class(template: Template) -> &'static str {
 
 /// The most requests of each class in any 61 seconds, token requests aside.
 fn fullest_windows(scene: &Scene) -> BTreeMap<&'static str, usize> {
+    fullest_windows_of(scene, |_| true)
+}
+
+/// The same, of some requests only.
+fn fullest_windows_of(
+    scene: &Scene,
+    wanted: impl Fn(&Entry) -> bool,
+) -> BTreeMap<&'static str, usize> {
     let mut by_class: BTreeMap<&str, Vec<jiff::Timestamp>> = BTreeMap::new();
-    for call in scene.calls().iter().filter(|call| !is_token(call)) {
+    for call in scene.calls().iter().filter(|call| !is_token(call) && wanted(call)) {
         by_class.entry(class(call.template)).or_default().push(call.at);
     }
     let fullest = |times: &[jiff::Timestamp]| {
@@ -77,6 +85,30 @@ async fn invariant_9_the_budget_counts_across_restarts() {
     assert_eq!(scene.simulator.journal().throttled(), 0);
     let fullest = fullest_windows(&scene);
     assert!(fullest.values().all(|count| *count <= budget as usize), "{fullest:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_9_a_customer_takes_no_more_than_its_part_of_the_budget() {
+    // One customer with many purchases, and some with few.
+    let (budget, part) = (48_u32, 12);
+    let many = (0..24).map(|_| buy(Kind::NewCommerce).takes(mins(2)));
+    let few = (2..=6).map(|n| customer(n, [buy(Kind::Reservation), buy(Kind::NewCommerce)]));
+    let scene = Given::new([customer(1, many)].into_iter().chain(few)).budget(budget);
+    let scene = scene.running().await;
+    let others = |rows: &[teardownd::core::teardown::Teardown]| {
+        rows.iter().filter(|row| row.tenant_id != tenant(1)).all(|row| row.state == State::Deleted)
+    };
+    scene.until_rows("those with little to do are done", mins(3), others).await;
+    scene.settle_within(hours(3)).await;
+    scene.assert_all_deleted().await;
+    let fullest = fullest_windows(&scene);
+    assert!(fullest.values().all(|count| *count <= budget as usize), "{fullest:?}");
+    for n in 1..=6 {
+        let fullest = fullest_windows_of(&scene, |call| concerns(call, n));
+        assert!(fullest.values().all(|count| *count <= part), "customer {n}: {fullest:?}");
+        assert!(n > 1 || fullest["subscription"] == part, "its part is used: {fullest:?}");
+    }
+    assert!(scene.rows().await.iter().all(|row| row.attempts == 0), "waiting spends no attempt");
 }
 
 /// The answers with 429.

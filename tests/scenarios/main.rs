@@ -1,6 +1,7 @@
 //! Scenarios that read as the specification: the whole daemon on a simulated sandbox, in simulated
 //! time. Each test names the invariant of the design that it holds.
 
+mod accounts;
 mod budget;
 mod canary;
 mod guards;

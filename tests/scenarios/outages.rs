@@ -84,17 +84,32 @@ async fn invariant_14_an_outage_of_the_transport_shows_with_a_single_tenant_too(
     scene.assert_all_deleted().await;
 }
 
+/// A secret in a file, as an operator keeps it.
+struct SecretFile(tempfile::TempDir);
+
+impl SecretFile {
+    fn holding(secret: &str) -> Self {
+        let file = Self(tempfile::tempdir().unwrap());
+        file.write(secret);
+        file
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        self.0.path().join("secret")
+    }
+
+    fn write(&self, secret: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::write(self.path(), secret).unwrap();
+        let only_owner = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(self.path(), only_owner).unwrap();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn invariant_14_a_refused_credential_fails_nobody_until_it_is_replaced() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("secret");
-    let write = |secret: &str| {
-        use std::os::unix::fs::PermissionsExt as _;
-        std::fs::write(&path, secret).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    };
-    write("a secret that has expired");
-    let scene = given_mix(4, 2).secret_file(path.clone()).running().await;
+    let secret = SecretFile::holding("a secret that has expired");
+    let scene = given_mix(4, 2).secret_file(secret.path()).running().await;
     scene.pass(hours(2)).await;
     let trouble = scene.account_row().await.trouble.expect("an outage is stored");
     assert_eq!(trouble.kind, TroubleKind::CredentialRefused);
@@ -104,11 +119,67 @@ async fn invariant_14_a_refused_credential_fails_nobody_until_it_is_replaced() {
     }
     let asked = scene.calls().len();
     assert!(scene.calls().iter().all(is_token), "nothing but token requests");
-    assert!((100..=140).contains(&asked), "about once a minute: {asked}");
-    write(SECRET);
+    assert!((23..=26).contains(&asked), "once in five minutes: {asked}");
+    secret.write(SECRET);
     scene.settle_within(mins(10)).await;
     scene.assert_all_deleted().await;
     assert!(scene.account_row().await.trouble.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_14_an_expired_secret_is_noticed_as_soon_as_it_is_replaced() {
+    let secret = SecretFile::holding(SECRET);
+    // Reservations of several kinds of length, so that the secret expires among them.
+    let slow = |n: usize| buy(Kind::Reservation).takes(mins(n as u64 * 5));
+    let given = Given::new((1..=6).map(|n| customer(n, [slow(n)])));
+    let given = given.secret_file(secret.path()).api(|api| api.token_lifetime = mins(10));
+    let scene = given.running().await;
+    scene.pass(mins(9)).await;
+    scene.simulator.change_app(PARTNER, |app| {
+        app.expire_secrets();
+    });
+    scene.pass(hours(9)).await;
+    let trouble = scene.account_row().await.trouble.expect("an outage is stored");
+    assert_eq!(trouble.kind, TroubleKind::CredentialRefused);
+    assert!(trouble.text.contains("AADSTS7000222"), "{}", trouble.text);
+
+    // One that does not work either is tried at once, and does not count as the end.
+    for replaced in ["a wrong one", "another wrong one"] {
+        let (before, replaced_at) = (scene.calls().len(), scene.now());
+        secret.write(replaced);
+        scene.pass(secs(4)).await;
+        let tried: Vec<Entry> = scene.calls().split_off(before);
+        assert_eq!(tried.len(), 1, "{tried:#?}");
+        assert!(is_token(&tried[0]) && tried[0].at <= replaced_at + secs(2), "{tried:#?}");
+    }
+    scene.simulator.change_app(PARTNER, |app| {
+        app.add_secret("the new secret");
+    });
+    let replaced_at = scene.now();
+    secret.write("the new secret");
+    // Nobody types a command.
+    scene.settle_within(mins(2)).await;
+    scene.assert_all_deleted().await;
+    assert!(scene.account_row().await.trouble.is_none());
+    let calls = scene.calls();
+    let first = calls.iter().find(|entry| entry.at >= replaced_at).unwrap();
+    assert!(first.at <= replaced_at + secs(2), "{first:#?}");
+    assert!(scene.rows().await.iter().all(|row| row.attempts == 0), "no attempt is spent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_14_a_secret_replaced_while_the_daemon_is_down_is_tried_at_its_start() {
+    let secret = SecretFile::holding("a secret that has expired");
+    let mut scene = given_mix(4, 2).secret_file(secret.path()).running().await;
+    scene.pass(secs(20)).await;
+    assert!(scene.account_row().await.trouble.is_some());
+    scene.kill();
+    secret.write(SECRET);
+    let started_at = scene.now();
+    scene.start().await;
+    scene.settle_within(mins(3)).await;
+    scene.assert_all_deleted().await;
+    assert!(scene.now() < started_at + mins(3), "without waiting for the next probe");
 }
 
 #[tokio::test(start_paused = true)]

@@ -56,6 +56,35 @@ pub(crate) async fn trouble_is_probed_by_one_row(backend: &dyn Backend) {
     assert_eq!(bench.claim(9, at(62)).await.len(), 2);
 }
 
+pub(crate) async fn a_probe_can_be_had_at_once(backend: &dyn Backend) {
+    let bench = Bench::new(backend).await;
+    let (account, kind) = (default_account(), TroubleKind::CredentialRefused);
+    bench.store.probe_now(&account, start()).await.unwrap();
+    assert_eq!(bench.store.account(&account).await.unwrap().trouble, None, "there is no outage");
+    bench.queue([1, 2], start()).await;
+    // Both passes heard the refusal, so that both rows wait for the next probe.
+    for claimed in bench.claim(2, start()).await {
+        let facts = seen(claimed.teardown.tenant_id, start());
+        let commit = Commit {
+            reason: Some(Reason::CredentialRefused),
+            next: Next::Park(Some(at(300))),
+            ..step(&claimed, State::Queued, &facts, &bench.policy)
+        };
+        bench.store.commit(commit, start()).await.unwrap();
+    }
+    bench.store.set_trouble(&account, kind, "expired", at(300), start()).await.unwrap();
+    assert_eq!(bench.claim(9, at(10)).await, []);
+    bench.store.probe_now(&account, at(10)).await.unwrap();
+    let trouble = bench.store.account(&account).await.unwrap().trouble.unwrap();
+    assert_eq!((trouble.since, trouble.next_probe_at), (start(), at(10)));
+    bench.claim_one(at(10)).await;
+    assert_eq!(bench.claim(9, at(11)).await, [], "one at a time");
+    // A probe that is due already is not put off.
+    bench.store.probe_now(&account, at(12)).await.unwrap();
+    let trouble = bench.store.account(&account).await.unwrap().trouble.unwrap();
+    assert_eq!(trouble.next_probe_at, at(10));
+}
+
 pub(crate) async fn trouble_keeps_its_beginning(backend: &dyn Backend) {
     let bench = Bench::new(backend).await;
     let account = default_account();
@@ -78,6 +107,7 @@ pub(crate) async fn throttling_closes_the_account_until_its_end(backend: &dyn Ba
     bench.store.throttle(&account, at(20), at(1)).await.unwrap();
     let stored = bench.store.account(&account).await.unwrap();
     assert_eq!(stored.throttled_until, Some(at(30)), "a later end stays");
+    assert_eq!(stored.throttled_since, Some(start()), "one closure");
     assert_eq!(bench.claim(1, at(29)).await, []);
     bench.claim_one(at(30)).await;
     // Never cut short by being stored in milliseconds.
@@ -85,6 +115,26 @@ pub(crate) async fn throttling_closes_the_account_until_its_end(backend: &dyn Ba
     bench.store.throttle(&account, odd, at(31)).await.unwrap();
     let stored = bench.store.account(&account).await.unwrap();
     assert!(stored.throttled_until.unwrap() >= odd);
+    assert_eq!(stored.throttled_since, Some(at(31)), "another closure");
+}
+
+pub(crate) async fn invariant_2_a_resume_does_not_lift_a_halt(backend: &dyn Backend) {
+    let bench = Bench::new(backend).await;
+    bench.queue([1], start()).await;
+    let account = default_account();
+    bench.store.request(&pause(), start()).await.unwrap();
+    bench.store.halt(&account, "guard", "800019", at(1)).await.unwrap();
+    let everything = request(Verb::Resume, Filter::default());
+    for resume in [OperatorRequest { verb: Verb::Resume, ..pause() }, everything] {
+        bench.store.request(&resume, at(2)).await.unwrap();
+        let stored = bench.store.account(&account).await.unwrap();
+        assert!(stored.paused.is_none() && stored.halted.is_some(), "{stored:?}");
+        assert_eq!(bench.claim(1, at(3)).await, []);
+    }
+    let unhalt = OperatorRequest { verb: Verb::Unhalt, ..pause() };
+    assert!(bench.store.request(&unhalt, at(4)).await.unwrap()[0].applied);
+    assert_eq!(bench.store.account(&account).await.unwrap().halted, None);
+    bench.claim_one(at(4)).await;
 }
 
 pub(crate) async fn a_second_halt_keeps_the_first_reason(backend: &dyn Backend) {

@@ -6,15 +6,23 @@ use jiff::{Timestamp, ToSpan as _};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
-use teardownd::core::budget::{Ask, Budget, Grant, Resource};
+use teardownd::core::budget::{Ask, Bucket, Budget, Grant, Limit, Resource};
 use teardownd::core::ids::AccountName;
 
-use super::{Backend, Bench, at, default_account, start};
+use super::{Backend, Bench, at, default_account, start, tenant};
 
-const BUDGET: Budget = Budget { window: Duration::from_secs(61), requests: 10, reads: 8 };
+const BUDGET: Budget = Budget {
+    window: Duration::from_secs(61),
+    account: Limit { requests: 10, reads: 8 },
+    customer: Limit { requests: 6, reads: 5 },
+};
 
 fn ask(resource: Resource, writes: u32, reads: u32) -> Ask {
-    Ask { resource, writes, reads }
+    Ask { bucket: Bucket::of_account(resource), writes, reads }
+}
+
+fn ask_of(customer: u32, resource: Resource, writes: u32, reads: u32) -> Ask {
+    Ask { bucket: Bucket::of_customer(resource, tenant(customer)), writes, reads }
 }
 
 async fn reserve(bench: &Bench, asks: &[Ask], now: Timestamp) -> Vec<Grant> {
@@ -42,6 +50,32 @@ pub(crate) async fn invariant_9_windows_hold_no_more_than_the_budget(backend: &d
     let twice = [ask(Resource::Subscription, 6, 0), ask(Resource::Subscription, 6, 0)];
     let grants = reserve(&bench, &twice, later).await;
     assert_eq!((grants[0].writes, grants[1].writes), (6, 4));
+}
+
+pub(crate) async fn invariant_9_a_customer_takes_no_more_than_its_part(backend: &dyn Backend) {
+    let bench = Bench::new(backend).await;
+    let order = Resource::Order;
+    let asks = [ask_of(1, order, 1, 20), ask_of(2, order, 0, 20), ask(order, 1, 0)];
+    let grants = reserve(&bench, &asks, start()).await;
+    let granted: Vec<_> = grants.iter().map(|grant| (grant.writes, grant.reads)).collect();
+    assert_eq!(granted, [(1, 4), (0, 2), (1, 0)], "every write first; then who asked first");
+    // The first customer's part is full, the second one's is not.
+    let asks = [ask_of(1, order, 9, 0), ask_of(2, order, 9, 0)];
+    let grants = reserve(&bench, &asks, at(10)).await;
+    assert_eq!((grants[0].writes, grants[1].writes), (1, 1), "and the account's ends them");
+    let full: Vec<bool> = grants.iter().map(|grant| grant.own_part_is_full).collect();
+    assert_eq!(full, [true, false], "which is told apart");
+    let apart = reserve(&bench, &[ask_of(1, Resource::Customer, 0, 9)], at(10)).await;
+    assert_eq!(apart[0].reads, 5, "classes count apart");
+    drop(bench);
+    let bench = Bench::new(backend).await;
+    let grants = reserve(&bench, &[ask_of(1, order, 9, 0)], at(60)).await;
+    assert_eq!(grants[0].writes, 0, "a restart frees nothing");
+    let freed = at(61) + 1.milliseconds();
+    assert_eq!(grants[0].retry_at, Some(freed));
+    let grants = reserve(&bench, &[ask_of(1, order, 9, 0)], freed).await;
+    assert_eq!(grants[0].writes, 5);
+    assert_eq!(grants[0].retry_at, Some(at(71) + 1.milliseconds()), "its own part");
 }
 
 pub(crate) async fn invariant_9_reservations_survive_reopening(backend: &dyn Backend) {
@@ -80,9 +114,18 @@ pub(crate) async fn invariant_9_a_clock_set_back_neither_frees_nor_stops(backend
 }
 
 /// Steps of time and asks, as a busy and then idle client would make them.
-fn asks() -> impl Strategy<Value = Vec<(u32, u8, u32, u32)>> {
+fn asks() -> impl Strategy<Value = Vec<(u32, u8, u8, u32, u32)>> {
     let step = prop_oneof![Just(0u32), 1..40u32, 40..20_000u32, Just(61_000u32)];
-    proptest::collection::vec((step, 0..3u8, 0..6u32, 0..12u32), 1..120)
+    proptest::collection::vec((step, 0..3u8, 0..4u8, 0..6u32, 0..12u32), 1..120)
+}
+
+/// A grant and when it was given.
+type Sent = (Timestamp, Bucket, u64);
+
+/// What the window that ends now holds of a bucket.
+fn within(sent: &[Sent], bucket: Bucket, now: Timestamp) -> u64 {
+    let counts = |sent: &&Sent| bucket.covers(sent.1) && sent.0 + BUDGET.window >= now;
+    sent.iter().filter(counts).map(|sent| sent.2).sum()
 }
 
 pub(crate) async fn invariant_9_random_asks_never_exceed_the_budget(backend: &dyn Backend) {
@@ -92,29 +135,38 @@ pub(crate) async fn invariant_9_random_asks_never_exceed_the_budget(backend: &dy
         let account = AccountName::new(format!("case-{case}"));
         let steps = asks().new_tree(&mut runner).unwrap().current();
         let mut now = start();
-        let mut sent: Vec<(Timestamp, Resource, u64, u64)> = Vec::new();
-        for (millis, class, writes, reads) in steps {
+        let mut sent: Vec<Sent> = Vec::new();
+        for (millis, class, customer, writes, reads) in steps {
             now += Duration::from_millis(millis.into());
-            let asks = [ask(Resource::ALL[usize::from(class)], writes, reads)];
-            let grant = bench.store.reserve(&account, &asks, &BUDGET, now).await.unwrap()[0];
-            assert!(grant.writes <= writes && grant.reads <= reads);
+            let resource = Resource::ALL[usize::from(class)];
+            let asked = match customer {
+                0 => ask(resource, writes, reads),
+                customer => ask_of(customer.into(), resource, writes, reads),
+            };
+            let grant = bench.store.reserve(&account, &[asked], &BUDGET, now).await.unwrap()[0];
+            assert!(grant.bucket == asked.bucket && grant.writes <= writes && grant.reads <= reads);
             let short = grant.writes < writes || grant.reads < reads;
             assert_eq!(grant.retry_at.is_some(), short);
             assert!(grant.retry_at.is_none_or(|at| now < at && at <= now + 61_001.milliseconds()));
-            sent.push((now, grant.resource, grant.writes.into(), grant.reads.into()));
+            sent.push((now, asked.bucket, u64::from(grant.writes) + u64::from(grant.reads)));
             // The window that ends now is the only one that this grant can overfill.
-            let within = |s: &&(Timestamp, Resource, u64, u64)| {
-                s.1 == grant.resource && s.0 + BUDGET.window >= now
-            };
-            let total: u64 = sent.iter().filter(within).map(|s| s.2 + s.3).sum();
-            assert!(total <= BUDGET.requests.into(), "{total} in a window: {sent:?}");
-            if grant.reads > 0 {
-                assert!(total <= BUDGET.reads.into(), "reads took the room of writes");
+            let own = asked.bucket.customer.map(|_| (asked.bucket, BUDGET.customer));
+            let scopes: Vec<_> = [Some((Bucket::of_account(resource), BUDGET.account)), own]
+                .into_iter()
+                .flatten()
+                .collect();
+            let mut is_full = false;
+            for (scope, limit) in scopes {
+                let total = within(&sent, scope, now);
+                assert!(total <= limit.requests.into(), "{total} of {scope:?}: {sent:?}");
+                assert!(
+                    grant.reads == 0 || total <= limit.reads.into(),
+                    "reads took the room of writes"
+                );
+                is_full |= total == u64::from(limit.requests);
             }
             // Nothing is held back without need.
-            if grant.writes < writes {
-                assert_eq!(total, u64::from(BUDGET.requests));
-            }
+            assert!(grant.writes == writes || is_full, "{sent:?}");
         }
     }
 }

@@ -54,7 +54,8 @@ macro_rules! conformance {
                 accounts: stopped_accounts_are_not_claimed, trouble_is_probed_by_one_row,
                     throttling_closes_the_account_until_its_end, trouble_keeps_its_beginning,
                     a_second_halt_keeps_the_first_reason, stops_stop_the_clock_of_deadlines,
-                    a_pause_ends_by_itself;
+                    a_pause_ends_by_itself, a_probe_can_be_had_at_once,
+                    invariant_2_a_resume_does_not_lift_a_halt;
                 commits: a_commit_stores_what_it_says, invariant_11_illegal_moves_are_refused,
                     invariant_12_terminal_rows_stay, a_wait_parks_the_row_with_its_reason,
                     stale_facts_leave_the_row_as_it_is, a_hold_by_a_guard_is_stored,
@@ -77,6 +78,7 @@ macro_rules! conformance {
                     aborts_say_what_was_accepted, retries_start_over_and_keep_history,
                     a_pause_of_everything, halts_are_lifted_by_a_person;
                 budget: invariant_9_windows_hold_no_more_than_the_budget,
+                    invariant_9_a_customer_takes_no_more_than_its_part,
                     invariant_9_reservations_survive_reopening,
                     invariant_9_a_closed_account_gets_nothing,
                     invariant_9_a_clock_set_back_neither_frees_nor_stops,

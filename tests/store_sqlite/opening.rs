@@ -198,3 +198,43 @@ async fn invariant_10_the_lock_of_run_does_not_hinder_other_commands() {
     let text = RunLock::acquire(path, "host:2").unwrap_err().to_string();
     assert!(text.contains("host:1"), "{text}");
 }
+
+#[tokio::test]
+async fn invariant_9_a_migration_keeps_what_was_reserved() {
+    let place = Place::new();
+    let first = include_str!("../../migrations/0001_store.sql");
+    let checksum = {
+        let all = sqlx::migrate!();
+        let first = all.iter().find(|migration| migration.version == 1).unwrap();
+        first.checksum.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    std::fs::write(place.path(), "").unwrap();
+    let mut conn = plain(&place.path()).await;
+    run(&mut conn, first).await.unwrap();
+    let recorded = format!(
+        "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL,
+             installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL,
+             checksum BLOB NOT NULL, execution_time BIGINT NOT NULL);
+         INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+         VALUES (1, 'store', TRUE, x'{checksum}', 0);
+         INSERT INTO sends (account, resource, at, reads, writes)
+         VALUES ('default', 'order', '2027-01-31T08:00:00.000Z', 5, 2)"
+    );
+    run(&mut conn, &recorded).await.unwrap();
+    drop(conn);
+    let report = SqliteStore::migrate(&place.path(), start()).await.unwrap();
+    assert_eq!((report.from, report.applied.len()), (Some(1), migrations().len() - 1));
+    let mut conn = plain(&place.path()).await;
+    let kept = "SELECT account || ' ' || resource || ' ' || customer || ' ' || (reads + writes) FROM sends";
+    assert_eq!(value(&mut conn, kept).await, "default order  7");
+    // A program of the first version still books there.
+    run(
+        &mut conn,
+        "INSERT INTO sends (account, resource, at, reads, writes)
+         VALUES ('default', 'order', '2027-01-31T08:00:00.000Z', 1, 0)
+         ON CONFLICT DO UPDATE SET reads = reads + excluded.reads, writes = writes + excluded.writes",
+    )
+    .await
+    .unwrap();
+    assert_eq!(value(&mut conn, "SELECT reads FROM sends").await, "6");
+}

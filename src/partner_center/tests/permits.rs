@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use futures::future::{join, join_all};
 
-use crate::core::budget::{Ask, Resource};
+use crate::core::budget::{Ask, Bucket, Resource};
 use crate::core::clock::Clock;
 use crate::partner_center::testing::{Bench, fault, ok, reply, tenant, with_header};
-use crate::partner_center::{ApiError, Kind, PermitKind};
+use crate::partner_center::{ApiError, Kind, PermitKind, bucket_of};
+
+const ORDERS: Bucket = Bucket::of_account(Resource::Order);
 
 const EMPTY: &str = r#"{"items":[]}"#;
 
@@ -28,14 +30,14 @@ async fn those_who_wait_are_booked_together() {
     *bench.books.latency.lock().unwrap() = Duration::from_millis(100);
     let wanted = (0..30).map(|n| {
         let kind = if n % 3 == 0 { PermitKind::Write } else { PermitKind::Read };
-        bench.client.permit(kind, Resource::Order)
+        bench.client.permit(kind, ORDERS)
     });
     assert!(join_all(wanted).await.iter().all(Result::is_ok));
     let asked = bench.books.asked.lock().unwrap();
-    let resource = Resource::Order;
+    let bucket = ORDERS;
     assert_eq!(asked.len(), 2, "one in flight, the rest gathers: {asked:?}");
-    assert_eq!(asked[0], [Ask { resource, writes: 1, reads: 0 }]);
-    assert_eq!(asked[1], [Ask { resource, writes: 9, reads: 20 }]);
+    assert_eq!(asked[0], [Ask { bucket, writes: 1, reads: 0 }]);
+    assert_eq!(asked[1], [Ask { bucket, writes: 9, reads: 20 }]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -47,7 +49,7 @@ async fn writes_go_before_reads_and_no_more_than_was_granted() {
     let want = |kind: PermitKind| {
         let (bench, done) = (&bench, &done);
         async move {
-            let _permit = bench.client.permit(kind, Resource::Order).await.unwrap();
+            let _permit = bench.client.permit(kind, ORDERS).await.unwrap();
             done.lock().unwrap().push((kind, bench.clock.uptime().as_secs() - 1000));
         }
     };
@@ -71,16 +73,53 @@ async fn writes_go_before_reads_and_no_more_than_was_granted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn customers_are_served_in_the_order_of_their_coming() {
+    let bench = Bench::new([]);
+    bench.client.check_credential().await.unwrap();
+    limit(&bench, 0, 2, secs(10));
+    let done = std::sync::Mutex::new(Vec::new());
+    // The later ones have the lower ids.
+    let want = |n: u64| {
+        let (bench, done) = (&bench, &done);
+        let customer = crate::core::ids::TenantId::new(uuid::Uuid::from_u128(u128::from(100 - n)));
+        async move {
+            bench.clock.sleep(Duration::from_millis(n)).await;
+            let bucket = Bucket::of_customer(Resource::Order, customer);
+            let _permit = bench.client.permit(PermitKind::Read, bucket).await.unwrap();
+            done.lock().unwrap().push((n, bench.clock.uptime().as_secs() - 1000));
+        }
+    };
+    join_all((1..=6).map(want)).await;
+    let mut done = done.into_inner().unwrap();
+    done.sort_by_key(|(n, _)| *n);
+    assert_eq!(done, [(1, 10), (2, 10), (3, 20), (4, 20), (5, 30), (6, 30)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_does_not_wait_for_its_customer_s_own_part() {
+    let bench = Bench::new([]);
+    bench.client.check_credential().await.unwrap();
+    limit(&bench, 0, 9, secs(30));
+    *bench.books.own_part_is_full.lock().unwrap() = true;
+    let (until, begun) = (bench.clock.now() + secs(30), bench.clock.uptime());
+    let write = bench.client.permit(PermitKind::Write, bucket_of(&super::send::delete()));
+    assert_eq!(write.await.unwrap_err().kind(), Kind::Throttled { until });
+    assert_eq!(bench.clock.uptime(), begun, "it would wait in the turn of the account");
+    let read = bench.client.permit(PermitKind::Read, ORDERS).await;
+    assert!(read.is_ok() && bench.clock.uptime() == begun + secs(30));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_write_does_not_wait_for_the_reads_of_its_class() {
     let bench = Bench::new([]);
     bench.client.check_credential().await.unwrap();
     limit(&bench, 0, 9, secs(30));
-    let read = bench.client.permit(PermitKind::Read, Resource::Order);
+    let read = bench.client.permit(PermitKind::Read, ORDERS);
     let write = async {
         bench.clock.sleep(secs(1)).await;
         // What is left to writes alone.
         *bench.books.left.lock().unwrap() = Some(1);
-        bench.client.permit(PermitKind::Write, Resource::Order).await.map(|_| bench.clock.uptime())
+        bench.client.permit(PermitKind::Write, ORDERS).await.map(|_| bench.clock.uptime())
     };
     let begun = bench.clock.uptime();
     let (read, write) = join(read, write).await;
@@ -115,7 +154,8 @@ async fn invariant_9_a_429_closes_the_account_at_once_and_in_the_books() {
         let asked = bench.books.asked.lock().unwrap().len();
         for resource in Resource::ALL {
             for kind in [PermitKind::Read, PermitKind::Write] {
-                let error = bench.client.permit(kind, resource).await.unwrap_err();
+                let error =
+                    bench.client.permit(kind, Bucket::of_account(resource)).await.unwrap_err();
                 assert_eq!(error.kind(), Kind::Throttled { until });
             }
         }
@@ -133,7 +173,7 @@ async fn invariant_9_a_429_sends_away_those_who_wait_and_stops_permits_already_g
     let permit = {
         let (result, permit) = join(bench.client.orders(tenant()), async {
             bench.clock.sleep(Duration::from_millis(500)).await;
-            bench.client.permit(PermitKind::Write, Resource::Customer).await.unwrap()
+            bench.client.permit(PermitKind::Write, bucket_of(&super::send::delete())).await.unwrap()
         })
         .await;
         result.unwrap_err();
@@ -153,7 +193,7 @@ async fn invariant_9_a_429_ends_the_waiting_of_others_at_once() {
     let until = bench.clock.now() + secs(6);
     let (first, second) = join(bench.client.orders(tenant()), async {
         bench.clock.sleep(Duration::from_millis(500)).await;
-        let result = bench.client.permit(PermitKind::Read, Resource::Order).await;
+        let result = bench.client.permit(PermitKind::Read, ORDERS).await;
         (result, bench.clock.now())
     })
     .await;
@@ -167,14 +207,14 @@ async fn long_waits_are_not_done_in_the_queue() {
     let bench = Bench::new([]);
     limit(&bench, 0, 0, secs(600));
     let until = bench.clock.now() + secs(600);
-    let error = bench.client.permit(PermitKind::Read, Resource::Order).await.unwrap_err();
+    let error = bench.client.permit(PermitKind::Read, ORDERS).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Throttled { until });
 
     // Short ones that never end are bounded too (invariant 14).
     let bench = Bench::new([]);
     limit(&bench, 0, 0, secs(10));
     let begun = bench.clock.uptime();
-    bench.client.permit(PermitKind::Read, Resource::Order).await.unwrap_err();
+    bench.client.permit(PermitKind::Read, ORDERS).await.unwrap_err();
     assert_eq!(bench.clock.uptime() - begun, secs(300));
 }
 
@@ -208,9 +248,9 @@ async fn whoever_goes_away_leaves_the_grant_to_the_next() {
     bench.client.check_credential().await.unwrap();
     limit(&bench, 0, 1, secs(10));
     let client = bench.client.clone();
-    let first = tokio::spawn(async move { client.permit(PermitKind::Read, Resource::Order).await });
+    let first = tokio::spawn(async move { client.permit(PermitKind::Read, ORDERS).await });
     bench.clock.sleep(secs(1)).await;
-    let second = bench.client.permit(PermitKind::Read, Resource::Order);
+    let second = bench.client.permit(PermitKind::Read, ORDERS);
     let abort = async {
         bench.clock.sleep(secs(1)).await;
         first.abort();

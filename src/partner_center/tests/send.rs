@@ -5,14 +5,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::core::budget::Resource;
 use crate::core::clock::Clock;
 use crate::core::command::{Action, Command, Intent, Method, Outcome};
 use crate::core::fault::Class;
 use crate::core::ids::{AccountName, CommandId, TeardownId};
 use crate::partner_center::testing::{Bench, Reply, TENANT, fault, reply, tenant, with_header};
 use crate::partner_center::transport::TransportError;
-use crate::partner_center::{ApiError, Kind, PermitKind, Sent};
+use crate::partner_center::{ApiError, Kind, PermitKind, Sent, bucket_of};
 
 const ID: Uuid = Uuid::from_u128(0x1234);
 const CORRELATION: Uuid = Uuid::from_u128(0x5678);
@@ -50,8 +49,8 @@ pub(super) fn delete() -> Command {
 }
 
 async fn send_on(bench: &Bench, command: &Command) -> Sent {
-    let resource = crate::partner_center::resource_of(command.intent.action);
-    let permit = bench.client.permit(PermitKind::Write, resource).await.unwrap();
+    let bucket = bucket_of(command);
+    let permit = bench.client.permit(PermitKind::Write, bucket).await.unwrap();
     bench.client.send(command, CORRELATION, permit).await
 }
 
@@ -215,7 +214,7 @@ async fn an_old_permit_is_replaced_without_waiting_or_nothing_is_sent() {
     let old = || async {
         *bench.books.left.lock().unwrap() = None;
         bench.clock.sleep(Duration::from_secs(60)).await;
-        let permit = bench.client.permit(PermitKind::Write, Resource::Customer).await.unwrap();
+        let permit = bench.client.permit(PermitKind::Write, bucket_of(&delete())).await.unwrap();
         bench.clock.sleep(Duration::from_millis(1001)).await;
         permit
     };

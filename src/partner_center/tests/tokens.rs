@@ -303,3 +303,25 @@ async fn invariant_13_nothing_shows_the_secret_or_the_token() {
         assert!(!shown.contains(secret), "{shown}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_file_is_noticed_and_the_rotation_of_a_refresh_token_is_none() {
+    let bench = Bench::with([], |folder| Credential {
+        kind: CredentialKind::RefreshToken {
+            refresh_token_file: put(folder, "refresh", "first"),
+            client_secret: SecretSource::File(put(folder, "secret", SECRET)),
+        },
+        ..Credential::client_secret(SecretSource::Value(SECRET.into()))
+    });
+    assert!(bench.client.credential_has_changed().await, "it was never shown");
+    let renewed = token_body(PARTNER, 1).replacen('{', r#"{"refresh_token":"second","#, 1);
+    bench.script.tokens.lock().unwrap().push_back(Ok(ok(&renewed)));
+    bench.client.check_credential().await.unwrap();
+    assert_eq!(
+        std::fs::read_to_string(bench.folder.path().join("refresh")).unwrap().trim(),
+        "second"
+    );
+    assert!(!bench.client.credential_has_changed().await, "we replaced it ourselves");
+    put(bench.folder.path(), "secret", "a longer secret than before");
+    assert!(bench.client.credential_has_changed().await);
+}

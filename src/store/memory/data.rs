@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::core::account::Account;
-use crate::core::budget::{Ask, Budget, Grant, Resource};
+use crate::core::budget::{Ask, Bucket, Budget, Grant};
 use crate::core::command::Command;
 use crate::core::fault::FailedCall;
 use crate::core::ids::{AccountName, Fence, TeardownId, TenantId};
@@ -22,7 +22,7 @@ use crate::store::{
 #[derive(Debug)]
 pub(super) struct Send {
     account: AccountName,
-    resource: Resource,
+    bucket: Bucket,
     at: Timestamp,
     sends: u64,
 }
@@ -344,29 +344,29 @@ impl Data {
         let oldest = before(clock.now, budget.window);
         self.sends.retain(|send| send.account != *account || send.at >= oldest);
 
-        let mut used = BTreeMap::new();
+        let mut used = window::Used::default();
         for send in self.sends.iter().filter(|send| send.account == *account) {
-            *used.entry(send.resource).or_default() += send.sends;
+            used.add(send.bucket, send.sends);
         }
         let mut grants = window::grant(asks, &mut used, budget);
         self.sends.extend(grants.iter().filter(|g| g.writes + g.reads > 0).map(|grant| Send {
             account: account.clone(),
-            resource: grant.resource,
+            bucket: grant.bucket,
             at: clock.now,
             sends: u64::from(grant.writes) + u64::from(grant.reads),
         }));
         for (ask, grant) in asks.iter().zip(&mut grants) {
-            if let Some(limit) = window::blocked_at(ask, grant, budget) {
-                let entries = self.entries(account, ask.resource);
-                let blocking = window::blocking(&entries, limit);
-                grant.retry_at = Some(window::opens_at(blocking, budget.window, clock.now));
+            for (scope, limit) in window::blocked_by(ask, grant, &used, budget) {
+                let blocking = window::blocking(&self.entries(account, scope), limit);
+                let opens = window::opens_at(blocking, budget.window, clock.now);
+                window::put_off(grant, scope, opens);
             }
         }
         grants
     }
 
-    fn entries(&self, account: &AccountName, resource: Resource) -> Vec<(Timestamp, u64)> {
-        let own = |s: &&Send| s.account == *account && s.resource == resource;
+    fn entries(&self, account: &AccountName, scope: Bucket) -> Vec<(Timestamp, u64)> {
+        let own = |s: &&Send| s.account == *account && scope.covers(s.bucket);
         let mut entries: Vec<_> =
             self.sends.iter().filter(own).map(|send| (send.at, send.sends)).collect();
         entries.sort_unstable();

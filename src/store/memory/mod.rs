@@ -176,6 +176,14 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    async fn probe_now(&self, account: &AccountName, now: Timestamp) -> Result<()> {
+        let mut data = self.data();
+        if let Some(reason) = stops::probe_now(data.account_mut(account), millis(now)) {
+            data.wake(account, &[reason], millis(now));
+        }
+        Ok(())
+    }
+
     async fn clear_trouble(&self, account: &AccountName, now: Timestamp) -> Result<()> {
         let mut data = self.data();
         if data.account_mut(account).trouble.take().is_some() {
@@ -189,9 +197,9 @@ impl Store for MemoryStore {
         &self,
         account: &AccountName,
         until: Timestamp,
-        _now: Timestamp,
+        now: Timestamp,
     ) -> Result<()> {
-        stops::throttle(self.data().account_mut(account), until);
+        stops::throttle(self.data().account_mut(account), until, millis(now));
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use sqlx::SqliteConnection;
 
 use super::rows::{self, Fields, time_text};
 use crate::core::account::{Account, Proven, TroubleKind};
-use crate::core::budget::{Ask, Budget, Grant, Resource};
+use crate::core::budget::{Ask, Bucket, Budget, Grant, Resource};
 use crate::core::ids::AccountName;
 use crate::core::reason::Reason;
 use crate::store::rules::before;
@@ -52,10 +52,10 @@ pub(super) async fn save(conn: &mut SqliteConnection, account: &Account) -> Resu
     let trouble = account.trouble.as_ref();
     sqlx::query(
         "REPLACE INTO accounts (name, paused_reason, paused_by, paused_since, paused_until,
-             halted_reason, halted_by, halted_since, throttled_until, trouble_kind, trouble_text,
-             trouble_since, trouble_next_probe_at, proven_write, proven_reservation, proven_delete,
-             clock_high)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             halted_reason, halted_by, halted_since, throttled_until, throttled_since, trouble_kind,
+             trouble_text, trouble_since, trouble_next_probe_at, proven_write, proven_reservation,
+             proven_delete, clock_high)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(account.name.as_str())
     .bind(paused.map(|stop| &stop.reason))
@@ -66,6 +66,7 @@ pub(super) async fn save(conn: &mut SqliteConnection, account: &Account) -> Resu
     .bind(halted.map(|stop| &stop.actor))
     .bind(halted.map(|stop| time_text(stop.since)))
     .bind(account.throttled_until.map(time_text))
+    .bind(account.throttled_since.map(time_text))
     .bind(trouble.map(|trouble| trouble.kind.as_str()))
     .bind(trouble.map(|trouble| &trouble.text))
     .bind(trouble.map(|trouble| time_text(trouble.since)))
@@ -195,6 +196,19 @@ pub(super) async fn set_trouble(
     save(conn, &account).await
 }
 
+pub(super) async fn probe_now(
+    conn: &mut SqliteConnection,
+    name: &AccountName,
+    now: Timestamp,
+) -> Result<()> {
+    let mut account = load(conn, name).await?;
+    if let Some(reason) = stops::probe_now(&mut account, now) {
+        save(conn, &account).await?;
+        wake(conn, name, &[reason], now).await?;
+    }
+    Ok(())
+}
+
 pub(super) async fn clear_trouble(
     conn: &mut SqliteConnection,
     name: &AccountName,
@@ -213,9 +227,10 @@ pub(super) async fn throttle(
     conn: &mut SqliteConnection,
     name: &AccountName,
     until: Timestamp,
+    now: Timestamp,
 ) -> Result<()> {
     let mut account = load(conn, name).await?;
-    stops::throttle(&mut account, until);
+    stops::throttle(&mut account, until, now);
     save(conn, &account).await
 }
 
@@ -258,10 +273,19 @@ pub(super) async fn reserve(
     let mut used = used(conn, name).await?;
     let mut grants = window::grant(asks, &mut used, budget);
     insert_grants(conn, name, &grants, clock.now).await?;
+    // Many asks are blocked by the same thing.
+    let mut known = BTreeMap::new();
     for (ask, grant) in asks.iter().zip(&mut grants) {
-        if let Some(limit) = window::blocked_at(ask, grant, budget) {
-            let blocking = blocking(conn, name, ask.resource, limit).await?;
-            grant.retry_at = Some(window::opens_at(blocking, budget.window, clock.now));
+        for (scope, limit) in window::blocked_by(ask, grant, &used, budget) {
+            let opens = match known.get(&(scope, limit)) {
+                Some(opens) => *opens,
+                None => {
+                    let blocking = blocking(conn, name, scope, limit).await?;
+                    window::opens_at(blocking, budget.window, clock.now)
+                }
+            };
+            known.insert((scope, limit), opens);
+            window::put_off(grant, scope, opens);
         }
     }
     Ok(grants)
@@ -274,9 +298,9 @@ async fn count_later_sends_now(
     now: Timestamp,
 ) -> Result<()> {
     sqlx::query(
-        "INSERT INTO sends (account, resource, at, reads, writes)
-         SELECT account, resource, ?2, sum(reads), sum(writes) FROM sends
-         WHERE account = ?1 AND at > ?2 GROUP BY resource
+        "INSERT INTO sends (account, resource, at, customer, reads, writes)
+         SELECT account, resource, ?2, customer, sum(reads), sum(writes) FROM sends
+         WHERE account = ?1 AND at > ?2 GROUP BY resource, customer
          ON CONFLICT DO UPDATE SET reads = reads + excluded.reads, writes = writes + excluded.writes",
     )
     .bind(name.as_str())
@@ -291,21 +315,27 @@ async fn count_later_sends_now(
     Ok(())
 }
 
-async fn used(conn: &mut SqliteConnection, name: &AccountName) -> Result<BTreeMap<Resource, u64>> {
+async fn used(conn: &mut SqliteConnection, name: &AccountName) -> Result<window::Used> {
     let found = sqlx::query(
-        "SELECT resource, sum(reads + writes) AS sends FROM sends WHERE account = ?
-         GROUP BY resource",
+        "SELECT resource, nullif(customer, '') AS customer, sum(reads + writes) AS sends
+         FROM sends WHERE account = ? GROUP BY resource, customer",
     )
     .bind(name.as_str())
     .fetch_all(conn)
     .await?;
-    found
-        .iter()
-        .map(|row| {
-            let f = Fields::new(row, "sends", "resource");
-            Ok((f.parse("resource", resource)?, f.number("sends")?))
-        })
-        .collect()
+    let mut used = window::Used::default();
+    for row in &found {
+        let f = Fields::new(row, "sends", "resource");
+        let customer = f.parse_opt("customer", |text| text.parse().ok())?;
+        let bucket = Bucket { resource: f.parse("resource", resource)?, customer };
+        used.add(bucket, f.number("sends")?);
+    }
+    Ok(used)
+}
+
+/// A customer as the table has it.
+fn customer_text(bucket: Bucket) -> String {
+    bucket.customer.map(|customer| customer.to_string()).unwrap_or_default()
 }
 
 fn resource(name: &str) -> Option<Resource> {
@@ -321,14 +351,17 @@ async fn insert_grants(
     let granted: Vec<_> = grants
         .iter()
         .filter(|grant| grant.reads + grant.writes > 0)
-        .map(|grant| json!([grant.resource, grant.reads, grant.writes]))
+        .map(|grant| {
+            let bucket = grant.bucket;
+            json!([bucket.resource, customer_text(bucket), grant.reads, grant.writes])
+        })
         .collect();
     if granted.is_empty() {
         return Ok(());
     }
     sqlx::query(
-        "INSERT INTO sends (account, resource, at, reads, writes)
-         SELECT ?1, value ->> 0, ?2, value ->> 1, value ->> 2 FROM json_each(?3) WHERE 1
+        "INSERT INTO sends (account, resource, at, customer, reads, writes)
+         SELECT ?1, value ->> 0, ?2, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?3) WHERE 1
          ON CONFLICT DO UPDATE SET reads = reads + excluded.reads, writes = writes + excluded.writes",
     )
     .bind(name.as_str())
@@ -343,17 +376,18 @@ async fn insert_grants(
 async fn blocking(
     conn: &mut SqliteConnection,
     name: &AccountName,
-    resource: Resource,
+    scope: Bucket,
     limit: u32,
 ) -> Result<Option<Timestamp>> {
     let row = sqlx::query(
         "SELECT ?1 AS account, max(at) AS blocking FROM (
              SELECT at, sum(reads + writes) OVER (ORDER BY at DESC) AS newer
-             FROM sends WHERE account = ?1 AND resource = ?2)
-         WHERE newer >= ?3",
+             FROM sends WHERE account = ?1 AND resource = ?2 AND ?3 IN ('', customer))
+         WHERE newer >= ?4",
     )
     .bind(name.as_str())
-    .bind(resource.as_str())
+    .bind(scope.resource.as_str())
+    .bind(customer_text(scope))
     .bind(limit)
     .fetch_one(conn)
     .await?;

@@ -198,6 +198,12 @@ impl Store for SqliteStore {
         Ok(tx.commit().await?)
     }
 
+    async fn probe_now(&self, account: &AccountName, now: Timestamp) -> Result<()> {
+        let mut tx = self.begin().await?;
+        accounts::probe_now(&mut tx, account, millis(now)).await?;
+        Ok(tx.commit().await?)
+    }
+
     async fn clear_trouble(&self, account: &AccountName, now: Timestamp) -> Result<()> {
         let mut tx = self.begin().await?;
         accounts::clear_trouble(&mut tx, account, millis(now)).await?;
@@ -208,10 +214,10 @@ impl Store for SqliteStore {
         &self,
         account: &AccountName,
         until: Timestamp,
-        _now: Timestamp,
+        now: Timestamp,
     ) -> Result<()> {
         let mut tx = self.begin().await?;
-        accounts::throttle(&mut tx, account, until).await?;
+        accounts::throttle(&mut tx, account, until, millis(now)).await?;
         Ok(tx.commit().await?)
     }
 

@@ -73,7 +73,7 @@ impl<'r> Fields<'r> {
     }
 
     /// A text that `parse` must understand, unless it is NULL.
-    fn parse_opt<T>(
+    pub(super) fn parse_opt<T>(
         &self,
         column: &str,
         parse: impl FnOnce(&str) -> Option<T>,
@@ -288,6 +288,7 @@ pub(super) fn account(row: &SqliteRow) -> Result<Account> {
         paused: paused.transpose()?,
         halted: halted.transpose()?,
         throttled_until: f.time_opt("throttled_until")?,
+        throttled_since: f.time_opt("throttled_since")?,
         trouble: trouble.transpose()?,
         proven: Proven {
             write: f.flag("proven_write")?,

@@ -15,6 +15,7 @@ use teardownd::simulator::{Customer, Mix, Options, Purchase, Sandbox, Simulator}
 use teardownd::store::memory::MemoryStore;
 use uuid::Uuid;
 
+use super::neighbour::Neighbour;
 use super::scene::Scene;
 
 pub(crate) const PARTNER: Uuid = Uuid::from_u128(0xaaaa_0000_0000_4000_8000_0000_0000_0001);
@@ -63,6 +64,8 @@ pub(crate) struct Given {
     /// Tokens name this tenant.
     pub(crate) token_tenant: Option<Uuid>,
     pub(crate) credential: Credential,
+    /// Another account of the same daemon.
+    pub(crate) neighbour: Option<Neighbour>,
     pub(crate) seed: u64,
 }
 
@@ -120,6 +123,7 @@ impl Given {
             in_flight: 64,
             token_tenant: None,
             credential: Credential::client_secret(SecretSource::Value(SECRET.into())),
+            neighbour: None,
             seed: 1,
         }
     }
@@ -159,6 +163,11 @@ impl Given {
         self
     }
 
+    pub(crate) fn beside(mut self, neighbour: Neighbour) -> Self {
+        self.neighbour = Some(neighbour);
+        self
+    }
+
     pub(crate) fn foreign_tokens(mut self, tid: Uuid) -> Self {
         self.token_tenant = Some(tid);
         self
@@ -175,7 +184,9 @@ impl Given {
         if let Some(tid) = self.token_tenant {
             sandbox.foreign_tokens(tid);
         }
-        let simulator = Simulator::new(Arc::clone(&clock), self.seed, self.api.clone(), [sandbox]);
+        let sandboxes =
+            [sandbox].into_iter().chain(self.neighbour.as_ref().map(Neighbour::sandbox));
+        let simulator = Simulator::new(Arc::clone(&clock), self.seed, self.api.clone(), sandboxes);
         Scene::new(self, clock, simulator, Arc::new(MemoryStore::new()))
     }
 

@@ -153,6 +153,7 @@ forward! {
         account: &AccountName, kind: TroubleKind, text: &str, next_probe_at: Timestamp,
         now: Timestamp,
     ) -> ();
+    probe_now(account: &AccountName, now: Timestamp) -> ();
     clear_trouble(account: &AccountName, now: Timestamp) -> ();
     throttle(account: &AccountName, until: Timestamp, now: Timestamp) -> ();
     reserve(account: &AccountName, asks: &[Ask], budget: &Budget, now: Timestamp) -> Vec<Grant>;

@@ -5,6 +5,7 @@ mod dice;
 mod given;
 mod life;
 mod look;
+mod neighbour;
 mod scene;
 mod wait;
 
@@ -12,7 +13,8 @@ use std::time::Duration;
 
 pub(crate) use given::*;
 pub(crate) use look::*;
-pub(crate) use scene::Scene;
+pub(crate) use neighbour::*;
+pub(crate) use scene::{PATIENCE, Scene};
 pub(crate) use teardownd::core::reason::Reason;
 pub(crate) use teardownd::core::teardown::State;
 pub(crate) use teardownd::simulator::{

@@ -1,5 +1,6 @@
 //! A running scenario: the simulated sandbox, the store, and at most one daemon on them.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use jiff::Timestamp;
 use teardownd::core::account::Account;
 use teardownd::core::clock::{Clock, Entropy};
 use teardownd::core::command::Command;
-use teardownd::core::ids::AccountName;
+use teardownd::core::gates::SafetyPolicy;
+use teardownd::core::ids::{AccountName, TenantId};
 use teardownd::core::teardown::{NewTeardown, Teardown};
 use teardownd::partner_center::{AccountSettings, Client, Timeouts};
 use teardownd::runtime::account::AccountRuntime;
@@ -24,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use super::dice::SeededEntropy;
 use super::given::{CLIENT, Given, tenant};
 use super::life::{Life, MortalStore, MortalTransport};
+use super::neighbour::{CutTransport, NEIGHBOUR, NEIGHBOUR_PARTNER};
 
 /// No scenario waits longer than this, in simulated time, unless it says so.
 pub(crate) const PATIENCE: Duration = Duration::from_hours(6);
@@ -91,36 +94,18 @@ impl Scene {
         let clock = Arc::clone(&self.clock);
         let store: Arc<dyn Store> =
             Arc::new(MortalStore { life: Arc::clone(life), inner: Arc::clone(&self.store) });
-        let transport = Arc::new(MortalTransport {
-            life: Arc::clone(life),
-            inner: SimulatorTransport::new(self.simulator.clone()),
-        });
         let entropy: Arc<dyn Entropy> =
             Arc::new(SeededEntropy::new(given.seed * 1000 + self.started));
-        let ledger = StoreLedger::new(
-            Arc::clone(&store),
-            Arc::clone(&clock),
-            self.account.clone(),
-            given.budget,
-        );
-        let settings = AccountSettings {
-            name: self.account.clone(),
-            partner_tenant: given.safety.partner_tenant,
-            client_id: CLIENT.to_string(),
-            credential: given.credential.clone(),
-            api_base: "https://api.partnercenter.example".parse().unwrap(),
-            authority: "https://login.example".parse().unwrap(),
-            timeouts: Timeouts::default(),
+        let connect = |name: &AccountName, partner_tenant, cut| {
+            self.connect(name, partner_tenant, cut, life, &store, &entropy)
         };
-        let client = Client::new(
-            settings,
-            transport,
-            Arc::new(ledger),
-            Arc::clone(&clock),
-            Arc::clone(&entropy),
-        )
-        .unwrap();
-        let account = AccountRuntime::new(self.account.clone(), client, given.safety.clone());
+        let never = Duration::ZERO..Duration::ZERO;
+        let own = connect(&self.account, given.safety.partner_tenant, never);
+        let neighbour = given.neighbour.as_ref().map(|neighbour| {
+            let partner_tenant = TenantId::new(NEIGHBOUR_PARTNER);
+            connect(&AccountName::new(NEIGHBOUR), partner_tenant, neighbour.cut.clone())
+        });
+        let accounts = [own].into_iter().chain(neighbour).map(Arc::new).collect();
         let engine = EngineSettings {
             max_in_flight: given.in_flight,
             lease_ttl: Duration::from_secs(60),
@@ -137,7 +122,38 @@ impl Scene {
             ticked_at: now,
         };
         let may_claim = Arc::new(|| Ok(()));
-        Daemon::start(engine, vec![Arc::new(account)], store, clock, entropy, info, may_claim)
+        Daemon::start(engine, accounts, store, clock, entropy, info, may_claim)
+    }
+
+    /// One account, as `run` puts it together.
+    fn connect(
+        &self,
+        name: &AccountName,
+        partner_tenant: TenantId,
+        cut: Range<Duration>,
+        life: &Arc<Life>,
+        store: &Arc<dyn Store>,
+        entropy: &Arc<dyn Entropy>,
+    ) -> AccountRuntime {
+        let clock = || Arc::clone(&self.clock);
+        let network = SimulatorTransport::new(self.simulator.clone());
+        let network = CutTransport { inner: network, clock: clock(), cut };
+        let transport = Arc::new(MortalTransport { life: Arc::clone(life), inner: network });
+        let budget = self.given.budget;
+        let ledger = StoreLedger::new(Arc::clone(store), clock(), name.clone(), budget);
+        let settings = AccountSettings {
+            name: name.clone(),
+            partner_tenant,
+            client_id: CLIENT.to_string(),
+            credential: self.given.credential.clone(),
+            api_base: "https://api.partnercenter.example".parse().unwrap(),
+            authority: "https://login.example".parse().unwrap(),
+            timeouts: Timeouts::default(),
+        };
+        let client =
+            Client::new(settings, transport, Arc::new(ledger), clock(), Arc::clone(entropy));
+        let safety = SafetyPolicy { partner_tenant, ..self.given.safety.clone() };
+        AccountRuntime::new(name.clone(), client.unwrap(), safety)
     }
 
     /// Stops the daemon as SIGTERM does. Returns how many passes had not come to rest.

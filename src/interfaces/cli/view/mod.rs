@@ -1,5 +1,6 @@
 //! Rows as text for people and as JSON for machines.
 
+pub(crate) mod account;
 pub(crate) mod details;
 pub(crate) mod faults;
 pub(crate) mod standing;

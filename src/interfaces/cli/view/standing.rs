@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::core::account::{Account, TroubleKind};
+use crate::core::account::{Account, Condition};
 use crate::core::ids::AccountName;
 use crate::core::reason::Reason;
 use crate::core::teardown::{State, Status, Teardown};
@@ -17,32 +17,24 @@ impl Stops {
         self.0.iter().find(|account| account.name == *name)
     }
 
-    /// The rows that stop the tenants of an account: everything's, and its own.
-    fn both<'a>(&'a self, name: &AccountName) -> impl Iterator<Item = &'a Account> + use<'a> {
-        [self.of(&AccountName::every()), self.of(name)].into_iter().flatten()
+    /// What holds of an account now, what stops everything included.
+    pub(crate) fn condition(&self, name: &AccountName, now: Timestamp) -> Condition {
+        let stored =
+            |name: AccountName| self.of(&name).cloned().unwrap_or_else(|| Account::fresh(name));
+        stored(name.clone()).condition_under(&stored(AccountName::every()), now)
     }
 
     /// Whether a safety stop keeps this account from writing.
     pub(crate) fn halted(&self, name: &AccountName) -> bool {
-        self.both(name).any(|account| account.halted.is_some())
+        [self.of(&AccountName::every()), self.of(name)]
+            .into_iter()
+            .flatten()
+            .any(|account| account.halted.is_some())
     }
 
     /// What stops every tenant of an account now: the first closed gate.
     pub(crate) fn blocking(&self, name: &AccountName, now: Timestamp) -> Option<Reason> {
-        if self.halted(name) {
-            return Some(Reason::Halted);
-        }
-        if self.both(name).any(|account| account.is_paused(now)) {
-            return Some(Reason::Paused);
-        }
-        let account = self.of(name)?;
-        if let Some(trouble) = &account.trouble {
-            return Some(match trouble.kind {
-                TroubleKind::Unreachable => Reason::AccountUnreachable,
-                TroubleKind::CredentialRefused => Reason::CredentialRefused,
-            });
-        }
-        account.throttled_until.filter(|until| now < *until).map(|_| Reason::Throttled)
+        self.condition(name, now).blocks()
     }
 }
 

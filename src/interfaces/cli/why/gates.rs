@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::core::account::{Account, Stop};
+use crate::core::account::{Account, AccountState};
 use crate::core::gates::SafetyPolicy;
 use crate::core::ids::AccountName;
 use crate::core::reason::Reason;
 use crate::core::teardown::{State, Teardown};
+use crate::interfaces::cli::view::account::condition_text;
 use crate::interfaces::cli::view::standing::Stops;
 use crate::interfaces::cli::view::{Look, counted};
 use crate::store::{StoredFault, StoredPurchase};
@@ -73,56 +74,31 @@ impl Case<'_> {
         self.stops.of(&self.row.account)
     }
 
-    /// The stored rows of everything and of the account.
-    fn rows(&self) -> [(String, Option<&Account>); 2] {
-        [
+    /// The gate that these states close. What stops everything comes before what stops the account.
+    fn account_gate(&self, name: &'static str, states: &[AccountState]) -> Gate {
+        let rows = [
             ("everything".to_owned(), self.stops.of(&AccountName::every())),
             (format!("account {}", self.row.account), self.account()),
-        ]
-    }
-
-    fn stopped(&self, subject: &str, how: &str, stop: &Stop) -> String {
-        let until = stop.until.map(|at| format!(" until {}", self.look.local(at)));
-        format!(
-            "{subject} was {how} by {} on {}{}: {}",
-            stop.actor,
-            self.look.local(stop.since),
-            until.unwrap_or_default(),
-            stop.reason
-        )
+        ];
+        let stopped = rows.into_iter().find_map(|(subject, account)| {
+            let told = account?.conditions(self.now());
+            let told = told.into_iter().find(|condition| states.contains(&condition.state))?;
+            Some(closed(name, condition_text(&subject, &told, self.look)))
+        });
+        stopped.unwrap_or_else(|| open(name, ""))
     }
 
     fn halt(&self) -> Gate {
-        let halted = self.rows().into_iter().find_map(|(subject, account)| {
-            let stop = account?.halted.as_ref()?;
-            Some(closed("halt", self.stopped(&subject, "halted", stop)))
-        });
-        halted.unwrap_or_else(|| open("halt", ""))
+        self.account_gate("halt", &[AccountState::Halted])
     }
 
     fn pause(&self) -> Gate {
-        let paused = self.rows().into_iter().find_map(|(subject, account)| {
-            let account = account.filter(|account| account.is_paused(self.now()))?;
-            let stop = account.paused.as_ref()?;
-            Some(closed("pause", self.stopped(&subject, "paused", stop)))
-        });
-        paused.unwrap_or_else(|| open("pause", ""))
+        self.account_gate("pause", &[AccountState::Paused])
     }
 
     fn credential(&self) -> Gate {
-        match self.account().and_then(|account| account.trouble.as_ref()) {
-            Some(trouble) => closed(
-                "credential",
-                format!(
-                    "{} for {}: {}; tried again {}",
-                    trouble.kind.as_str().replace('_', " "),
-                    self.look.since(trouble.since),
-                    trouble.text,
-                    self.look.distance(trouble.next_probe_at)
-                ),
-            ),
-            None => open("credential", ""),
-        }
+        let states = [AccountState::CredentialRefused, AccountState::Unreachable];
+        self.account_gate("credential", &states)
     }
 
     fn cap(&self) -> Gate {
@@ -139,13 +115,7 @@ impl Case<'_> {
     }
 
     fn throttle(&self) -> Gate {
-        match self.account().and_then(|account| account.throttled_until) {
-            Some(until) if self.now() < until => closed(
-                "throttle",
-                format!("Partner Center answered 429; goes on {}", self.look.distance(until)),
-            ),
-            Some(_) | None => open("throttle", ""),
-        }
+        self.account_gate("throttle", &[AccountState::Throttled])
     }
 
     fn lease(&self) -> Gate {

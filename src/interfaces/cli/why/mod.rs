@@ -9,6 +9,7 @@ use super::args::{Globals, TenantArgs};
 use super::context::Context;
 use super::exit::{Ending, Report};
 use super::tenants;
+use super::view::account::condition_json;
 use super::view::faults::{self, fault_json};
 use super::view::plain;
 use super::view::standing::Standing;
@@ -82,6 +83,7 @@ impl Case<'_> {
 
     fn json(&self) -> Value {
         let standing = self.standing();
+        let condition = self.stops.condition(&self.row.account, self.look.now);
         let gates: Vec<Value> = self
             .gates()
             .into_iter()
@@ -90,6 +92,7 @@ impl Case<'_> {
         json!({
             "id": self.row.id,
             "account": self.row.account,
+            "account_condition": condition_json(&self.row.account, &condition),
             "tenant_id": self.row.tenant_id,
             "state": self.row.state,
             "status": standing.status,
@@ -258,7 +261,7 @@ mod tests {
             "aaaaaaaa-0000-4000-8000-000000000001 (lab.example) in account lab: polling for 5m 0s; waiting, paused\n\
             \x20 Run `teardownd resume` when work may go on.\n\
             \x20  halt        open\n\
-            \x20  pause       CLOSED  account lab was paused by anna on 2027-01-31 10:00:00: lunch\n\
+            \x20  pause       CLOSED  account lab is paused by anna for 0s, since 2027-01-31 10:00:00: lunch\n\
             \x20  credential  open\n\
             \x20  window      open    not configured\n\
             \x20  approval    open    not configured\n\
