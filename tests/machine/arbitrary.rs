@@ -71,6 +71,8 @@ pub fn row(state: State, since: Timestamp) -> Teardown {
         eligible_since: Some(since),
         eligible_used: Duration::ZERO,
         suspects: Vec::new(),
+        uncancellable_at: None,
+        approval: None,
         lease: None,
         fence: Fence(1),
         updated_at: since,

@@ -136,19 +136,10 @@ pub(crate) fn wanted(number: u32) -> NewTeardown {
 
 /// Settings under which every guard is content.
 pub(crate) fn policy() -> SafetyPolicy {
-    SafetyPolicy {
-        sandbox: true,
-        partner_tenant: tenant(999_999),
-        customers_limit: 75,
-        allow_domains: vec![DomainPattern::parse("*.onmicrosoft.com").unwrap()],
-        protected_tenants: Vec::new(),
-        protected_domains: Vec::new(),
-        require_domain: false,
-        grace: Duration::ZERO,
-        dry_run: false,
-        max_deletions_per_hour: 75,
-        max_deletions_per_day: 300,
-    }
+    let mut policy = SafetyPolicy::new(tenant(999_999));
+    policy.sandbox = true;
+    policy.allow_domains = vec![DomainPattern::parse("*.onmicrosoft.com").unwrap()];
+    policy
 }
 
 /// Fresh facts about a tenant, with nothing active.

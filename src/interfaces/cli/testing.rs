@@ -44,6 +44,8 @@ pub(super) fn row(id: i64, state: State) -> Teardown {
         eligible_since: Some(since),
         eligible_used: Duration::ZERO,
         suspects: Vec::new(),
+        uncancellable_at: None,
+        approval: None,
         lease: None,
         fence: Fence(1),
         updated_at: since,
