@@ -3,6 +3,7 @@
 
 mod budget;
 mod canary;
+mod consent;
 mod guards;
 mod happy_path;
 mod harness;

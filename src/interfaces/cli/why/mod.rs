@@ -129,6 +129,10 @@ impl Case<'_> {
         }
         if let Some(hold) = &self.row.hold {
             return match hold.code {
+                Reason::Arming => format!("teardownd arm --account {account}"),
+                Reason::Approval | Reason::PlanDrift | Reason::LargeBatch => {
+                    format!("teardownd approve {tenant}")
+                }
                 Reason::OwnTenant | Reason::DomainMismatch => format!("teardownd abort {tenant}"),
                 _ => format!("teardownd release {tenant}"),
             };
@@ -249,7 +253,7 @@ mod tests {
             \x20  pause       CLOSED  account lab was paused by anna on 2027-01-31 10:00:00: lunch\n\
             \x20  credential  open\n\
             \x20  window      open    not configured\n\
-            \x20  approval    open    not configured\n\
+            \x20  approval    open    not required\n\
             \x20  cap         open\n\
             \x20  throttle    open\n\
             \x20  lease       open    nobody works on it at this moment\n\
