@@ -100,7 +100,10 @@ async fn a_saved_plan_is_approved_for_what_it_says() {
     // Only the tenant of the plan is approved, and only if so many are meant.
     let other = stage.run(&["approve", "--plan", "plan.json", "--expect", "2"]).await;
     assert_eq!(other.code, 2, "{other:?}");
-    assert!(other.err.contains("1 teardown matched, not 2") && other.err.contains("nothing was approved"));
+    assert!(
+        other.err.contains("1 teardown matched, not 2")
+            && other.err.contains("nothing was approved")
+    );
     let done = stage.done(&["approve", "--plan", "plan.json", "--reason", "read it"]).await;
     assert_eq!((&done["matched"], &done["applied"]), (&json!(1), &json!(1)));
     stage.done(&["wait", &first]).await;

@@ -11,6 +11,8 @@ mod pace;
 mod policy;
 mod remote;
 mod stops;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

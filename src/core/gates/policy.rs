@@ -20,7 +20,6 @@ impl Share {
     const WHOLE: u32 = 1_000_000;
 
     /// A share such as 0.25, to the millionth. `None` below 0 and above 1.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // checked to lie in 0..=1
     pub fn new(share: f64) -> Option<Self> {
         let fits = (0.0..=1.0).contains(&share);
         fits.then(|| Self { millionths: (share * f64::from(Self::WHOLE)).round() as u32 })

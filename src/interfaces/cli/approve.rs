@@ -1,7 +1,6 @@
 //! `approve`: a person's yes to tearing tenants down, bound to what they have bought.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use super::args::{ApproveArgs, Globals};
 use super::confirm;
@@ -17,14 +16,15 @@ use crate::store::{ApproveRequest, Filter};
 
 /// Runs the command.
 pub(crate) async fn execute(globals: &Globals, args: &ApproveArgs) -> Ending {
+    let config = globals.configuration()?;
     let (filter, plan) = match &args.plan {
         Some(path) => {
             let saved = saved::read(path)?;
-            (filter_of(&saved), Some(inventories(&saved, path)?))
+            (filter_of(&saved), Some(inventories(&saved)?))
         }
         None => (args.selection.filter()?, None),
     };
-    let context = Context::open(globals).await?;
+    let context = Context::with(globals, config).await?;
     let named = !filter.tenants.is_empty();
     let mut rows = context.matching(&filter).await?;
     if !named || plan.is_some() {
@@ -57,10 +57,10 @@ fn filter_of(saved: &Saved) -> Filter {
 }
 
 /// The inventory of each tenant of a plan. One that could not be read whole approves nothing.
-fn inventories(saved: &Saved, path: &Path) -> Result<BTreeMap<TenantId, Inventory>, Failure> {
+fn inventories(saved: &Saved) -> Result<BTreeMap<TenantId, Inventory>, Failure> {
     let whole = saved.plans.iter().map(|plan| {
         let inventory = plan.inventory.clone().ok_or_else(|| {
-            let text = format!("{} has no inventory of {}", path.display(), plan.tenant_id);
+            let text = format!("the plan has no whole inventory of {}", plan.tenant_id);
             Failure::new(Exit::Usage, text).hint("make the plan anew, without that tenant")
         })?;
         Ok((plan.tenant_id, inventory))
@@ -71,8 +71,10 @@ fn inventories(saved: &Saved, path: &Path) -> Result<BTreeMap<TenantId, Inventor
 /// Makes sure that so many are meant, where they were not named one by one.
 fn confirm_count(matched: usize, expected: Option<usize>, named: bool) -> Result<(), Failure> {
     let asked = || {
-        let question =
-            format!("{} matched; type their number to approve them: ", counted(matched, "teardown"));
+        let question = format!(
+            "{} matched; type their number to approve them: ",
+            counted(matched, "teardown")
+        );
         confirm::ask(&question).and_then(|line| line.parse().ok())
     };
     let expected = match expected {
@@ -85,7 +87,10 @@ fn confirm_count(matched: usize, expected: Option<usize>, named: bool) -> Result
     }
     let text = match expected {
         Some(expected) => {
-            format!("{} matched, not {expected}; nothing was approved", counted(matched, "teardown"))
+            format!(
+                "{} matched, not {expected}; nothing was approved",
+                counted(matched, "teardown")
+            )
         }
         None => format!("{} matched; nothing was approved", counted(matched, "teardown")),
     };
