@@ -108,7 +108,7 @@ fn every_credential_that_is_offered_can_be_used() {
 fn the_packaged_file_is_careful() {
     let loaded = load(&Sources { file: Some(shipped("packaged.toml")), variables: Vec::new() });
     let config = loaded.unwrap_or_else(|error| panic!("{error}"));
-    assert!(config.safety.require_domain);
+    assert!(config.safety.require_domain && config.safety.require_arming);
     assert!(!config.safety.grace.is_zero());
     assert!(config.safety.allow_domains.is_empty(), "nothing is written before somebody says so");
     assert!(config.account(&AccountName::new("default")).is_none());

@@ -17,8 +17,8 @@ const LAYERS: [(&str, Option<&[&str]>); 6] = [
 ];
 
 /// Crates that the core may use: plain data and arithmetic. `proptest` is for its tests.
-const CORE_CRATES: [&str; 7] =
-    ["humantime", "jiff", "proptest", "serde", "serde_json", "thiserror", "uuid"];
+const CORE_CRATES: [&str; 8] =
+    ["humantime", "idna", "jiff", "proptest", "serde", "serde_json", "thiserror", "uuid"];
 
 /// Parts of the standard library that reach outside the process or read its clock.
 const OUTSIDE: [&str; 9] = [

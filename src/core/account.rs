@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
+use uuid::Uuid;
 
-use super::ids::AccountName;
+use super::ids::{AccountName, TenantId};
 use super::reason::Reason;
 
 /// A stored stop of an account: who or what set it, when and why.
@@ -175,6 +176,28 @@ pub struct Proven {
     pub delete: bool,
 }
 
+/// Who an account is: what a person sees and confirms before it works, and what must not change after.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Identity {
+    /// `accounts.NAME.partner_tenant`.
+    pub partner_tenant: TenantId,
+    /// `accounts.NAME.cloud`.
+    pub cloud: String,
+    /// `accounts.NAME.client_id`.
+    pub client_id: Uuid,
+}
+
+/// A person's word that an account is the sandbox it is meant to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Arming {
+    /// The account as it was then.
+    pub identity: Identity,
+    /// Who.
+    pub actor: String,
+    /// When.
+    pub since: Timestamp,
+}
+
 /// The stored row of an account. The row named `*` carries a pause of everything.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Account {
@@ -194,6 +217,8 @@ pub struct Account {
     pub proven: Proven,
     /// The highest time ever stored for the account. Caps never count with an earlier one.
     pub clock_high: Option<Timestamp>,
+    /// Armed by a person.
+    pub armed: Option<Arming>,
 }
 
 impl Account {
@@ -208,7 +233,29 @@ impl Account {
             trouble: None,
             proven: Proven::default(),
             clock_high: None,
+            armed: None,
         }
+    }
+
+    /// Why the account does not count as armed, in words that follow its name; `None` if it does.
+    pub fn unarmed(&self, configured: &Identity) -> Option<String> {
+        let Some(Arming { identity: armed, actor, .. }) = &self.armed else {
+            return Some("has not been armed".to_owned());
+        };
+        let (key, then, now) = if armed.partner_tenant != configured.partner_tenant {
+            (
+                "partner_tenant",
+                armed.partner_tenant.to_string(),
+                configured.partner_tenant.to_string(),
+            )
+        } else if armed.cloud != configured.cloud {
+            ("cloud", armed.cloud.clone(), configured.cloud.clone())
+        } else if armed.client_id != configured.client_id {
+            ("client_id", armed.client_id.to_string(), configured.client_id.to_string())
+        } else {
+            return None;
+        };
+        Some(format!("was armed by {actor} with {key} {then}, and the configuration now has {now}"))
     }
 
     /// Whether a pause is in force at `now`.
@@ -257,6 +304,32 @@ impl Account {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_account_is_armed_as_it_was_confirmed_and_no_other() {
+        let since: Timestamp = "2027-01-31T08:00:00Z".parse().unwrap();
+        let identity = Identity {
+            partner_tenant: TenantId::new(Uuid::from_u128(1)),
+            cloud: "global".to_owned(),
+            client_id: Uuid::from_u128(2),
+        };
+        let fresh = Account::fresh(AccountName::new("emea"));
+        assert_eq!(fresh.unarmed(&identity).as_deref(), Some("has not been armed"));
+        let armed = Arming { identity: identity.clone(), actor: "ann".to_owned(), since };
+        let account = Account { armed: Some(armed), ..fresh };
+        assert_eq!(account.unarmed(&identity), None);
+        for (key, changed) in [
+            (
+                "partner_tenant",
+                Identity { partner_tenant: TenantId::new(Uuid::from_u128(9)), ..identity.clone() },
+            ),
+            ("cloud", Identity { cloud: "china".to_owned(), ..identity.clone() }),
+            ("client_id", Identity { client_id: Uuid::from_u128(9), ..identity.clone() }),
+        ] {
+            let why = account.unarmed(&changed).unwrap();
+            assert!(why.contains(key) && why.contains("armed by ann"), "{why}");
+        }
+    }
 
     #[test]
     fn of_several_stops_the_gravest_is_told() {

@@ -242,14 +242,19 @@ fn order_purchase(
         routes: vec![(Action::CancelOrder, order_target(order))],
         after: Vec::new(),
         too_old: is_too_old(order, now),
+        cancellable_until: cancellable_until(order).filter(|until| now <= *until),
     })
 }
 
 /// Sandbox orders older than 60 days cannot be cancelled (the policy page as quoted by
 /// partner-center-mcp; not certain, hence `retry --try-anyway`).
 fn is_too_old(order: &Order, now: Timestamp) -> bool {
+    cancellable_until(order).is_some_and(|until| until < now)
+}
+
+fn cancellable_until(order: &Order) -> Option<Timestamp> {
     const LIMIT: SignedDuration = SignedDuration::from_hours(60 * 24);
-    order.created_at.is_some_and(|created| now.duration_since(created) > LIMIT)
+    order.created_at?.checked_add(LIMIT).ok()
 }
 
 fn order_target(order: &Order) -> Target {
@@ -353,6 +358,7 @@ fn subscription_purchase(
         routes,
         after: Vec::new(),
         too_old: false,
+        cancellable_until: None,
     }
 }
 
@@ -374,6 +380,7 @@ fn azure_purchase(plan: &str, entitlement: &AzureEntitlement) -> Purchase {
         routes: vec![(Action::CancelAzureEntitlement, target)],
         after: Vec::new(),
         too_old: false,
+        cancellable_until: None,
     }
 }
 

@@ -2,6 +2,7 @@
 //! clock or draws a random number; `tests/layers.rs` fails when that changes.
 
 pub mod account;
+pub mod approval;
 pub mod assess;
 pub mod backoff;
 pub mod budget;
@@ -22,3 +23,4 @@ pub mod routes;
 pub mod settlement;
 pub mod situation;
 pub mod teardown;
+pub mod window;

@@ -72,6 +72,9 @@ reasons! {
     /// `safety.grace` has not passed since the enqueue.
     Grace = "grace",
         "Nothing to do: the first write waits for safety.grace; use `teardownd abort` if it must not happen.";
+    /// No window of `safety.windows` is open.
+    Window = "window",
+        "Nothing to do: writes go on when the next window of safety.windows opens.";
     /// `--not-before` lies ahead.
     NotBefore = "not_before",
         "Nothing to do: the teardown starts at its --not-before time.";
@@ -122,6 +125,18 @@ reasons! {
     /// Guard: the account has more customers than a sandbox can hold.
     TooManyCustomers = "too_many_customers",
         "This does not look like a sandbox: check partner_tenant and customers_limit before anything else.";
+    /// Guard: the account was not armed, or is another than was armed.
+    Arming = "arming",
+        "Look at the account with `teardownd arm --account NAME`, which arms it once its name is typed.";
+    /// Guard: nobody whose word counts has approved the teardown.
+    Approval = "approval",
+        "Look at `teardownd plan TENANT`, then run `teardownd approve TENANT`; or abort.";
+    /// Guard: something is active that was not there when the teardown was approved.
+    PlanDrift = "plan_drift",
+        "Look at the purchases named in the text, then run `teardownd approve TENANT` again; or abort.";
+    /// Guard: too large a share of the account's customers is queued at once.
+    LargeBatch = "large_batch",
+        "Make sure that so many are meant, then run `teardownd approve` for them; or abort.";
 
     // Failed: stopped unless retried.
     /// The customer was never seen.

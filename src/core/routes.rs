@@ -3,6 +3,7 @@
 //! The rules are those of Microsoft's "Cancel an order from the integration sandbox";
 //! `docs/api-facts.md` gives the source of each.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::command::{Action, Intent, Method};
@@ -117,9 +118,16 @@ pub struct Purchase {
     pub after: Vec<String>,
     /// Its order is older than a sandbox lets one cancel.
     pub(super) too_old: bool,
+    /// Until when a sandbox lets one cancel its order, where that is bounded and still ahead.
+    pub cancellable_until: Option<Timestamp>,
 }
 
 impl Purchase {
+    /// How it is cancelled, as a stable name: its best action, or `person` where there is none.
+    pub fn route(&self) -> &'static str {
+        self.actions().next().map_or("person", Action::as_str)
+    }
+
     /// The actions that cancel it, best first.
     pub fn actions(&self) -> impl Iterator<Item = Action> {
         self.routes.iter().map(|(action, _)| *action)

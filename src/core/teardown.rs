@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::approval::Approval;
 use super::ids::{AccountName, Fence, TeardownId, TenantId};
 use super::reason::Reason;
 
@@ -138,7 +139,8 @@ pub struct Teardown {
     pub rounds: u32,
     /// When it is due. `None`: at once.
     pub next_attempt_at: Option<Timestamp>,
-    /// Start of the running stretch of eligible time; `None` while held, paused or halted.
+    /// Start of the running stretch of eligible time; `None` while held, paused or halted, and
+    /// outside the windows.
     pub eligible_since: Option<Timestamp>,
     /// Eligible time spent before `eligible_since`.
     pub eligible_used: Duration,
@@ -147,6 +149,12 @@ pub struct Teardown {
     /// Whether the latest inventory was checked against the entitlements; `Some(false)` where the API
     /// refuses them to this app. `None` before the first inventory.
     pub cross_checked: Option<bool>,
+    /// When the first of its purchases becomes impossible to cancel, as far as is known: sooner goes
+    /// first.
+    pub uncancellable_at: Option<Timestamp>,
+    /// A person's yes to what it had bought then. Which of them count is for
+    /// [`counting`](super::approval::counting) to say.
+    pub approval: Option<Approval>,
     /// Who works on it now.
     pub lease: Option<Lease>,
     /// The fence of the latest claim.
@@ -169,6 +177,11 @@ impl Teardown {
 }
 
 impl Teardown {
+    /// Whether it waits for a window of `safety.windows`: its deadline's clock stands until then.
+    pub fn waits_for_a_window(&self, now: Timestamp) -> bool {
+        self.reason == Some(Reason::Window) && self.next_attempt_at.is_some_and(|at| now < at)
+    }
+
     /// Whether it has stood in one non-terminal state for longer than `limit`
     /// (`engine.stuck_after`). It still goes on; somebody should look.
     pub fn is_stuck(&self, limit: Duration, now: Timestamp) -> bool {

@@ -288,11 +288,12 @@ impl Pass<'_> {
             key: purchase.key.clone(),
             kind: purchase.kind.as_str().to_owned(),
             name: purchase.name.clone(),
-            route: purchase.actions().next().map_or("person", Action::as_str).to_owned(),
+            route: purchase.route().to_owned(),
             status: purchase.status.clone(),
             standing: purchase.standing.as_str().to_owned(),
             order_id: purchase.order_id.clone(),
             blocked: purchase.blocked().map(str::to_owned),
+            cancellable_until: purchase.cancellable_until,
         };
         if let Some(assessment) = assess::assess(&self.seen).filter(|a| a.complete) {
             return Some(PurchasesRead::All(assessment.purchases.iter().map(record).collect()));

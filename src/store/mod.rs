@@ -3,6 +3,7 @@
 //! `now` is the caller's clock. Times are kept to the millisecond. A method that takes a [`Fence`]
 //! refuses with [`StoreError::LeaseLost`] when the row has moved on to another claim.
 
+mod consent;
 pub mod lock;
 pub mod memory;
 mod operator;
@@ -12,6 +13,7 @@ pub mod sqlite;
 mod stops;
 mod window;
 
+pub use consent::{ApproveRequest, ArmRequest};
 pub use operator::{OperatorRequest, RequestEffect, Verb};
 pub use rules::DAEMON;
 
@@ -85,6 +87,8 @@ pub struct PurchaseRecord {
     pub order_id: Option<String>,
     /// Why it cannot be cancelled, where it cannot.
     pub blocked: Option<String>,
+    /// Until when it can be cancelled, where that is bounded and still ahead.
+    pub cancellable_until: Option<Timestamp>,
 }
 
 /// A stored purchase with its times.
@@ -338,7 +342,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// new fence, and makes those rows due at once. Returns how many.
     async fn take_over(&self, now: Timestamp) -> Result<u64>;
 
-    /// Claims due rows, each with a new fence: by priority, then by how long they have been due.
+    /// Claims due rows, each with a new fence: by priority, then by what becomes impossible to cancel
+    /// soonest, then by how long they have been due.
     async fn claim(&self, request: &ClaimRequest, now: Timestamp) -> Result<Vec<Claimed>>;
 
     /// When the earliest row becomes due that [`claim`](Self::claim) would give to one of these
@@ -448,6 +453,15 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Applies the requests that were typed in by SQL and returns how many there were. One that
     /// cannot be understood is answered with the reason in its row.
     async fn apply_requests(&self, now: Timestamp) -> Result<u64>;
+
+    /// Approves teardowns, each for the inventory that is stored of it or that a plan names, and lets
+    /// go of those that were held for want of that. Stored with its effects like any request.
+    async fn approve(&self, request: &ApproveRequest, now: Timestamp)
+    -> Result<Vec<RequestEffect>>;
+
+    /// Arms or disarms an account; arming lets go of its teardowns that were held for want of it.
+    /// Stored with its effect like any request.
+    async fn arm(&self, request: &ArmRequest, now: Timestamp) -> Result<RequestEffect>;
 
     // ---- upkeep ----------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Commit, Filter, Next, Result, StoreError};
+use super::{Commit, Filter, Next, PurchasesRead, Result, StoreError};
 use crate::core::account::{Account, Proven};
 use crate::core::command::{Action, Command, Intent, NewCommand, Outcome};
 use crate::core::gates::{self, StoredFacts, Verdict};
@@ -116,7 +116,7 @@ pub(super) fn set_clock(row: &mut Teardown, account_runs: bool, now: Timestamp) 
     if row.state.is_terminal() {
         return;
     }
-    let runs = account_runs && row.hold.is_none();
+    let runs = account_runs && row.hold.is_none() && !row.waits_for_a_window(now);
     match row.eligible_since {
         None if runs => row.eligible_since = Some(now),
         Some(since) if !runs => {
@@ -139,13 +139,20 @@ pub(super) fn due_at(row: &Teardown) -> Timestamp {
     row.not_before.map_or(due, |not_before| due.max(not_before))
 }
 
-/// Puts a row under a lease with a new fence. A deadline's clock does not run before `not_before`.
-pub(super) fn lease(row: &mut Teardown, lease: Lease) {
+/// The place of a row in the order of claims: by priority, then by what becomes impossible to cancel
+/// soonest, then by how long it has been due.
+pub(super) fn claim_order(row: &Teardown) -> impl Ord + use<> {
+    let uncancellable_at = row.uncancellable_at.unwrap_or(Timestamp::MAX);
+    (std::cmp::Reverse(row.priority), uncancellable_at, due_at(row), row.id)
+}
+
+/// Puts a row under a lease with a new fence. A deadline's clock does not run before `not_before`, and
+/// runs again once a row is worked on that had waited for a window.
+pub(super) fn lease(row: &mut Teardown, lease: Lease, now: Timestamp) {
     row.fence = Fence(row.fence.0 + 1);
     row.lease = Some(lease);
-    if let (Some(since), Some(not_before)) = (row.eligible_since, row.not_before) {
-        row.eligible_since = Some(since.max(not_before));
-    }
+    let since = row.eligible_since.unwrap_or(now);
+    row.eligible_since = Some(row.not_before.map_or(since, |not_before| since.max(not_before)));
 }
 
 /// Whether a row matches, `latest_only` aside, which is about other rows.
@@ -318,6 +325,11 @@ pub(super) fn apply(
         row.domain = Some(domain.clone());
     }
     row.cross_checked = commit.cross_checked.or(row.cross_checked);
+    if let Some(PurchasesRead::All(records)) = &commit.purchases {
+        let unfinished = records.iter().filter(|record| record.standing != "inactive");
+        row.uncancellable_at =
+            unfinished.filter_map(|record| record.cancellable_until).min().map(millis);
+    }
     row.updated_at = now;
     let nothing_admitted = admission.admitted.is_empty();
     if nothing_admitted && admission.verdict == Some(Verdict::Stale) {
@@ -351,6 +363,9 @@ pub(super) fn apply(
     if row.state.is_terminal() {
         park(row, None);
         row.finished_at = Some(now);
+    }
+    if row.waits_for_a_window(now) {
+        set_clock(row, false, now);
     }
     step
 }

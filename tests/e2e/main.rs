@@ -7,6 +7,7 @@
 #![cfg(feature = "simulator")]
 
 mod beside;
+mod consent;
 mod daemon;
 mod database;
 mod gate;

@@ -72,6 +72,8 @@ pub fn row(state: State, since: Timestamp) -> Teardown {
         eligible_used: Duration::ZERO,
         suspects: Vec::new(),
         cross_checked: None,
+        uncancellable_at: None,
+        approval: None,
         lease: None,
         fence: Fence(1),
         updated_at: since,

@@ -4,6 +4,7 @@
 mod accounts;
 mod budget;
 mod canary;
+mod consent;
 mod guards;
 mod happy_path;
 mod harness;

@@ -299,6 +299,7 @@ fn purchase(key: &str, standing: &str) -> PurchaseRecord {
         standing: standing.to_owned(),
         order_id: Some("o".to_owned()),
         blocked: Some("why".to_owned()),
+        cancellable_until: None,
     }
 }
 

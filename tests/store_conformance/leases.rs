@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use teardownd::core::ids::{AccountName, Fence};
 use teardownd::core::teardown::{NewTeardown, State, Status};
-use teardownd::store::{ClaimRequest, Commit, Next, StoreError, Verb};
+use teardownd::store::{
+    ClaimRequest, Commit, Next, PurchaseRecord, PurchasesRead, StoreError, Verb,
+};
 use uuid::Uuid;
 
 use super::{
@@ -35,6 +37,48 @@ pub(crate) async fn claims_go_by_priority_and_then_by_waiting_time(backend: &dyn
     let claimed = bench.claim(9, at(40)).await;
     let tenants: Vec<_> = claimed.iter().map(|c| c.teardown.tenant_id).collect();
     assert_eq!(tenants, [tenant(3), tenant(4), tenant(1), tenant(2)]);
+}
+
+pub(crate) async fn claims_go_to_what_becomes_uncancellable_soonest(backend: &dyn Backend) {
+    let bench = Bench::new(backend).await;
+    bench.queue(1..=4, start()).await;
+    bench.store.enqueue(&[NewTeardown { priority: 1, ..wanted(5) }], start()).await.unwrap();
+    // What is unknown, or not bounded, comes last; what is inactive bounds nothing.
+    let bounds = [
+        (1, None),
+        (2, Some((at(5000), "active"))),
+        (3, Some((at(4000), "pending"))),
+        (4, Some((at(1), "inactive"))),
+        (5, Some((at(9000), "active"))),
+    ];
+    for row in bench.claim(9, start()).await {
+        let facts = seen(row.teardown.tenant_id, start());
+        let bound = bounds.iter().find(|(n, _)| tenant(*n) == row.teardown.tenant_id).unwrap().1;
+        let records = bound.into_iter().map(|(until, standing)| PurchaseRecord {
+            key: "order:a".to_owned(),
+            kind: "reservation".to_owned(),
+            name: String::new(),
+            route: "cancel_order".to_owned(),
+            status: "completed".to_owned(),
+            standing: standing.to_owned(),
+            order_id: None,
+            blocked: None,
+            cancellable_until: Some(until),
+        });
+        let commit = Commit {
+            purchases: Some(PurchasesRead::All(records.collect())),
+            next: Next::Park(Some(at(9))),
+            ..step(&row, State::EntitlementsFetched, &facts, &bench.policy)
+        };
+        bench.store.commit(commit, start()).await.unwrap();
+    }
+    assert_eq!(bench.row(2).await.uncancellable_at, Some(at(5000)));
+    assert_eq!(bench.row(4).await.uncancellable_at, None);
+    let stored = bench.store.purchases(bench.row(3).await.id).await.unwrap();
+    assert_eq!(stored[0].record.cancellable_until, Some(at(4000)));
+    let claimed = bench.claim(9, at(10)).await;
+    let tenants: Vec<_> = claimed.iter().map(|c| c.teardown.tenant_id).collect();
+    assert_eq!(tenants, [tenant(5), tenant(3), tenant(2), tenant(1), tenant(4)]);
 }
 
 pub(crate) async fn claims_keep_to_slots_and_times(backend: &dyn Backend) {

@@ -3,6 +3,7 @@
 pub(crate) mod accounts;
 pub(crate) mod budget;
 pub(crate) mod commits;
+pub(crate) mod consent;
 pub(crate) mod faults;
 pub(crate) mod leases;
 pub(crate) mod operators;
@@ -45,6 +46,7 @@ macro_rules! conformance {
                 queue: an_enqueue_answers_each_row, an_enqueue_is_all_or_nothing,
                     an_enqueue_starts_the_history, lists_are_filtered;
                 leases: claims_go_by_priority_and_then_by_waiting_time,
+                    claims_go_to_what_becomes_uncancellable_soonest,
                     claims_keep_to_slots_and_times, invariant_10_a_new_claim_has_a_new_fence,
                     invariant_10_a_lost_lease_refuses_every_write,
                     invariant_10_a_lease_given_back_refuses_every_write,
@@ -77,6 +79,13 @@ macro_rules! conformance {
                 operators: holds_and_releases, invariant_7_aborts_stop_at_a_delete,
                     aborts_say_what_was_accepted, retries_start_over_and_keep_history,
                     a_pause_of_everything, halts_are_lifted_by_a_person;
+                consent: invariant_3_outside_its_windows_nothing_is_written,
+                    an_account_that_is_not_armed_holds_its_rows,
+                    disarming_holds_what_comes_after, nothing_is_written_before_an_approval,
+                    an_approval_leaves_other_holds_alone,
+                    what_appears_after_an_approval_holds_the_teardown,
+                    an_approval_does_not_count_after_a_retry, who_enqueued_may_not_approve,
+                    a_saved_plan_is_what_is_approved, a_large_batch_waits_for_approval;
                 budget: invariant_9_windows_hold_no_more_than_the_budget,
                     invariant_9_a_customer_takes_no_more_than_its_part,
                     invariant_9_reservations_survive_reopening,
@@ -142,19 +151,10 @@ pub(crate) fn wanted(number: u32) -> NewTeardown {
 
 /// Settings under which every guard is content.
 pub(crate) fn policy() -> SafetyPolicy {
-    SafetyPolicy {
-        sandbox: true,
-        partner_tenant: tenant(999_999),
-        customers_limit: 75,
-        allow_domains: vec![DomainPattern::parse("*.onmicrosoft.com").unwrap()],
-        protected_tenants: Vec::new(),
-        protected_domains: Vec::new(),
-        require_domain: false,
-        grace: Duration::ZERO,
-        dry_run: false,
-        max_deletions_per_hour: 75,
-        max_deletions_per_day: 300,
-    }
+    let mut policy = SafetyPolicy::new(tenant(999_999));
+    policy.sandbox = true;
+    policy.allow_domains = vec![DomainPattern::parse("*.onmicrosoft.com").unwrap()];
+    policy
 }
 
 /// Fresh facts about a tenant, with nothing active.

@@ -45,6 +45,7 @@ pub(crate) async fn invariant_12_only_terminal_rows_are_purged(backend: &dyn Bac
         standing: "active".to_owned(),
         order_id: None,
         blocked: None,
+        cancellable_until: None,
     };
     let commit = Commit {
         purchases: Some(teardownd::store::PurchasesRead::All(vec![read])),

@@ -59,6 +59,15 @@ fn refused() -> Vec<(String, &'static str)> {
         ("UPDATE teardowns SET state = 'nonsense' WHERE id = 1", "cannot go"),
         ("UPDATE teardowns SET state = 'aborted' WHERE id = 5", "may have been carried out"),
         ("UPDATE teardowns SET next_attempt_at = 'soon' WHERE id = 1", "must be UTC text"),
+        // Approvals.
+        ("UPDATE teardowns SET approved_by = 'x' WHERE id = 1", "teardownd approve"),
+        ("UPDATE teardowns SET approved_run = run_since WHERE id = 1", "teardownd approve"),
+        ("UPDATE teardowns SET approvals = approvals + 2 WHERE id = 1", "teardownd approve"),
+        ("UPDATE teardowns SET uncancellable_at = 'soon' WHERE id = 1", "must be UTC text"),
+        (
+            "INSERT INTO teardowns (tenant_id, approved_by) VALUES ('TENANT9', 'x')",
+            "teardownd approve",
+        ),
         // Removal.
         ("DELETE FROM teardowns", "cannot be removed"),
         ("DELETE FROM teardowns WHERE id = 1", "cannot be removed"),

@@ -81,7 +81,9 @@ pub(crate) enum Command {
     /// Print all that a ticket to Microsoft needs, without secrets
     Support(TenantArgs),
     /// Read what would be cancelled, by which route, and what would block; writes nothing
-    Plan(TenantArgs),
+    Plan(PlanArgs),
+    /// Approve teardowns for what their tenants have bought by now, or by a saved plan
+    Approve(ApproveArgs),
     /// End teardowns for good, unless a DELETE is out
     Abort(OperateArgs),
     /// Queue failed teardowns again
@@ -96,6 +98,10 @@ pub(crate) enum Command {
     Resume(ResumeArgs),
     /// Lift the halt that a safety stop put on an account
     Unhalt(UnhaltArgs),
+    /// Show whose an account is and let the daemon write to it
+    Arm(ArmArgs),
+    /// Take back that an account is armed
+    Disarm(DisarmArgs),
 }
 
 #[cfg(feature = "simulator")]
@@ -211,6 +217,30 @@ pub(crate) struct TenantArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) tenants: TenantArgs,
+    /// Write the plan to a file too, for `approve --plan`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApproveArgs {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// Approve the tenants of a plan, for what it says of them
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["tenants", "account", "batch", "state", "all"])]
+    pub(crate) plan: Option<PathBuf>,
+    /// How many teardowns are meant; asked for on a terminal where none is named
+    #[arg(long, value_name = "N")]
+    pub(crate) expect: Option<usize>,
+    /// Why, for the record
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct OperateArgs {
     #[command(flatten)]
     pub(crate) selection: Selection,
@@ -260,6 +290,29 @@ pub(crate) struct UnhaltArgs {
     #[arg(long, value_name = "NAME", value_parser = account)]
     pub(crate) confirm: Option<AccountName>,
     /// Why it is safe to go on, for the record
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ArmArgs {
+    /// The account
+    #[arg(long, value_name = "NAME", value_parser = account)]
+    pub(crate) account: AccountName,
+    /// The account's name once more; asked for on a terminal
+    #[arg(long, value_name = "NAME", value_parser = account)]
+    pub(crate) confirm: Option<AccountName>,
+    /// Why, for the record
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DisarmArgs {
+    /// The account
+    #[arg(long, value_name = "NAME", value_parser = account)]
+    pub(crate) account: AccountName,
+    /// Why, for the record
     #[arg(long)]
     pub(crate) reason: Option<String>,
 }

@@ -2,9 +2,12 @@
 //! or a `Failure`; printing and exit codes are here.
 
 mod actor;
+mod approve;
 mod args;
+mod arm;
 mod beside;
 mod check;
+mod confirm;
 mod context;
 #[cfg(feature = "simulator")]
 mod demo;
@@ -74,6 +77,7 @@ async fn dispatch(globals: &Globals, command: &Command) -> Ending {
         Command::Why(args) => why::execute(globals, args).await,
         Command::Support(args) => support::execute(globals, args).await,
         Command::Plan(args) => plan::execute(globals, args).await,
+        Command::Approve(args) => approve::execute(globals, args).await,
         Command::Abort(args) => operate::teardowns(globals, Verb::Abort, args).await,
         Command::Retry(args) => operate::retry(globals, args).await,
         Command::Hold(args) => operate::teardowns(globals, Verb::Hold, args).await,
@@ -81,6 +85,8 @@ async fn dispatch(globals: &Globals, command: &Command) -> Ending {
         Command::Pause(args) => operate::pause(globals, args).await,
         Command::Resume(args) => operate::resume(globals, args).await,
         Command::Unhalt(args) => operate::unhalt(globals, args).await,
+        Command::Arm(args) => arm::execute(globals, args).await,
+        Command::Disarm(args) => arm::disarm(globals, args).await,
     }
 }
 

@@ -1,10 +1,9 @@
 //! What operators ask for: `abort`, `retry`, `hold`, `release`, `pause`, `resume`, `unhalt`.
 
-use std::io::{IsTerminal, Write};
-
 use serde_json::json;
 
 use super::args::{Globals, OperateArgs, PauseArgs, ResumeArgs, RetryArgs, UnhaltArgs};
+use super::confirm;
 use super::context::Context;
 use super::exit::{Ending, Exit, Failure, Report};
 use super::view::table::Table;
@@ -53,7 +52,7 @@ async fn act(globals: &Globals, verb: Verb, args: &OperateArgs, try_anyway: bool
         try_anyway,
     };
     let effects = context.store.request(&request, context.clock.now()).await?;
-    Ok(report(verb, rows.len(), &effects))
+    Ok(report(verb.as_str(), rows.len(), &effects))
 }
 
 /// Whether a verb can mean this row.
@@ -67,7 +66,8 @@ fn concerns(verb: Verb, row: &Teardown) -> bool {
     }
 }
 
-fn report(verb: Verb, matched: usize, effects: &[RequestEffect]) -> Report {
+/// What became of a request about teardowns.
+pub(super) fn report(verb: &str, matched: usize, effects: &[RequestEffect]) -> Report {
     let applied = effects.iter().filter(|effect| effect.applied).count();
     let mut table = Table::new(&["", "", "", ""]);
     for effect in effects {
@@ -96,11 +96,8 @@ fn report(verb: Verb, matched: usize, effects: &[RequestEffect]) -> Report {
     if applied == matched {
         return Report::done(text, json);
     }
-    let message = format!(
-        "{} not changed by {}",
-        counted(matched - applied.min(matched), "teardown"),
-        verb.as_str()
-    );
+    let message =
+        format!("{} not changed by {verb}", counted(matched - applied.min(matched), "teardown"));
     Report::failed(text, json, Failure::new(Exit::Failed, message))
 }
 
@@ -124,8 +121,7 @@ pub(crate) async fn resume(globals: &Globals, args: &ResumeArgs) -> Ending {
 
 /// `unhalt`
 pub(crate) async fn unhalt(globals: &Globals, args: &UnhaltArgs) -> Ending {
-    let typed = args.confirm.clone().or_else(|| ask_for_name(&args.account));
-    if typed.as_ref() != Some(&args.account) {
+    if !confirm::is_named(&args.account, args.confirm.as_ref(), "lift its halt") {
         return Err(Failure::new(
             Exit::Usage,
             format!("the halt of {} stays: it was not confirmed", args.account),
@@ -134,17 +130,6 @@ pub(crate) async fn unhalt(globals: &Globals, args: &UnhaltArgs) -> Ending {
     }
     let context = Context::open(globals).await?;
     of_account(&context, Verb::Unhalt, Some(&args.account), args.reason.as_deref(), None).await
-}
-
-fn ask_for_name(account: &AccountName) -> Option<AccountName> {
-    if !std::io::stdin().is_terminal() {
-        return None;
-    }
-    eprint!("type the account's name ({account}) to lift its halt: ");
-    std::io::stderr().flush().ok()?;
-    let mut line = String::new();
-    std::io::stdin().read_line(&mut line).ok()?;
-    Some(AccountName::new(line.trim()))
 }
 
 async fn of_account(
@@ -221,7 +206,7 @@ mod tests {
             applied,
             text: "a DELETE is unanswered".to_owned(),
         };
-        let report = report(Verb::Abort, 2, &[effect(true), effect(false)]);
+        let report = report("abort", 2, &[effect(true), effect(false)]);
         assert_eq!(report.exit, Exit::Failed);
         assert!(
             report.text.ends_with("a DELETE is unanswered\n2 teardowns matched, 1 changed\n"),

@@ -45,6 +45,8 @@ pub(super) fn row(id: i64, state: State) -> Teardown {
         eligible_used: Duration::ZERO,
         suspects: Vec::new(),
         cross_checked: None,
+        uncancellable_at: None,
+        approval: None,
         lease: None,
         fence: Fence(1),
         updated_at: since,

@@ -9,8 +9,9 @@ use uuid::Uuid;
 use super::secret::read_credential;
 use super::section::Section;
 use crate::core::domain::DomainPattern;
-use crate::core::gates::SafetyPolicy;
+use crate::core::gates::{SafetyPolicy, Share};
 use crate::core::ids::{AccountName, TenantId};
+use crate::core::window::Window;
 use crate::partner_center::clouds::{self, Cloud, is_loopback};
 use crate::partner_center::credentials::Credential;
 
@@ -27,16 +28,26 @@ pub struct Safety {
     pub protected_tenants: Vec<TenantId>,
     /// Domains whose tenants are never written to.
     pub protected_domains: Vec<DomainPattern>,
+    /// Hours in which writes may go out; none is always.
+    pub windows: Vec<Window>,
     /// Time between enqueue and the first write.
     pub grace: Duration,
     /// No write leaves the process.
     pub dry_run: bool,
+    /// The account must have been armed.
+    pub require_arming: bool,
     /// Every enqueue names the expected domain.
     pub require_domain: bool,
+    /// A person approves each teardown before its first write.
+    pub require_approval: bool,
+    /// Who enqueued may not approve.
+    pub approve_by_other: bool,
     /// Deletions of an account in any hour.
     pub max_deletions_per_hour: usize,
     /// Deletions of an account in any day.
     pub max_deletions_per_day: usize,
+    /// Share of an account's customers queued at once that waits for approval; nothing is off.
+    pub hold_batch_over: Share,
 }
 
 impl Safety {
@@ -71,11 +82,6 @@ pub struct AccountConfig {
 /// Reads `[safety]` or `[accounts.NAME.safety]` over what holds without it. The protected lists only
 /// ever grow: an account cannot lose what `[safety]` protects.
 pub(super) fn read_safety(section: &mut Section, base: &Safety) -> Safety {
-    section.not_yet::<Vec<String>>("windows", Vec::new());
-    for key in ["require_arming", "require_approval", "approve_by_other"] {
-        section.not_yet(key, false);
-    }
-    section.not_yet("hold_batch_over", 0.0);
     let defaults = base.clone();
     Safety {
         allow_domains: section.take("allow_domains", defaults.allow_domains),
@@ -87,13 +93,18 @@ pub(super) fn read_safety(section: &mut Section, base: &Safety) -> Safety {
             &base.protected_domains,
             section.take("protected_domains", vec![]),
         ),
+        windows: section.take("windows", defaults.windows),
         grace: section.take("grace", defaults.grace),
         dry_run: section.take("dry_run", defaults.dry_run),
+        require_arming: section.take("require_arming", defaults.require_arming),
         require_domain: section.take("require_domain", defaults.require_domain),
+        require_approval: section.take("require_approval", defaults.require_approval),
+        approve_by_other: section.take("approve_by_other", defaults.approve_by_other),
         max_deletions_per_hour: section
             .take("max_deletions_per_hour", defaults.max_deletions_per_hour),
         max_deletions_per_day: section
             .take("max_deletions_per_day", defaults.max_deletions_per_day),
+        hold_batch_over: section.take("hold_batch_over", defaults.hold_batch_over),
     }
 }
 
@@ -139,29 +150,36 @@ pub(super) fn read_account(
         requests_per_minute,
         api_base: api_base.or_else(|| clouds::endpoint("api_base", cloud.api_base()).ok())?,
         authority: authority.or_else(|| clouds::endpoint("authority", cloud.authority()).ok())?,
-        policy: policy(sandbox?, partner_tenant?, customers_limit, safety),
+        policy: policy(sandbox?, (partner_tenant?, cloud, client_id?), customers_limit, safety),
     })
 }
 
+/// The guards of an account, with who it is.
 fn policy(
     sandbox: bool,
-    partner_tenant: TenantId,
+    (partner_tenant, cloud, client_id): (TenantId, Cloud, Uuid),
     customers_limit: usize,
     safety: Safety,
 ) -> SafetyPolicy {
-    SafetyPolicy {
-        sandbox,
-        partner_tenant,
-        customers_limit,
-        allow_domains: safety.allow_domains,
-        protected_tenants: safety.protected_tenants,
-        protected_domains: safety.protected_domains,
-        require_domain: safety.require_domain,
-        grace: safety.grace,
-        dry_run: safety.dry_run,
-        max_deletions_per_hour: safety.max_deletions_per_hour,
-        max_deletions_per_day: safety.max_deletions_per_day,
-    }
+    let mut policy = SafetyPolicy::new(partner_tenant);
+    policy.sandbox = sandbox;
+    policy.cloud = cloud.as_str().to_owned();
+    policy.client_id = client_id;
+    policy.customers_limit = customers_limit;
+    policy.allow_domains = safety.allow_domains;
+    policy.protected_tenants = safety.protected_tenants;
+    policy.protected_domains = safety.protected_domains;
+    policy.windows = safety.windows;
+    policy.require_arming = safety.require_arming;
+    policy.require_domain = safety.require_domain;
+    policy.require_approval = safety.require_approval;
+    policy.approve_by_other = safety.approve_by_other;
+    policy.hold_batch_over = safety.hold_batch_over;
+    policy.grace = safety.grace;
+    policy.dry_run = safety.dry_run;
+    policy.max_deletions_per_hour = safety.max_deletions_per_hour;
+    policy.max_deletions_per_day = safety.max_deletions_per_day;
+    policy
 }
 
 fn read_discovery(section: &mut Section) {

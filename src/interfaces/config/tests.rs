@@ -94,6 +94,9 @@ fn every_wrong_value_is_named_with_what_is_expected() {
         ("polling.initial", "[polling]\ninitial = \"2m\"", "lower initial"),
         ("retry.max_attempts", "[retry]\nmax_attempts = -1", "0 or more"),
         ("safety.allow_domains", "[safety]\nallow_domains = [\"a*b\"]", "*.onmicrosoft.com"),
+        ("safety.windows", "[safety]\nwindows = [5]", "Mon-Fri 19:00-06:00"),
+        ("safety.hold_batch_over", "[safety]\nhold_batch_over = 1.5", "from 0 to 1"),
+        ("safety.hold_batch_over", "[safety]\nhold_batch_over = \"50%\"", "from 0 to 1"),
         ("log", "log = 5", "keys of its own"),
     ];
     for (key, text, expected) in cases {
@@ -107,21 +110,50 @@ fn every_wrong_value_is_named_with_what_is_expected() {
 
 #[test]
 fn what_does_not_exist_yet_is_refused_unless_it_is_the_default() {
-    for (key, value) in [
-        ("windows", "[\"Mon-Fri 19:00-06:00 Europe/Amsterdam\"]"),
-        ("require_arming", "true"),
-        ("require_approval", "true"),
-        ("approve_by_other", "true"),
-        ("hold_batch_over", "0.5"),
-    ] {
-        let found = problems(&format!("[safety]\n{key} = {value}\n"));
-        assert_eq!(found[0].key, format!("safety.{key}"));
-        assert!(found[0].text.contains("is not available in this version"), "{}", found[0]);
-        let found = problems(&format!("{ACCOUNT}[accounts.Lab.safety]\n{key} = {value}\n"));
-        assert_eq!(found[0].key, format!("accounts.lab.safety.{key}"));
-    }
     let found = problems(&format!("{ACCOUNT}discovery = {{ schedule = \"0 0 3 * * *\" }}\n"));
     assert_eq!(found[0].key, "accounts.lab.discovery.schedule");
+    assert!(found[0].text.contains("is not available in this version"), "{}", found[0]);
+}
+
+#[test]
+fn every_guard_reaches_the_policy_of_its_account() {
+    let keys = "windows = [\"Mon-Fri 19:00-06:00 Europe/Amsterdam\", \"Sat 00:00-24:00 UTC\"]
+        require_arming = true
+        require_approval = true
+        approve_by_other = true
+        hold_batch_over = 0.5
+        dry_run = true\n";
+    for text in
+        [format!("[safety]\n{keys}{ACCOUNT}"), format!("{ACCOUNT}[accounts.Lab.safety]\n{keys}")]
+    {
+        let config = read(&text).unwrap();
+        let policy = &lab(&config).policy;
+        let shown: Vec<_> = policy.windows.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["Mon-Fri 19:00-06:00 Europe/Amsterdam", "Sat 00:00-24:00 UTC"]);
+        assert!(policy.require_arming && policy.require_approval && policy.approve_by_other);
+        assert!(policy.dry_run && policy.hold_batch_over.to_string() == "0.5");
+        assert_eq!(policy.cloud, "global");
+        assert!(policy.client_id.to_string().ends_with("0002"));
+    }
+    // dry_run can be on for one account alone, and off for one alone.
+    let text =
+        format!("[safety]\ndry_run = true\n{ACCOUNT}[accounts.Lab.safety]\ndry_run = false\n");
+    assert!(!lab(&read(&text).unwrap()).policy.dry_run);
+}
+
+#[test]
+fn the_part_of_a_window_that_is_wrong_is_named() {
+    for (window, named, expected) in [
+        ("Mon-Fry 19:00-06:00 UTC", "\"Mon-Fry\" in \"Mon-Fry 19:00-06:00 UTC\"", "Mon-Fri"),
+        ("Mon 19-06 UTC", "\"19-06\" in", "19:00-06:00"),
+        ("Mon 19:00-06:00 Europe/Atlantis", "\"Europe/Atlantis\" in", "IANA"),
+        ("always", "\"always\" does not fit", "Mon-Fri 19:00-06:00 Europe/Amsterdam"),
+    ] {
+        let found = problems(&format!("[safety]\nwindows = [{window:?}]\n"));
+        assert_eq!((found.len(), found[0].key.as_str()), (1, "safety.windows"));
+        assert!(found[0].text.contains(named), "{}", found[0]);
+        assert!(found[0].remedy.contains(expected), "{}", found[0]);
+    }
 }
 
 #[test]

@@ -7,12 +7,15 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use config::{FileFormat, Value, ValueKind};
 use jiff::civil::Date;
+use jiff::tz::{TimeZone, TimeZoneDatabase};
 use tokio_cron_scheduler::JobBuilder;
 use url::Url;
 use uuid::Uuid;
 
 use crate::core::domain::DomainPattern;
+use crate::core::gates::Share;
 use crate::core::ids::TenantId;
+use crate::core::window::{InvalidWindow, Window};
 use crate::partner_center::clouds::Cloud;
 use crate::partner_center::credentials::{Algorithm, TokenEndpoint};
 
@@ -154,18 +157,42 @@ macro_rules! whole_numbers {
 
 whole_numbers!(u32, usize);
 
-impl Setting for f64 {
-    const EXPECTED: &'static str = "a number such as 0.25";
+impl Setting for Share {
+    const EXPECTED: &'static str = "a share from 0 to 1, such as 0.25";
 
     fn parse(value: &Value) -> Option<Self> {
         let number = match &value.kind {
             ValueKind::Float(number) => Some(*number),
-            ValueKind::I64(number) => i32::try_from(*number).ok().map(Self::from),
+            ValueKind::I64(number) => i32::try_from(*number).ok().map(f64::from),
             ValueKind::String(text) => text.trim().parse().ok(),
             _ => None,
         };
-        number.filter(|number| number.is_finite())
+        number.and_then(Self::new)
     }
+}
+
+impl Setting for Window {
+    const EXPECTED: &'static str = "a window such as \"Mon-Fri 19:00-06:00 Europe/Amsterdam\"";
+
+    fn parse(value: &Value) -> Option<Self> {
+        Self::read(value).ok()
+    }
+
+    /// Names the part of the text that is wrong.
+    fn read(value: &Value) -> Result<Self, Rejected> {
+        let given = text(value).ok_or_else(|| reject(value, Self::EXPECTED))?;
+        Self::parse(given, time_zone).map_err(|InvalidWindow { part, expected }| {
+            let value = if part == given { shown(value) } else { format!("{part:?} in {given:?}") };
+            Rejected { value, expected }
+        })
+    }
+}
+
+/// A time zone by its name: of the system's database, which may be newer, or of the one that comes
+/// with the program.
+fn time_zone(name: &str) -> Option<TimeZone> {
+    let zone = TimeZone::get(name).or_else(|_| TimeZoneDatabase::bundled().get(name));
+    zone.ok().filter(|zone| !zone.is_unknown())
 }
 
 impl<T: Setting> Setting for Vec<T> {

@@ -12,7 +12,7 @@ use crate::core::fault::FailedCall;
 use crate::core::ids::{AccountName, Fence, TeardownId, TenantId};
 use crate::core::reason::Reason;
 use crate::core::teardown::{Lease, NewTeardown, State, Teardown};
-use crate::store::rules::{self, Event, after, before, due_at, millis, millis_up};
+use crate::store::rules::{self, Event, after, before, millis, millis_up};
 use crate::store::{
     ClaimRequest, Claimed, Count, DaemonInfo, EnqueueOutcome, FAULTS_KEPT, Filter, Result,
     StoreError, StoredFault, StoredPurchase, TransitionRecord, stops, window,
@@ -238,7 +238,7 @@ impl Data {
             for id in self.due(name, now).into_iter().take(slots) {
                 if let Some(row) = self.teardowns.get_mut(&id) {
                     let until = millis(after(now, request.ttl));
-                    rules::lease(row, Lease { owner: request.owner.clone(), until });
+                    rules::lease(row, Lease { owner: request.owner.clone(), until }, now);
                     claimed.push(Claimed { fence: row.fence, teardown: row.clone() });
                 }
             }
@@ -256,7 +256,7 @@ impl Data {
                 && row.not_before.is_none_or(|at| at <= now)
         };
         let mut rows: Vec<_> = self.teardowns.values().filter(is_due).collect();
-        rows.sort_by_key(|row| (std::cmp::Reverse(row.priority), due_at(row), row.id));
+        rows.sort_by_key(|row| rules::claim_order(row));
         rows.into_iter().map(|row| row.id).collect()
     }
 
@@ -430,6 +430,8 @@ fn queued(id: TeardownId, new: &NewTeardown, now: Timestamp) -> Teardown {
         eligible_used: Duration::ZERO,
         suspects: Vec::new(),
         cross_checked: None,
+        uncancellable_at: None,
+        approval: None,
         lease: None,
         fence: Fence(0),
         updated_at: now,

@@ -1,6 +1,7 @@
 //! A deterministic store in memory, for simulated time and tests. It has the same meaning as the
 //! SQLite store, as far as the trait can tell; nothing of it survives the process.
 
+mod consent;
 mod data;
 mod operate;
 mod reconcile;
@@ -15,9 +16,9 @@ use uuid::Uuid;
 use self::data::Data;
 use super::rules::millis;
 use super::{
-    ClaimRequest, Claimed, Commit, Committed, Count, DaemonInfo, EnqueueOutcome, Filter,
-    OperatorRequest, RequestEffect, Result, Store, StoredFault, StoredPurchase, TransitionRecord,
-    stops,
+    ApproveRequest, ArmRequest, ClaimRequest, Claimed, Commit, Committed, Count, DaemonInfo,
+    EnqueueOutcome, Filter, OperatorRequest, RequestEffect, Result, Store, StoredFault,
+    StoredPurchase, TransitionRecord, stops,
 };
 use crate::core::account::{Account, TroubleKind};
 use crate::core::budget::{Ask, Budget, Grant};
@@ -224,6 +225,18 @@ impl Store for MemoryStore {
     async fn apply_requests(&self, _now: Timestamp) -> Result<u64> {
         // Nobody can type into this store.
         Ok(0)
+    }
+
+    async fn approve(
+        &self,
+        request: &ApproveRequest,
+        now: Timestamp,
+    ) -> Result<Vec<RequestEffect>> {
+        Ok(self.data().approve(request, millis(now)))
+    }
+
+    async fn arm(&self, request: &ArmRequest, now: Timestamp) -> Result<RequestEffect> {
+        Ok(self.data().arm(request, millis(now)))
     }
 
     async fn check_accounts(&self, known: &[AccountName], now: Timestamp) -> Result<u64> {

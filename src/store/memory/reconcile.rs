@@ -66,11 +66,16 @@ impl Data {
             })
             .map(|c| c.intent.resource.clone())
             .collect();
-        rules::admit(commit, &mut self.facts(row, None), busy, now)
+        rules::admit(commit, &mut self.facts(row, None, commit.policy), busy, now)
     }
 
     /// What the gates ask of the store, without the command in question.
-    fn facts(&self, row: &Teardown, question: Option<CommandId>) -> StoredFacts {
+    fn facts(
+        &self,
+        row: &Teardown,
+        question: Option<CommandId>,
+        policy: &SafetyPolicy,
+    ) -> StoredFacts {
         let asked = self.commands.iter().enumerate().find(|(_, c)| Some(c.id) == question);
         let (mut in_flight, mut on_its_way) = (Proven::default(), false);
         let mut deletions = Vec::new();
@@ -103,6 +108,7 @@ impl Data {
             in_flight,
             on_its_way,
             resource_busy: false,
+            unapproved: self.unapproved(&row.account, policy),
         }
     }
 
@@ -161,7 +167,7 @@ impl Data {
         rules::check_lease(&row, fence)?;
         let command = self.command(id)?.clone();
         rules::check_send(&command, &row)?;
-        let facts = self.facts(&row, Some(id));
+        let facts = self.facts(&row, Some(id), policy);
         let verdict = gates::admit(&command.intent, &facts, seen, policy, now);
         let stored = self.command_mut(id)?;
         match &verdict {
@@ -249,7 +255,10 @@ fn merge_purchases(
             for record in records {
                 let known = stored.get(&record.key);
                 let purchase = StoredPurchase {
-                    record: record.clone(),
+                    record: PurchaseRecord {
+                        cancellable_until: record.cancellable_until.map(rules::millis),
+                        ..record.clone()
+                    },
                     first_seen_at: known.map_or(now, |p| p.first_seen_at),
                     last_seen_at: now,
                     inactive_at: seen_inactive(record, now)

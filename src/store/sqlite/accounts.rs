@@ -50,12 +50,14 @@ pub(super) async fn load_with_every(
 pub(super) async fn save(conn: &mut SqliteConnection, account: &Account) -> Result<()> {
     let (paused, halted) = (account.paused.as_ref(), account.halted.as_ref());
     let trouble = account.trouble.as_ref();
+    let armed = account.armed.as_ref();
     sqlx::query(
         "REPLACE INTO accounts (name, paused_reason, paused_by, paused_since, paused_until,
              halted_reason, halted_by, halted_since, throttled_until, throttled_since, trouble_kind,
              trouble_text, trouble_since, trouble_next_probe_at, proven_write, proven_reservation,
-             proven_delete, clock_high)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             proven_delete, clock_high, armed_by, armed_since, armed_partner_tenant, armed_cloud,
+             armed_client_id)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(account.name.as_str())
     .bind(paused.map(|stop| &stop.reason))
@@ -75,6 +77,11 @@ pub(super) async fn save(conn: &mut SqliteConnection, account: &Account) -> Resu
     .bind(account.proven.reservation)
     .bind(account.proven.delete)
     .bind(account.clock_high.map(time_text))
+    .bind(armed.map(|armed| &armed.actor))
+    .bind(armed.map(|armed| time_text(armed.since)))
+    .bind(armed.map(|armed| armed.identity.partner_tenant.to_string()))
+    .bind(armed.map(|armed| &armed.identity.cloud))
+    .bind(armed.map(|armed| armed.identity.client_id.to_string()))
     .execute(conn)
     .await?;
     Ok(())
@@ -98,7 +105,9 @@ pub(super) async fn set_clocks(
              eligible_since = CASE WHEN eligible_since IS NULL THEN ?2 END
          WHERE state NOT IN ('deleted', 'aborted', 'failed')
            AND (?1 = '*' OR lower(account) = ?1)
-           AND (eligible_since IS NULL) = (hold_code IS NULL AND NOT EXISTS (
+           AND (eligible_since IS NULL) = (hold_code IS NULL
+               AND NOT (reason IS 'window' AND coalesce(next_attempt_at > ?2, 0))
+               AND NOT EXISTS (
                SELECT 1 FROM accounts
                WHERE name IN ('*', lower(teardowns.account))
                  AND (halted_reason IS NOT NULL

@@ -56,7 +56,7 @@ pub(super) async fn claim(
             continue;
         }
         for mut row in due(conn, name, slots, now).await? {
-            rules::lease(&mut row, Lease { owner: request.owner.clone(), until });
+            rules::lease(&mut row, Lease { owner: request.owner.clone(), until }, now);
             claimed.push(Claimed { fence: row.fence, teardown: row });
         }
     }
@@ -116,7 +116,7 @@ async fn due_rows(
            AND hold_code IS NULL AND (lease_until IS NULL OR lease_until <= ?2)
            AND (next_attempt_at IS NULL OR next_attempt_at <= ?2)
            AND (not_before IS NULL OR not_before <= ?2)
-         ORDER BY priority DESC,
+         ORDER BY priority DESC, coalesce(uncancellable_at, '9999'),
              max(coalesce(next_attempt_at, updated_at), coalesce(not_before, '')), id
          LIMIT ?3",
     )

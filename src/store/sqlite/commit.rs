@@ -3,18 +3,18 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::{Row as _, SqliteConnection};
 
 use super::rows::{self, Fields, time_text};
-use super::{accounts, faults, queue, send};
+use super::{accounts, consent, faults, queue, send};
 use crate::core::account::{Account, Proven};
 use crate::core::command::{Action, Command};
-use crate::core::gates::StoredFacts;
+use crate::core::gates::{SafetyPolicy, StoredFacts};
 use crate::core::ids::{CommandId, TeardownId};
 use crate::core::teardown::{State, Teardown};
 use crate::store::rules::{self, Admission, Event, before};
-use crate::store::{Commit, Committed, PurchasesRead, Result};
+use crate::store::{Commit, Committed, PurchaseRecord, PurchasesRead, Result};
 
 pub(super) async fn commit(
     conn: &mut SqliteConnection,
@@ -56,7 +56,7 @@ async fn admit(
         return Ok(Admission { admitted: Vec::new(), verdict: None });
     }
     let deleting = commit.commands.iter().any(|c| c.intent.action == Action::DeleteCustomer);
-    let mut facts = facts(conn, row, None, deleting, now).await?;
+    let mut facts = facts(conn, row, None, deleting, commit.policy, now).await?;
     let busy = busy(conn, row).await?;
     let admission = rules::admit(commit, &mut facts, busy, now);
     if !admission.admitted.is_empty() {
@@ -74,6 +74,7 @@ pub(super) async fn facts(
     row: &Teardown,
     question: Option<CommandId>,
     deleting: bool,
+    policy: &SafetyPolicy,
     now: Timestamp,
 ) -> Result<StoredFacts> {
     let (account, every) = accounts::load_with_every(conn, &row.account).await?;
@@ -84,6 +85,7 @@ pub(super) async fn facts(
         Vec::new()
     };
     let (in_flight, on_its_way) = in_flight(conn, row, question.as_deref()).await?;
+    let unapproved = consent::unapproved(conn, &row.account, policy).await?;
     Ok(StoredFacts {
         teardown: row.clone(),
         in_flight,
@@ -92,6 +94,7 @@ pub(super) async fn facts(
         every,
         deletions,
         resource_busy: false,
+        unapproved,
     })
 }
 
@@ -211,7 +214,7 @@ async fn save_purchases(
         PurchasesRead::Some(_) => UPDATE_PURCHASES,
     };
     let (PurchasesRead::All(records) | PurchasesRead::Some(records)) = read;
-    let records = json!(records).to_string();
+    let records = json!(records.iter().map(purchase).collect::<Vec<_>>()).to_string();
     sqlx::query(sql).bind(teardown.0).bind(&records).bind(&now).execute(&mut *conn).await?;
     if matches!(read, PurchasesRead::All(_)) {
         sqlx::query(RETIRE_PURCHASES)
@@ -224,18 +227,26 @@ async fn save_purchases(
     Ok(())
 }
 
+/// A purchase as JSON, with its time in the form in which times are stored.
+fn purchase(record: &PurchaseRecord) -> Value {
+    let mut value = json!(record);
+    value["cancellable_until"] = json!(record.cancellable_until.map(time_text));
+    value
+}
+
 /// Of each: teardown, records as JSON, now.
 const UPSERT_PURCHASES: &str = "
     INSERT INTO purchases (teardown_id, key, kind, name, route, status, standing, order_id,
-        blocked, first_seen_at, last_seen_at, inactive_at)
+        blocked, cancellable_until, first_seen_at, last_seen_at, inactive_at)
     SELECT ?1, value ->> 'key', value ->> 'kind', value ->> 'name', value ->> 'route',
         value ->> 'status', value ->> 'standing', value ->> 'order_id', value ->> 'blocked',
-        ?3, ?3, CASE WHEN value ->> 'standing' = 'inactive' THEN ?3 END
+        value ->> 'cancellable_until', ?3, ?3,
+        CASE WHEN value ->> 'standing' = 'inactive' THEN ?3 END
     FROM json_each(?2) WHERE 1
     ON CONFLICT DO UPDATE SET kind = excluded.kind, name = excluded.name,
         route = excluded.route, status = excluded.status, standing = excluded.standing,
         order_id = excluded.order_id, blocked = excluded.blocked,
-        last_seen_at = excluded.last_seen_at,
+        cancellable_until = excluded.cancellable_until, last_seen_at = excluded.last_seen_at,
         inactive_at = coalesce(excluded.inactive_at, inactive_at)";
 const UPDATE_PURCHASES: &str = "
     UPDATE purchases SET status = read.value ->> 'status', standing = read.value ->> 'standing',
@@ -261,7 +272,7 @@ pub(super) async fn save(conn: &mut SqliteConnection, row: &Teardown, from: Stat
              reason = ?, reason_text = ?,
              hold_code = ?, hold_text = ?, hold_by = ?, hold_since = ?, attempts = ?, polls = ?,
              rounds = ?, next_attempt_at = ?, eligible_since = ?, eligible_used_ms = ?,
-             suspects = ?, cross_checked = ?, lease_owner = ?, lease_until = ?, fence = ?, moves = moves + ?,
+             suspects = ?, cross_checked = ?, uncancellable_at = ?, lease_owner = ?, lease_until = ?, fence = ?, moves = moves + ?,
              updated_at = ?, finished_at = ?
          WHERE id = ?",
     )
@@ -284,6 +295,7 @@ pub(super) async fn save(conn: &mut SqliteConnection, row: &Teardown, from: Stat
     .bind(used)
     .bind(json!(row.suspects).to_string())
     .bind(row.cross_checked)
+    .bind(row.uncancellable_at.map(time_text))
     .bind(lease.map(|lease| &lease.owner))
     .bind(lease.map(|lease| time_text(lease.until)))
     .bind(row.fence.0)

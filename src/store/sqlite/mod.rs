@@ -5,6 +5,7 @@
 mod accounts;
 mod claim;
 mod commit;
+mod consent;
 mod faults;
 mod filesystem;
 mod open;
@@ -25,8 +26,9 @@ use uuid::Uuid;
 pub use self::open::{MigrateMode, MigrationReport, SqliteSettings, free_bytes};
 use super::rules::millis;
 use super::{
-    ClaimRequest, Claimed, Commit, Committed, Count, DaemonInfo, EnqueueOutcome, Filter,
-    OperatorRequest, RequestEffect, Result, Store, StoredFault, StoredPurchase, TransitionRecord,
+    ApproveRequest, ArmRequest, ClaimRequest, Claimed, Commit, Committed, Count, DaemonInfo,
+    EnqueueOutcome, Filter, OperatorRequest, RequestEffect, Result, Store, StoredFault,
+    StoredPurchase, TransitionRecord,
 };
 use crate::core::account::{Account, TroubleKind};
 use crate::core::budget::{Ask, Budget, Grant};
@@ -254,6 +256,24 @@ impl Store for SqliteStore {
         let applied = operate::apply_typed(&mut tx, millis(now)).await?;
         tx.commit().await?;
         Ok(applied)
+    }
+
+    async fn approve(
+        &self,
+        request: &ApproveRequest,
+        now: Timestamp,
+    ) -> Result<Vec<RequestEffect>> {
+        let mut tx = self.begin().await?;
+        let effects = consent::approve(&mut tx, request, millis(now)).await?;
+        tx.commit().await?;
+        Ok(effects)
+    }
+
+    async fn arm(&self, request: &ArmRequest, now: Timestamp) -> Result<RequestEffect> {
+        let mut tx = self.begin().await?;
+        let effect = consent::arm(&mut tx, request, millis(now)).await?;
+        tx.commit().await?;
+        Ok(effect)
     }
 
     async fn check_accounts(&self, known: &[AccountName], now: Timestamp) -> Result<u64> {

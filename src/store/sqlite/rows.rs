@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Decode, Row as _, Sqlite, Type};
 
-use crate::core::account::{Account, Proven, Stop, Trouble, TroubleKind};
+use crate::core::account::{Account, Arming, Identity, Proven, Stop, Trouble, TroubleKind};
+use crate::core::approval::Approval;
 use crate::core::command::{Action, Command, Intent, Method, Outcome};
 use crate::core::fault::FailedCall;
 use crate::core::ids::{AccountName, CommandId, Fence, TeardownId};
@@ -142,6 +143,8 @@ pub(super) fn teardown(row: &SqliteRow) -> Result<Teardown> {
         eligible_used: Duration::from_millis(f.number("eligible_used_ms")?),
         suspects: f.parse("suspects", |text| serde_json::from_str(text).ok())?,
         cross_checked: f.get::<Option<i64>>("cross_checked")?.map(|checked| checked != 0),
+        uncancellable_at: f.time_opt("uncancellable_at")?,
+        approval: approval(&f)?,
         lease: lease(&f)?,
         fence: Fence(f.get("fence")?),
         updated_at: f.time("updated_at")?,
@@ -156,6 +159,16 @@ fn hold(f: &Fields<'_>) -> Result<Option<Hold>> {
         text: f.get("hold_text")?,
         actor: f.get("hold_by")?,
         since: f.time("hold_since")?,
+    }))
+}
+
+fn approval(f: &Fields<'_>) -> Result<Option<Approval>> {
+    let Some(actor) = f.get("approved_by")? else { return Ok(None) };
+    Ok(Some(Approval {
+        actor,
+        at: f.time("approved_at")?,
+        run: f.time("approved_run")?,
+        inventory: f.parse("approved", |text| serde_json::from_str(text).ok())?,
     }))
 }
 
@@ -249,6 +262,7 @@ pub(super) fn purchase(row: &SqliteRow) -> Result<StoredPurchase> {
             standing: f.get("standing")?,
             order_id: f.get("order_id")?,
             blocked: f.get("blocked")?,
+            cancellable_until: f.time_opt("cancellable_until")?,
         },
         first_seen_at: f.time("first_seen_at")?,
         last_seen_at: f.time("last_seen_at")?,
@@ -283,6 +297,17 @@ pub(super) fn account(row: &SqliteRow) -> Result<Account> {
             next_probe_at: f.time("trouble_next_probe_at")?,
         })
     });
+    let armed = f.get::<Option<String>>("armed_by")?.map(|actor| {
+        Ok::<_, StoreError>(Arming {
+            identity: Identity {
+                partner_tenant: f.parse("armed_partner_tenant", |text| text.parse().ok())?,
+                cloud: f.get("armed_cloud")?,
+                client_id: f.parse("armed_client_id", |text| text.parse().ok())?,
+            },
+            actor,
+            since: f.time("armed_since")?,
+        })
+    });
     Ok(Account {
         name: AccountName::new(f.get::<&str>("name")?),
         paused: paused.transpose()?,
@@ -296,6 +321,7 @@ pub(super) fn account(row: &SqliteRow) -> Result<Account> {
             delete: f.flag("proven_delete")?,
         },
         clock_high: f.time_opt("clock_high")?,
+        armed: armed.transpose()?,
     })
 }
 

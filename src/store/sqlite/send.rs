@@ -33,7 +33,7 @@ pub(super) async fn begin(
     let command = commit::command(conn, send.command).await?;
     rules::check_send(&command, &row)?;
     let deleting = command.intent.action == Action::DeleteCustomer;
-    let facts = commit::facts(conn, &row, Some(command.id), deleting, now).await?;
+    let facts = commit::facts(conn, &row, Some(command.id), deleting, send.policy, now).await?;
     let verdict = gates::admit(&command.intent, &facts, send.seen, send.policy, now);
     match &verdict {
         Verdict::Allow => count_send(conn, send, now).await?,

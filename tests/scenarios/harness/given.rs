@@ -87,6 +87,15 @@ pub(crate) fn given_mix(count: usize, seed: u64) -> Given {
     Given::new(dealt.map(|(index, dealt)| customer(index + 1, dealt.purchases.clone())))
 }
 
+/// Guards that let every customer of the scenarios through.
+fn safety() -> SafetyPolicy {
+    let mut safety = SafetyPolicy::new(TenantId::new(PARTNER));
+    safety.sandbox = true;
+    safety.client_id = CLIENT;
+    safety.allow_domains = vec![pattern("*.onmicrosoft.com")];
+    safety
+}
+
 impl Given {
     pub(crate) fn new(customers: impl IntoIterator<Item = Customer>) -> Self {
         Self {
@@ -106,19 +115,7 @@ impl Given {
                 retry_max: Duration::from_mins(5),
                 max_attempts: 20,
             },
-            safety: SafetyPolicy {
-                sandbox: true,
-                partner_tenant: TenantId::new(PARTNER),
-                customers_limit: 75,
-                allow_domains: vec![pattern("*.onmicrosoft.com")],
-                protected_tenants: Vec::new(),
-                protected_domains: Vec::new(),
-                require_domain: false,
-                grace: Duration::ZERO,
-                dry_run: false,
-                max_deletions_per_hour: 75,
-                max_deletions_per_day: 300,
-            },
+            safety: safety(),
             budget: 300,
             in_flight: 64,
             token_tenant: None,

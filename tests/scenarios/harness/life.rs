@@ -17,8 +17,9 @@ use teardownd::core::observation::Observation;
 use teardownd::core::teardown::{NewTeardown, Teardown};
 use teardownd::partner_center::transport::{Request, Response, Transport, TransportError};
 use teardownd::store::{
-    ClaimRequest, Claimed, Commit, Committed, Count, DaemonInfo, EnqueueOutcome, Filter,
-    OperatorRequest, RequestEffect, Result, Store, StoredFault, StoredPurchase, TransitionRecord,
+    ApproveRequest, ArmRequest, ClaimRequest, Claimed, Commit, Committed, Count, DaemonInfo,
+    EnqueueOutcome, Filter, OperatorRequest, RequestEffect, Result, Store, StoredFault,
+    StoredPurchase, TransitionRecord,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -159,6 +160,8 @@ forward! {
     reserve(account: &AccountName, asks: &[Ask], budget: &Budget, now: Timestamp) -> Vec<Grant>;
     request(request: &OperatorRequest, now: Timestamp) -> Vec<RequestEffect>;
     apply_requests(now: Timestamp) -> u64;
+    approve(request: &ApproveRequest, now: Timestamp) -> Vec<RequestEffect>;
+    arm(request: &ArmRequest, now: Timestamp) -> RequestEffect;
     check_accounts(known: &[AccountName], now: Timestamp) -> u64;
     tick(info: &DaemonInfo) -> ();
     daemon() -> Option<DaemonInfo>;

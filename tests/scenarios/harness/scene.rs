@@ -152,7 +152,8 @@ impl Scene {
         };
         let client =
             Client::new(settings, transport, Arc::new(ledger), clock(), Arc::clone(entropy));
-        let safety = SafetyPolicy { partner_tenant, ..self.given.safety.clone() };
+        let mut safety = self.given.safety.clone();
+        safety.partner_tenant = partner_tenant;
         AccountRuntime::new(name.clone(), client.unwrap(), safety)
     }
 

@@ -268,16 +268,9 @@ fn account(
         authority: base,
         policy: SafetyPolicy {
             sandbox: true,
-            partner_tenant: TenantId::new(partner),
-            customers_limit: 75,
+            client_id,
             allow_domains: vec![pattern],
-            protected_tenants: Vec::new(),
-            protected_domains: Vec::new(),
-            require_domain: false,
-            grace: Duration::ZERO,
-            dry_run: false,
-            max_deletions_per_hour: 75,
-            max_deletions_per_day: 300,
+            ..SafetyPolicy::new(TenantId::new(partner))
         },
     })
 }

@@ -5,10 +5,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::core::account::{Account, AccountState};
+use crate::core::approval;
 use crate::core::gates::SafetyPolicy;
 use crate::core::ids::AccountName;
 use crate::core::reason::Reason;
 use crate::core::teardown::{State, Teardown};
+use crate::core::window::next_opening;
 use crate::interfaces::cli::view::account::condition_text;
 use crate::interfaces::cli::view::standing::Stops;
 use crate::interfaces::cli::view::{Look, counted};
@@ -57,8 +59,8 @@ impl Case<'_> {
             self.halt(),
             self.pause(),
             self.credential(),
-            open("window", "not configured"),
-            open("approval", "not configured"),
+            self.window(),
+            self.approval(),
             self.cap(),
             self.throttle(),
             self.lease(),
@@ -99,6 +101,47 @@ impl Case<'_> {
     fn credential(&self) -> Gate {
         let states = [AccountState::CredentialRefused, AccountState::Unreachable];
         self.account_gate("credential", &states)
+    }
+
+    fn window(&self) -> Gate {
+        let windows = self.policy.map(|policy| policy.windows.as_slice()).unwrap_or_default();
+        if windows.is_empty() {
+            return open("window", "not configured");
+        }
+        let listed = windows.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        match next_opening(windows, self.now()) {
+            Some(opens) if opens <= self.now() => open("window", listed),
+            Some(opens) => {
+                closed("window", format!("{listed}; opens {}", self.look.distance(opens)))
+            }
+            None => closed("window", listed),
+        }
+    }
+
+    /// Whether people have said yes to the account, the teardown, and its size.
+    fn approval(&self) -> Gate {
+        if let Some(hold) = self.row.hold.as_ref().filter(|hold| is_for_consent(hold.code)) {
+            return closed("approval", hold.text.clone());
+        }
+        let Some(policy) = self.policy else { return open("approval", "not required") };
+        if policy.require_arming {
+            let name = &self.row.account;
+            let why = match self.account() {
+                Some(account) => account.unarmed(&policy.identity()),
+                None => Some("has not been armed".to_owned()),
+            };
+            if let Some(why) = why {
+                return closed("approval", format!("account {name} {why}"));
+            }
+        }
+        match approval::counting(self.row, policy.approve_by_other) {
+            Ok(approval) => open(
+                "approval",
+                format!("by {} on {}", approval.actor, self.look.local(approval.at)),
+            ),
+            Err(why) if policy.require_approval => closed("approval", why),
+            Err(_) => open("approval", "not required"),
+        }
     }
 
     fn cap(&self) -> Gate {
@@ -171,6 +214,11 @@ impl Case<'_> {
     }
 }
 
+/// Guards that ask whether people have said yes.
+fn is_for_consent(code: Reason) -> bool {
+    matches!(code, Reason::Arming | Reason::Approval | Reason::PlanDrift | Reason::LargeBatch)
+}
+
 /// Reasons that a gate of their own speaks of.
 fn is_account_wide(reason: Reason) -> bool {
     matches!(
@@ -182,5 +230,6 @@ fn is_account_wide(reason: Reason) -> bool {
             | Reason::CapHour
             | Reason::CapDay
             | Reason::Throttled
+            | Reason::Window
     )
 }

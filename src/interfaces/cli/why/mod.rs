@@ -143,6 +143,10 @@ impl Case<'_> {
         }
         if let Some(hold) = &self.row.hold {
             return match hold.code {
+                Reason::Arming => format!("teardownd arm --account {account}"),
+                Reason::Approval | Reason::PlanDrift | Reason::LargeBatch => {
+                    format!("teardownd approve {tenant}")
+                }
                 Reason::OwnTenant | Reason::DomainMismatch => format!("teardownd abort {tenant}"),
                 _ => format!("teardownd release {tenant}"),
             };
@@ -176,8 +180,10 @@ mod tests {
 
     use super::*;
     use crate::core::account::Account;
+    use crate::core::gates::SafetyPolicy;
     use crate::core::ids::AccountName;
     use crate::core::teardown::Teardown;
+    use crate::core::window::Window;
     use crate::interfaces::cli::testing::{halted, held, now, row, stop};
     use crate::interfaces::cli::view::Look;
     use crate::interfaces::cli::view::standing::Stops;
@@ -235,6 +241,11 @@ mod tests {
         let tenant = polling.tenant_id;
         let paused =
             |name: AccountName| Account { paused: Some(stop("lunch")), ..Account::fresh(name) };
+        let by = |code| {
+            let mut row = held(polling.clone());
+            row.hold.as_mut().unwrap().code = code;
+            row
+        };
         let cases = [
             (polling.clone(), vec![], format!("teardownd wait {tenant}")),
             (polling.clone(), vec![halted(lab())], "teardownd unhalt --account lab".to_owned()),
@@ -246,10 +257,51 @@ mod tests {
             (polling.clone(), vec![paused(AccountName::every())], "teardownd resume".to_owned()),
             (held(polling.clone()), vec![], format!("teardownd release {tenant}")),
             (row(1, State::Failed), vec![], format!("teardownd retry {tenant}")),
+            (by(Reason::Approval), vec![], format!("teardownd approve {tenant}")),
+            (by(Reason::PlanDrift), vec![], format!("teardownd approve {tenant}")),
+            (by(Reason::Arming), vec![], "teardownd arm --account lab".to_owned()),
         ];
         for (row, accounts, next) in cases {
             assert_eq!(ask(&row, accounts, |case| case.next()), next);
         }
+    }
+
+    #[test]
+    fn a_window_and_a_missing_word_are_gates_of_their_own() {
+        let window = |text: &str| Window::parse(text, |_| Some(TimeZone::UTC)).unwrap();
+        let lines = |policy: &SafetyPolicy, row: &Teardown| {
+            let stops = Stops(vec![lab()]);
+            let case = Case {
+                row,
+                purchases: &[],
+                fault: None,
+                stops: &stops,
+                policy: Some(policy),
+                silence: None,
+                look: &Look { now: now(), zone: TimeZone::UTC },
+                stuck_after: Duration::from_secs(600),
+            };
+            let of_interest = |gate: &Gate| matches!(gate.name, "window" | "approval");
+            let gates = case.gates().into_iter().filter(of_interest);
+            gates.map(|gate| format!("{} {}", gate.open, gate.text)).collect::<Vec<_>>()
+        };
+        let tenant = row(1, State::Polling).tenant_id;
+        // It is a Sunday, 10:00.
+        let mut policy = SafetyPolicy::new(tenant);
+        policy.windows = vec![window("Sun 10:00-11:00 UTC")];
+        let polling = row(1, State::Polling);
+        assert_eq!(lines(&policy, &polling), ["true Sun 10:00-11:00 UTC", "true not required"]);
+        policy.windows = vec![window("Sun 11:00-12:00 UTC")];
+        policy.require_approval = true;
+        assert_eq!(
+            lines(&policy, &polling),
+            ["false Sun 11:00-12:00 UTC; opens in 1h 0m", "false nobody has approved it"]
+        );
+        policy.require_arming = true;
+        assert_eq!(lines(&policy, &polling)[1], "false account lab has not been armed");
+        let mut drifted = held(polling);
+        drifted.hold.as_mut().unwrap().code = Reason::PlanDrift;
+        assert_eq!(lines(&policy, &drifted)[1], "false look first");
     }
 
     #[test]
@@ -264,7 +316,7 @@ mod tests {
             \x20  pause       CLOSED  account lab is paused by anna for 0s, since 2027-01-31 10:00:00: lunch\n\
             \x20  credential  open\n\
             \x20  window      open    not configured\n\
-            \x20  approval    open    not configured\n\
+            \x20  approval    open    not required\n\
             \x20  cap         open\n\
             \x20  throttle    open\n\
             \x20  lease       open    nobody works on it at this moment\n\

@@ -1,12 +1,15 @@
 //! `plan`: what would be done to a tenant. Reads only.
 
+pub(super) mod saved;
+
 use serde_json::{Value, json};
 
-use super::args::{Globals, TenantArgs};
+use super::args::{Globals, PlanArgs, TenantArgs};
 use super::beside;
 use super::exit::{Ending, Exit, Failure, Report};
+use super::view::json_time;
 use super::view::table::Table;
-use crate::core::command::Action;
+use crate::core::approval::{self, Inventory};
 use crate::core::ids::{AccountName, TenantId};
 use crate::core::observation::CustomerSeen;
 use crate::core::reason::Reason;
@@ -15,7 +18,8 @@ use crate::interfaces::config::Config;
 use crate::runtime::preview::{Preview, preview};
 
 /// Runs the command.
-pub(crate) async fn execute(globals: &Globals, args: &TenantArgs) -> Ending {
+pub(crate) async fn execute(globals: &Globals, options: &PlanArgs) -> Ending {
+    let args = &options.tenants;
     let config = globals.configuration()?;
     let account = the_account(&config, args)?;
     let (ground, _) = beside::ground(&config).await?;
@@ -31,6 +35,10 @@ pub(crate) async fn execute(globals: &Globals, args: &TenantArgs) -> Ending {
         worst = worse(worst, exit_of(&preview));
         texts.push(text(*tenant, &preview, &verdict));
         plans.push(json_of(*tenant, &account, &preview, &verdict));
+    }
+    if let Some(path) = &options.save {
+        saved::write(path, &account, &json_time(ground.clock.now()), &plans)?;
+        texts.push(format!("saved to {}\n", path.display()));
     }
     let mut report = Report::done(texts.join("\n"), json!({"plans": plans}));
     report.exit = worst;
@@ -140,7 +148,7 @@ fn route(purchase: &Purchase) -> &'static str {
     if purchase.standing == Standing::Inactive {
         return "none";
     }
-    purchase.actions().next().map_or("person", Action::as_str)
+    purchase.route()
 }
 
 /// The unfinished purchases that come first.
@@ -191,7 +199,14 @@ fn json_of(
         "text": verdict.1,
         "cross_check": preview.assessment.as_ref().map(|_| entitlements_were_read(preview)),
         "purchases": purchases,
+        "inventory": inventory(preview),
     })
+}
+
+/// What an approval of this plan is bound to; `None` where the purchases could not be read whole.
+fn inventory(preview: &Preview) -> Option<Inventory> {
+    let read = preview.assessment.as_ref().filter(|assessment| assessment.complete)?;
+    Some(approval::inventory(&read.purchases))
 }
 
 fn entitlements_were_read(preview: &Preview) -> bool {

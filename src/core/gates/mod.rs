@@ -1,0 +1,321 @@
+//! The guards and gates before every write (invariants 1 to 3).
+//!
+//! [`admit`] is called in the very transaction that commits a command, with the rows that
+//! transaction has locked and read, and once more before a committed command is sent. It is one
+//! function so that both moments ask the same questions. Each question is a [`Guard`], asked in the
+//! order of [`Guard::ALL`]; the first that does not allow decides.
+
+mod consent;
+mod local;
+mod pace;
+mod policy;
+mod remote;
+mod stops;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use self::local::Named;
+pub use self::policy::{SafetyPolicy, Share};
+use self::remote::Read;
+use super::account::{Account, Proven};
+use super::assess::{self, Assessment};
+use super::command::{Action, Intent};
+use super::ids::TenantId;
+use super::observation::{Census, CustomerSeen, Observation, Seen};
+use super::reason::Reason;
+use super::teardown::Teardown;
+
+/// Remote facts may be this old before a PATCH or POST.
+pub const FACTS_BEFORE_WRITE: Duration = Duration::from_secs(60);
+/// Remote facts may be this old before a DELETE.
+pub const FACTS_BEFORE_DELETE: Duration = Duration::from_secs(10);
+
+/// What the transaction has read of the database.
+#[derive(Debug, Clone)]
+pub struct StoredFacts {
+    /// The row of the teardown.
+    pub teardown: Teardown,
+    /// The row of its account.
+    pub account: Account,
+    /// The row of "every account".
+    pub every: Account,
+    /// When each DELETE of the account was committed, over the last day, oldest first: those
+    /// unsettled, accepted or settled by reading, without the command in question.
+    pub deletions: Vec<Timestamp>,
+    /// Which classes have an unsettled command of a non-terminal teardown of the account that goes
+    /// before the one in question: any that was sent, and of those that were not the older ones, so
+    /// that two first writes never wait for each other. `write` stands for any class. A tenant's own
+    /// DELETE does not count for it: while that is unsettled, what came back must be cancelled.
+    pub in_flight: Proven,
+    /// Whether one of those belongs to another tenant that is being worked on right now, so that it
+    /// may be on its way to Partner Center.
+    pub on_its_way: bool,
+    /// Whether another unsettled command stands for the same (account, tenant, resource).
+    pub resource_busy: bool,
+    /// How many teardowns of the account have not ended and have no approval that counts, this one
+    /// included. Read only where `safety.hold_batch_over` asks for it.
+    pub unapproved: usize,
+}
+
+impl StoredFacts {
+    /// Counts a command that the same transaction has just admitted.
+    pub fn count(&mut self, intent: &Intent, now: Timestamp) {
+        self.in_flight.write = true;
+        self.in_flight.reservation |= intent.reservation;
+        if intent.action == Action::DeleteCustomer {
+            self.in_flight.delete = true;
+            self.deletions.push(now);
+        }
+    }
+}
+
+/// What the gates say to one command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may go out.
+    Allow,
+    /// Not now; the teardown waits and spends no attempt.
+    Wait {
+        /// Which gate.
+        reason: Reason,
+        /// When to look again.
+        until: Timestamp,
+        /// In words.
+        text: String,
+    },
+    /// The remote facts are too old or missing: read again, then decide again.
+    Stale,
+    /// A guard refuses: the teardown is held until a person releases it.
+    Hold {
+        /// Which guard.
+        guard: Reason,
+        /// In words.
+        text: String,
+    },
+    /// A guard refuses the whole account: it is halted until a person lifts that.
+    Halt {
+        /// Which guard.
+        guard: Reason,
+        /// In words.
+        text: String,
+    },
+}
+
+macro_rules! guards {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal => $ask:path;)*) => {
+        /// One question before a write.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Guard {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Guard {
+            /// Every guard, in the order in which they are asked.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// Its stable name.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            fn ask(self, question: &Question<'_>) -> Verdict {
+                match self { $(Self::$variant => $ask(question),)* }
+            }
+        }
+    };
+}
+
+guards! {
+    // What people and stored stops say.
+    /// No halt of the account, nor of everything.
+    Halt = "halt" => stops::halt;
+    /// No pause of the account, nor of everything.
+    Pause = "pause" => stops::pause;
+    /// The teardown has not ended.
+    Ended = "ended" => stops::ended;
+    /// Nobody holds the teardown.
+    Hold = "hold" => stops::hold;
+    /// No `Retry-After` is running.
+    Throttle = "throttle" => stops::throttle;
+
+    // What is known without the API.
+    /// The account is declared a sandbox.
+    Sandbox = "sandbox" => local::sandbox;
+    /// The tenant is not the partner's own.
+    OwnTenant = "own_tenant" => local::own_tenant;
+    /// The tenant is not protected.
+    ProtectedTenant = "protected_tenant" => local::protected_tenant;
+    /// The operator named the domain, where that is required.
+    DomainRequired = "domain_required" => local::domain_required;
+    /// The account was armed as it is configured now, where that is required.
+    Arming = "arming" => consent::arming;
+
+    // What the API says.
+    /// Everything that must be known was read, and not long ago.
+    FreshFacts = "fresh_facts" => remote::fresh_facts;
+    /// Nothing active is left, before a DELETE (invariant 7).
+    NothingActive = "nothing_active" => remote::nothing_active;
+    /// The account has no more customers than a sandbox.
+    CustomersLimit = "customers_limit" => remote::customers_limit;
+    /// The account's own list holds the tenant.
+    CustomerList = "customer_list" => remote::customer_list;
+    /// The customer read is the tenant queued.
+    CustomerId = "customer_id" => remote::customer_id;
+    /// The partner is the customer's reseller.
+    Relationship = "relationship" => remote::relationship;
+    /// Neither the domain named nor the one read is protected.
+    ProtectedDomain = "protected_domain" => remote::protected_domain;
+    /// The domain read is allowed.
+    AllowedDomain = "allowed_domain" => remote::allowed_domain;
+    /// The domain read is the one the operator named.
+    NamedDomain = "named_domain" => remote::named_domain;
+    /// The customer itself was read and is there.
+    Presence = "presence" => remote::presence;
+
+    // What people must have said yes to.
+    /// Somebody approved it, where that is required.
+    Approval = "approval" => consent::approval;
+    /// Nothing is active but what was approved, where it was approved.
+    PlanDrift = "plan_drift" => consent::plan_drift;
+    /// Not too large a share of the account waits for its end without an approval.
+    LargeBatch = "large_batch" => consent::large_batch;
+
+    // When, and how much at once.
+    /// `safety.grace` has passed.
+    Grace = "grace" => pace::grace;
+    /// A window of `safety.windows` is open.
+    Window = "window" => pace::window;
+    /// `safety.dry_run` is off.
+    DryRun = "dry_run" => pace::dry_run;
+    /// Nothing else is unsettled on the same resource.
+    ResourceBusy = "resource_busy" => pace::resource_busy;
+    /// The hourly cap on deletions has room.
+    CapHour = "cap_hour" => pace::cap_hour;
+    /// The daily cap on deletions has room.
+    CapDay = "cap_day" => pace::cap_day;
+    /// First steps of an account go out alone.
+    Canary = "canary" => pace::canary;
+}
+
+impl Guard {
+    /// Those that look at what the API says of the customer and its account.
+    const OF_CUSTOMER: [Self; 7] = [
+        Self::CustomersLimit,
+        Self::CustomerList,
+        Self::CustomerId,
+        Self::Relationship,
+        Self::ProtectedDomain,
+        Self::AllowedDomain,
+        Self::NamedDomain,
+    ];
+}
+
+/// A command before the guards, with everything they may ask.
+#[derive(Debug, Clone, Copy)]
+struct Question<'a> {
+    intent: &'a Intent,
+    facts: &'a StoredFacts,
+    seen: &'a Observation,
+    policy: &'a SafetyPolicy,
+    now: Timestamp,
+}
+
+impl<'a> Question<'a> {
+    fn deletes(&self) -> bool {
+        self.intent.action == Action::DeleteCustomer
+    }
+
+    fn named(&self) -> Named<'a> {
+        let row = &self.facts.teardown;
+        Named { tenant: row.tenant_id, domain: row.expected_domain.as_deref(), policy: self.policy }
+    }
+
+    fn inventory(&self) -> Option<Assessment> {
+        assess::assess(self.seen)
+    }
+}
+
+fn hold(guard: Reason, text: impl Into<String>) -> Verdict {
+    Verdict::Hold { guard, text: text.into() }
+}
+
+fn wait(reason: Reason, until: Timestamp, text: impl Into<String>) -> Verdict {
+    Verdict::Wait { reason, until, text: text.into() }
+}
+
+fn after(now: Timestamp, duration: Duration) -> Timestamp {
+    now.checked_add(duration).unwrap_or(Timestamp::MAX)
+}
+
+fn too_old(at: Timestamp, now: Timestamp, limit: Duration) -> bool {
+    now.duration_since(at) > jiff::SignedDuration::try_from(limit).unwrap_or_default()
+}
+
+/// What a guard objects to: its code and why.
+type Objection = (Reason, String);
+
+/// The verdict on an objection that stops one teardown.
+fn held_by(objection: Option<Objection>) -> Verdict {
+    objection.map_or(Verdict::Allow, |(guard, text)| hold(guard, text))
+}
+
+/// The guards that need no API call: asked at enqueue, and again before each write.
+///
+/// # Errors
+/// The first guard that refuses, with a text for the operator.
+pub fn admit_locally(
+    tenant: TenantId,
+    expected_domain: Option<&str>,
+    policy: &SafetyPolicy,
+) -> Result<(), (Reason, String)> {
+    let named = Named { tenant, domain: expected_domain, policy };
+    let guards = [
+        (Guard::Sandbox, named.not_a_sandbox()),
+        (Guard::OwnTenant, named.own_tenant()),
+        (Guard::ProtectedTenant, named.protected_tenant()),
+        (Guard::DomainRequired, named.domain_missing()),
+        (Guard::ProtectedDomain, named.protected_domain()),
+    ];
+    let first = guards
+        .into_iter()
+        .find_map(|(guard, objection)| objection.filter(|_| policy.skip != Some(guard)));
+    first.map_or(Ok(()), Err)
+}
+
+/// The guard that objects to what the API says of the customer and its account, if one does.
+pub fn object(
+    tenant: TenantId,
+    expected_domain: Option<&str>,
+    census: &Census,
+    customer: Option<&Seen<CustomerSeen>>,
+    policy: &SafetyPolicy,
+) -> Option<(Reason, String)> {
+    let named = Named { tenant, domain: expected_domain, policy };
+    let read = Read::of(named, census, customer);
+    let asked = Guard::OF_CUSTOMER.into_iter().filter(|guard| policy.skip != Some(*guard));
+    asked.filter_map(|guard| read.objection(guard)).next()
+}
+
+/// Whether a command may be committed, or, once committed, be sent.
+///
+/// `seen` is what the pass has read; `facts` what the transaction has read. Everything is asked
+/// again each time; nothing is remembered from an earlier yes.
+pub fn admit(
+    intent: &Intent,
+    facts: &StoredFacts,
+    seen: &Observation,
+    policy: &SafetyPolicy,
+    now: Timestamp,
+) -> Verdict {
+    let question = Question { intent, facts, seen, policy, now };
+    Guard::ALL
+        .iter()
+        .filter(|guard| policy.skip != Some(**guard))
+        .map(|guard| guard.ask(&question))
+        .find(|verdict| *verdict != Verdict::Allow)
+        .unwrap_or(Verdict::Allow)
+}

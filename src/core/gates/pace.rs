@@ -1,0 +1,96 @@
+//! When a write may go out, and how many at once.
+
+use std::time::Duration;
+
+use super::stops::STOP_RECHECK;
+use super::{Question, Verdict, after, too_old, wait};
+use crate::core::reason::Reason;
+use crate::core::window::next_opening;
+
+/// How soon a row that waits for another one's canary looks again, if nothing wakes it.
+const CANARY_RECHECK: Duration = Duration::from_secs(5);
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+pub(super) fn grace(q: &Question<'_>) -> Verdict {
+    let opens = after(q.facts.teardown.created_at, q.policy.grace);
+    // Without a grace there is nothing to wait for, also when the clock was set back since.
+    if q.policy.grace.is_zero() || opens <= q.now {
+        return Verdict::Allow;
+    }
+    wait(Reason::Grace, opens, "safety.grace since the enqueue has not passed")
+}
+
+pub(super) fn window(q: &Question<'_>) -> Verdict {
+    match next_opening(&q.policy.windows, q.now) {
+        Some(opens) if opens <= q.now => Verdict::Allow,
+        opens => {
+            let opens = opens.unwrap_or_else(|| after(q.now, DAY));
+            let windows: Vec<_> = q.policy.windows.iter().map(ToString::to_string).collect();
+            wait(Reason::Window, opens, format!("outside of {}", windows.join(", ")))
+        }
+    }
+}
+
+pub(super) fn dry_run(q: &Question<'_>) -> Verdict {
+    if !q.policy.dry_run {
+        return Verdict::Allow;
+    }
+    let text = format!("safety.dry_run: {} was not sent", q.intent.path);
+    wait(Reason::DryRun, after(q.now, STOP_RECHECK), text)
+}
+
+pub(super) fn resource_busy(q: &Question<'_>) -> Verdict {
+    if !q.facts.resource_busy {
+        return Verdict::Allow;
+    }
+    let text = "another command on the same resource is unsettled";
+    wait(Reason::ResourceBusy, after(q.now, CANARY_RECHECK), text)
+}
+
+pub(super) fn cap_hour(q: &Question<'_>) -> Verdict {
+    cap(q, Reason::CapHour, HOUR, q.policy.max_deletions_per_hour)
+}
+
+pub(super) fn cap_day(q: &Question<'_>) -> Verdict {
+    cap(q, Reason::CapDay, DAY, q.policy.max_deletions_per_day)
+}
+
+/// A cap on deletions. A full one means waiting; its clock never runs backwards.
+fn cap(q: &Question<'_>, reason: Reason, length: Duration, cap: usize) -> Verdict {
+    if !q.deletes() {
+        return Verdict::Allow;
+    }
+    let clock = q.facts.account.clock_high.map_or(q.now, |high| high.max(q.now));
+    let within: Vec<_> =
+        q.facts.deletions.iter().filter(|at| !too_old(**at, clock, length)).collect();
+    if within.len() < cap {
+        return Verdict::Allow;
+    }
+    // The cap opens when enough of the oldest have aged out.
+    let oldest = within.len().checked_sub(cap).and_then(|index| within.get(index));
+    let opens = oldest.map_or(after(clock, length), |oldest| after(**oldest, length));
+    wait(
+        reason,
+        opens.max(after(q.now, Duration::from_secs(1))),
+        format!("{} deletions in the window, cap {cap}", within.len()),
+    )
+}
+
+/// The canaries: each first step of an account goes out alone until one was accepted. Nothing of the
+/// account starts beside it, and it starts beside nothing.
+pub(super) fn canary(q: &Question<'_>) -> Verdict {
+    let (proven, busy) = (q.facts.account.proven, q.facts.in_flight);
+    let a_first_is_out = (busy.write && !proven.write)
+        || (busy.reservation && !proven.reservation)
+        || (busy.delete && !proven.delete);
+    let is_a_first = !proven.write
+        || (q.intent.reservation && !proven.reservation)
+        || (q.deletes() && !proven.delete);
+    if a_first_is_out || (is_a_first && q.facts.on_its_way) {
+        let text = "the account's first step of this kind goes out alone";
+        return wait(Reason::Canary, after(q.now, CANARY_RECHECK), text);
+    }
+    Verdict::Allow
+}

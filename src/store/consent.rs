@@ -1,0 +1,168 @@
+//! What people say yes to: arming an account, and approving teardowns. Neither can be typed in by SQL:
+//! who arms has seen what the API says of the account, and who approves is the user of the command.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::rules::{self, Event};
+use super::{Filter, RequestEffect, StoredPurchase};
+use crate::core::account::{Account, Arming, Identity};
+use crate::core::approval::{self, Approval, Inventory, Item};
+use crate::core::ids::{AccountName, TenantId};
+use crate::core::reason::Reason;
+use crate::core::routes::Standing;
+use crate::core::teardown::{State, Teardown};
+
+/// The guards whose holds an approval ends.
+const FOR_APPROVAL: [Reason; 3] = [Reason::Approval, Reason::PlanDrift, Reason::LargeBatch];
+
+/// A person's approval of teardowns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApproveRequest {
+    /// Which.
+    pub filter: Filter,
+    /// Who.
+    pub actor: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// The inventory of each tenant in a saved plan; `None` takes what is stored of each.
+    pub plan: Option<BTreeMap<TenantId, Inventory>>,
+}
+
+/// A person's word on an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArmRequest {
+    /// The account.
+    pub account: AccountName,
+    /// The account as it was seen; `None` disarms.
+    pub identity: Option<Identity>,
+    /// Who.
+    pub actor: String,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+impl ArmRequest {
+    /// The name under which it stands in `operator_requests`.
+    pub(super) const fn verb(&self) -> &'static str {
+        if self.identity.is_some() { "arm" } else { "disarm" }
+    }
+}
+
+// ---- approvals -----------------------------------------------------------------------------------------
+
+/// Approves a row; without an event nothing was changed.
+pub(super) fn approve(
+    row: &mut Teardown,
+    request: &ApproveRequest,
+    stored: &[StoredPurchase],
+    account_runs: bool,
+    now: Timestamp,
+) -> (RequestEffect, Option<Event>) {
+    let done = inventory(row, request, stored).map(|inventory| {
+        let text = format!("approved: {}", approval::in_words(&inventory));
+        let why = request.reason.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+        row.approval =
+            Some(Approval { actor: request.actor.clone(), at: now, run: row.run_since, inventory });
+        let_go(row, &FOR_APPROVAL, account_runs, now);
+        let event = Event {
+            from: row.state,
+            to: row.state,
+            reason: None,
+            text: Some(format!("{text}{why}")),
+            actor: request.actor.clone(),
+        };
+        (text, event)
+    });
+    let (applied, text, event) = match done {
+        Ok((text, event)) => (true, text, Some(event)),
+        Err(why) => (false, why, None),
+    };
+    let effect = RequestEffect {
+        id: Some(row.id),
+        account: Some(row.account.clone()),
+        tenant_id: Some(row.tenant_id),
+        applied,
+        text,
+    };
+    (effect, event)
+}
+
+/// What the approval is to be bound to.
+fn inventory(
+    row: &Teardown,
+    request: &ApproveRequest,
+    stored: &[StoredPurchase],
+) -> Result<Inventory, String> {
+    if row.state.is_terminal() {
+        return Err(format!("it is {} already", row.state.as_str()));
+    }
+    if let Some(plan) = &request.plan {
+        let planned = plan.get(&row.tenant_id);
+        return planned.cloned().ok_or_else(|| "the plan does not name it".to_owned());
+    }
+    if row.state == State::Queued {
+        return Err(
+            "its purchases are not stored yet: ask again once it has left the state queued, \
+                    or approve a saved plan"
+                .to_owned(),
+        );
+    }
+    let inactive = Standing::Inactive.as_str();
+    let unfinished = stored.iter().map(|p| &p.record).filter(|record| record.standing != inactive);
+    let item = |record: &super::PurchaseRecord| Item {
+        key: record.key.clone(),
+        kind: record.kind.clone(),
+        route: record.route.clone(),
+    };
+    Ok(unfinished.map(item).collect())
+}
+
+/// Ends a hold by one of these guards; the row is due at once.
+fn let_go(row: &mut Teardown, guards: &[Reason], account_runs: bool, now: Timestamp) -> bool {
+    let held = row.hold.as_ref().is_some_and(|hold| guards.contains(&hold.code));
+    if held {
+        row.hold = None;
+        rules::wake(row, now);
+        rules::set_clock(row, account_runs, now);
+    }
+    held
+}
+
+// ---- arming --------------------------------------------------------------------------------------------
+
+/// Arms or disarms an account.
+pub(super) fn arm(account: &mut Account, request: &ArmRequest, now: Timestamp) -> RequestEffect {
+    let (applied, text) = match &request.identity {
+        Some(identity) => {
+            account.armed = Some(Arming {
+                identity: identity.clone(),
+                actor: request.actor.clone(),
+                since: now,
+            });
+            (true, format!("armed by {}", request.actor))
+        }
+        None => match account.armed.take() {
+            Some(armed) => (true, format!("disarmed; it was armed by {}", armed.actor)),
+            None => (false, "it is not armed".to_owned()),
+        },
+    };
+    RequestEffect { id: None, account: Some(account.name.clone()), tenant_id: None, applied, text }
+}
+
+/// Lets go of a row that was held because its account was not armed.
+pub(super) fn account_was_armed(
+    row: &mut Teardown,
+    actor: &str,
+    account_runs: bool,
+    now: Timestamp,
+) -> Option<Event> {
+    let_go(row, &[Reason::Arming], account_runs, now).then(|| Event {
+        from: row.state,
+        to: row.state,
+        reason: None,
+        text: Some("released: the account was armed".to_owned()),
+        actor: actor.to_owned(),
+    })
+}
