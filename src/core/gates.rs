@@ -15,6 +15,7 @@ use super::domain::{self, DomainPattern};
 use super::ids::TenantId;
 use super::inventory::Customer;
 use super::observation::{Census, CustomerSeen, Observation, Seen};
+use super::protection::{self, Protection};
 use super::reason::Reason;
 use super::teardown::Teardown;
 
@@ -79,6 +80,8 @@ pub struct StoredFacts {
     pub on_its_way: bool,
     /// Whether another unsettled command stands for the same (account, tenant, resource).
     pub resource_busy: bool,
+    /// The deny entries of operators that may be about the tenant.
+    pub protections: Vec<Protection>,
 }
 
 impl StoredFacts {
@@ -411,6 +414,9 @@ pub fn admit(
     let by_stops = admit_by_stops(facts, now);
     if by_stops != Verdict::Allow {
         return by_stops;
+    }
+    if let Some((guard, text)) = protection::object_to_write(&facts.protections, teardown, seen) {
+        return hold(guard, text);
     }
     if let Err((guard, text)) =
         admit_locally(teardown.tenant_id, teardown.expected_domain.as_deref(), policy)

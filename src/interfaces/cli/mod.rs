@@ -3,11 +3,14 @@
 
 mod actor;
 mod args;
+mod audit;
 mod beside;
 mod check;
+mod confirm;
 mod context;
 #[cfg(feature = "simulator")]
 mod demo;
+mod discover;
 mod enqueue;
 mod exit;
 mod history;
@@ -15,6 +18,8 @@ mod list;
 mod open;
 mod operate;
 mod plan;
+mod protect;
+mod quota;
 mod run;
 mod select;
 mod show;
@@ -23,6 +28,7 @@ mod tenants;
 mod testing;
 mod view;
 mod wait;
+mod watch;
 mod when;
 mod why;
 
@@ -34,7 +40,7 @@ use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
 use serde_json::json;
 
-use self::args::{Cli, Command, Globals, Output};
+use self::args::{AuditCommand, Cli, Command, Globals, Output};
 use self::context::complain;
 use self::exit::{Ending, Exit, Failure, Report};
 use crate::store::Verb;
@@ -79,6 +85,14 @@ async fn dispatch(globals: &Globals, command: &Command) -> Ending {
         Command::Pause(args) => operate::pause(globals, args).await,
         Command::Resume(args) => operate::resume(globals, args).await,
         Command::Unhalt(args) => operate::unhalt(globals, args).await,
+        Command::Ack(args) => operate::teardowns(globals, Verb::Ack, args).await,
+        Command::Set(args) => operate::set(globals, args).await,
+        Command::Protect(args) => protect::protect(globals, args).await,
+        Command::Unprotect(args) => protect::unprotect(globals, args).await,
+        Command::Quota(args) => quota::execute(globals, args).await,
+        Command::Discover(args) => discover::execute(globals, args).await,
+        Command::Watch(args) => watch::execute(globals, args).await,
+        Command::Audit(AuditCommand::Export(args)) => audit::export(globals, args).await,
     }
 }
 
@@ -130,6 +144,7 @@ fn conclude(ending: Ending, output: Output) -> ExitCode {
         exit = report.exit;
         let text = match output {
             Output::Text => report.text,
+            Output::Json if report.json.is_null() => String::new(),
             Output::Json => format!("{}\n", report.json),
         };
         if let Err(error) = print(&text) {

@@ -101,6 +101,7 @@ impl Data {
             in_flight,
             on_its_way,
             resource_busy: false,
+            protections: self.protections.clone(),
         }
     }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use sqlx::{Row as _, SqliteConnection};
 
 use super::rows::{self, Fields, time_text};
-use super::{accounts, queue, send};
+use super::{accounts, protect, queue, send};
 use crate::core::account::{Account, Proven};
 use crate::core::command::{Action, Command};
 use crate::core::gates::StoredFacts;
@@ -90,6 +90,7 @@ pub(super) async fn facts(
         every,
         deletions,
         resource_busy: false,
+        protections: protect::load_for(conn, row).await?,
     })
 }
 

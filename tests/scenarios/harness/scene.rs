@@ -225,12 +225,8 @@ impl Scene {
 
     async fn request(&self, verb: Verb, filter: Filter) -> Vec<RequestEffect> {
         let request = OperatorRequest {
-            verb,
-            filter,
-            actor: "ops".to_owned(),
             reason: Some("the scenario wants it".to_owned()),
-            until: None,
-            try_anyway: false,
+            ..OperatorRequest::new(verb, filter, "ops")
         };
         self.store.request(&request, self.now()).await.unwrap()
     }

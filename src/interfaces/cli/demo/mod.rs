@@ -279,6 +279,7 @@ fn account(
             max_deletions_per_hour: 75,
             max_deletions_per_day: 300,
         },
+        discovery: None,
     })
 }
 

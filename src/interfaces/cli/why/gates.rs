@@ -7,11 +7,12 @@ use jiff::Timestamp;
 use crate::core::account::{Account, Stop};
 use crate::core::gates::SafetyPolicy;
 use crate::core::ids::AccountName;
+use crate::core::protection::Protection;
 use crate::core::reason::Reason;
 use crate::core::teardown::{State, Teardown};
 use crate::interfaces::cli::view::standing::Stops;
 use crate::interfaces::cli::view::{Look, counted};
-use crate::store::StoredPurchase;
+use crate::store::{Ack, StoredPurchase};
 
 /// One gate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,11 +25,11 @@ pub(super) struct Gate {
     pub(super) text: String,
 }
 
-fn open(name: &'static str, text: impl Into<String>) -> Gate {
+pub(super) fn open(name: &'static str, text: impl Into<String>) -> Gate {
     Gate { name, open: true, text: text.into() }
 }
 
-fn closed(name: &'static str, text: impl Into<String>) -> Gate {
+pub(super) fn closed(name: &'static str, text: impl Into<String>) -> Gate {
     Gate { name, open: false, text: text.into() }
 }
 
@@ -45,12 +46,16 @@ pub(super) struct Case<'a> {
     pub(super) look: &'a Look,
     /// Time in one state after which it is called stuck.
     pub(super) stuck_after: Duration,
+    /// The deny entries of operators.
+    pub(super) protections: &'a [Protection],
+    /// The acknowledgement of the row, if there is one.
+    pub(super) ack: Option<&'a Ack>,
 }
 
 impl Case<'_> {
     /// Every gate, in the order in which they are asked.
     pub(super) fn gates(&self) -> Vec<Gate> {
-        vec![
+        let mut gates = vec![
             self.halt(),
             self.pause(),
             self.credential(),
@@ -60,7 +65,9 @@ impl Case<'_> {
             self.throttle(),
             self.lease(),
             self.purchase(),
-        ]
+        ];
+        gates.extend(self.further_gates());
+        gates
     }
 
     fn now(&self) -> Timestamp {

@@ -1,6 +1,7 @@
 //! `why`: every gate in order, and the next command to type.
 
 mod gates;
+mod guards;
 
 use serde_json::{Value, json};
 
@@ -21,6 +22,8 @@ pub(crate) async fn execute(globals: &Globals, args: &TenantArgs) -> Ending {
     let rows = tenants::newest(&context, args).await?;
     let stops = context.stops().await?;
     let silence = context.silence().await?;
+    let protections = context.store.protections().await?;
+    let acks = context.store.acks().await?;
     let look = context.look();
     let (mut texts, mut answers) = (Vec::new(), Vec::new());
     for row in &rows {
@@ -33,6 +36,8 @@ pub(crate) async fn execute(globals: &Globals, args: &TenantArgs) -> Ending {
             silence: silence.as_deref(),
             look: &look,
             stuck_after: context.config.engine.stuck_after,
+            protections: &protections,
+            ack: acks.iter().find(|ack| ack.id == row.id),
         };
         texts.push(case.text());
         answers.push(case.json());
@@ -92,6 +97,7 @@ impl Case<'_> {
             "status": standing.status,
             "blocked_by": standing.blocked_by,
             "stuck": self.is_stuck(),
+            "acked_by": self.ack.map(|ack| &ack.actor),
             "words": self.words(),
             "gates": gates,
             "next": self.next(),
@@ -111,7 +117,11 @@ impl Case<'_> {
             let limit = humantime::format_duration(self.stuck_after);
             format!("stuck: in this state for longer than engine.stuck_after = {limit}")
         });
-        stuck.into_iter().chain(hold).chain(stored).chain(remedy).collect()
+        let ack = self.ack.map(|ack| {
+            let because = ack.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            format!("acknowledged by {} on {}{because}", ack.actor, self.look.local(ack.at))
+        });
+        stuck.into_iter().chain(ack).chain(hold).chain(stored).chain(remedy).collect()
     }
 
     /// The next command to type.
@@ -129,6 +139,11 @@ impl Case<'_> {
         }
         if let Some(hold) = &self.row.hold {
             return match hold.code {
+                Reason::ProtectedTenant | Reason::ProtectedDomain
+                    if self.local_objection().is_some() =>
+                {
+                    format!("teardownd abort {tenant}")
+                }
                 Reason::OwnTenant | Reason::DomainMismatch => format!("teardownd abort {tenant}"),
                 _ => format!("teardownd release {tenant}"),
             };
@@ -177,6 +192,8 @@ mod tests {
             silence: None,
             look: &Look { now: now(), zone: TimeZone::UTC },
             stuck_after: Duration::from_secs(600),
+            protections: &[],
+            ack: None,
         })
     }
 
@@ -200,7 +217,11 @@ mod tests {
                 "cap",
                 "throttle",
                 "lease",
-                "purchase"
+                "purchase",
+                "guard",
+                "hold",
+                "time",
+                "dry run"
             ]
         );
     }
@@ -254,6 +275,10 @@ mod tests {
             \x20  throttle    open\n\
             \x20  lease       open    nobody works on it at this moment\n\
             \x20  purchase    open    0 purchases known, 0 active, 0 pending\n\
+            \x20  guard       open\n\
+            \x20  hold        open\n\
+            \x20  time        open\n\
+            \x20  dry run     open\n\
             next: teardownd resume --account lab\n"
         );
     }
