@@ -11,6 +11,7 @@ mod daemon;
 mod database;
 mod gate;
 mod killed;
+mod operators;
 mod sandbox;
 mod second_run;
 mod secrets;

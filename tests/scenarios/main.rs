@@ -3,10 +3,12 @@
 
 mod budget;
 mod canary;
+mod discovery;
 mod guards;
 mod happy_path;
 mod harness;
 mod lists;
+mod operators;
 mod outages;
 mod proof;
 mod restarts;

@@ -9,6 +9,7 @@ use teardownd::core::clock::{Clock, Entropy};
 use teardownd::core::command::Command;
 use teardownd::core::ids::AccountName;
 use teardownd::core::teardown::{NewTeardown, Teardown};
+use teardownd::partner_center::transport::Transport;
 use teardownd::partner_center::{AccountSettings, Client, Timeouts};
 use teardownd::runtime::account::AccountRuntime;
 use teardownd::runtime::daemon::{Daemon, EngineSettings};
@@ -97,30 +98,7 @@ impl Scene {
         });
         let entropy: Arc<dyn Entropy> =
             Arc::new(SeededEntropy::new(given.seed * 1000 + self.started));
-        let ledger = StoreLedger::new(
-            Arc::clone(&store),
-            Arc::clone(&clock),
-            self.account.clone(),
-            given.budget,
-        );
-        let settings = AccountSettings {
-            name: self.account.clone(),
-            partner_tenant: given.safety.partner_tenant,
-            client_id: CLIENT.to_string(),
-            credential: given.credential.clone(),
-            api_base: "https://api.partnercenter.example".parse().unwrap(),
-            authority: "https://login.example".parse().unwrap(),
-            timeouts: Timeouts::default(),
-        };
-        let client = Client::new(
-            settings,
-            transport,
-            Arc::new(ledger),
-            Arc::clone(&clock),
-            Arc::clone(&entropy),
-        )
-        .unwrap();
-        let account = AccountRuntime::new(self.account.clone(), client, given.safety.clone());
+        let account = self.account_runtime(Arc::clone(&store), transport, Arc::clone(&entropy));
         let engine = EngineSettings {
             max_in_flight: given.in_flight,
             lease_ttl: Duration::from_secs(60),
@@ -138,6 +116,38 @@ impl Scene {
         };
         let may_claim = Arc::new(|| Ok(()));
         Daemon::start(engine, vec![Arc::new(account)], store, clock, entropy, info, may_claim)
+    }
+
+    /// The account, with a client of its own.
+    fn account_runtime(
+        &self,
+        store: Arc<dyn Store>,
+        transport: Arc<dyn Transport>,
+        entropy: Arc<dyn Entropy>,
+    ) -> AccountRuntime {
+        let given = &self.given;
+        let ledger =
+            StoreLedger::new(store, Arc::clone(&self.clock), self.account.clone(), given.budget);
+        let settings = AccountSettings {
+            name: self.account.clone(),
+            partner_tenant: given.safety.partner_tenant,
+            client_id: CLIENT.to_string(),
+            credential: given.credential.clone(),
+            api_base: "https://api.partnercenter.example".parse().unwrap(),
+            authority: "https://login.example".parse().unwrap(),
+            timeouts: Timeouts::default(),
+        };
+        let client =
+            Client::new(settings, transport, Arc::new(ledger), Arc::clone(&self.clock), entropy)
+                .unwrap();
+        AccountRuntime::new(self.account.clone(), client, given.safety.clone())
+    }
+
+    /// The account as a command beside the daemon sees it.
+    pub(crate) fn beside(&self) -> AccountRuntime {
+        let transport = Arc::new(SimulatorTransport::new(self.simulator.clone()));
+        let entropy = Arc::new(SeededEntropy::new(self.given.seed));
+        self.account_runtime(Arc::clone(&self.store), transport, entropy)
     }
 
     /// Stops the daemon as SIGTERM does. Returns how many passes had not come to rest.
@@ -223,7 +233,7 @@ impl Scene {
         self.request(verb, filter).await.remove(0)
     }
 
-    async fn request(&self, verb: Verb, filter: Filter) -> Vec<RequestEffect> {
+    pub(crate) async fn request(&self, verb: Verb, filter: Filter) -> Vec<RequestEffect> {
         let request = OperatorRequest {
             reason: Some("the scenario wants it".to_owned()),
             ..OperatorRequest::new(verb, filter, "ops")
