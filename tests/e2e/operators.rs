@@ -156,6 +156,33 @@ async fn enqueue_wait_exits_with_0_1_3_6_and_7() {
     stage.assert_careful();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scheduled_discovery_queues_what_it_may_and_nothing_else() {
+    let stage = Stage::with(sandbox(3, false), brisk()).await;
+    let config = stage.path("teardownd.toml");
+    let discovery = "discovery = { schedule = \"* * * * * *\", allow_domains = [\"*.onmicrosoft.com\"], \
+                     exclude = [\"c2.onmicrosoft.com\"], min_age = \"0s\", max_per_run = 1 }\n";
+    let text = std::fs::read_to_string(&config).unwrap() + discovery;
+    std::fs::write(&config, text).unwrap();
+    let daemon = stage.ready().await;
+    let found = [0, 2].map(|index| stage.tenants[index].to_string());
+    let mut database = stage.database().await;
+    until("both are found and torn down", async || {
+        let deleted = "SELECT count(*) FROM teardowns WHERE state = 'deleted'";
+        (database.number(deleted).await == 2).then_some(())
+    })
+    .await;
+    stage.looked_twice().await;
+    let queued = database.texts("SELECT tenant_id FROM teardowns ORDER BY id").await;
+    assert_eq!(queued, found, "the longest known first, one in a run");
+    let by = database.texts("SELECT DISTINCT requested_by FROM teardowns").await;
+    assert_eq!(by, ["discovery"]);
+    database.close().await;
+    daemon.stop().await;
+    stage.assert_careful();
+    assert_eq!(stage.simulator.snapshot().customers_left, 1);
+}
+
 fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

@@ -196,7 +196,7 @@ mod tests {
         let ack = Ack { id: rows[0].id, at: now(), actor: "anna".to_owned(), reason: None };
         let text = with(&rows, vec![], |listing| {
             let stuck_after = Duration::from_secs(299);
-            Listing { acks: &[ack.clone()], stuck_after, ..*listing }.text()
+            Listing { acks: std::slice::from_ref(&ack), stuck_after, ..*listing }.text()
         });
         assert!(text.contains("held, stuck, acked  operator"), "{text}");
         assert!(text.contains("waiting, stuck      cancellation"), "{text}");

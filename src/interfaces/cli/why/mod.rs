@@ -154,6 +154,7 @@ impl Case<'_> {
             Some(Reason::CredentialRefused | Reason::AccountUnreachable) => {
                 "teardownd check".to_owned()
             }
+            _ if self.local_objection().is_some() => format!("teardownd abort {tenant}"),
             _ if self.silence.is_some() => "teardownd run".to_owned(),
             _ => format!("teardownd wait {tenant}"),
         }
@@ -177,7 +178,9 @@ mod tests {
 
     use super::*;
     use crate::core::account::Account;
+    use crate::core::domain::DomainPattern;
     use crate::core::ids::AccountName;
+    use crate::core::protection::{Protection, Subject};
     use crate::core::teardown::Teardown;
     use crate::interfaces::cli::testing::{halted, held, now, row, stop};
     use crate::interfaces::cli::view::Look;
@@ -256,6 +259,31 @@ mod tests {
         for (row, accounts, next) in cases {
             assert_eq!(ask(&row, accounts, |case| case.next()), next);
         }
+    }
+
+    #[test]
+    fn a_protected_tenant_is_to_be_aborted() {
+        let polling = row(1, State::Polling);
+        let entry = Protection {
+            account: AccountName::every(),
+            subject: Subject::Domain(DomainPattern::parse("lab.example").unwrap()),
+            actor: "anna".to_owned(),
+            reason: None,
+            since: now(),
+        };
+        let told = ask(&polling, vec![], |case| {
+            let case = Case { protections: std::slice::from_ref(&entry), ..*case };
+            let guard = case.gates().into_iter().find(|gate| gate.name == "guard").unwrap();
+            (guard.open, guard.text, case.next())
+        });
+        assert_eq!(
+            told,
+            (
+                false,
+                "protected_domain: lab.example matches lab.example, protected by anna".to_owned(),
+                format!("teardownd abort {}", polling.tenant_id)
+            )
+        );
     }
 
     #[test]
