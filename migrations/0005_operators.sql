@@ -1,6 +1,9 @@
 -- The operator's hand: what must never be touched, what rings no more, and when each customer was
 -- first read. Needs SQLite 3.40.
 
+-- An older program does not ask the deny entries.
+UPDATE meta SET value = '5' WHERE key = 'min_reader';
+
 -- ---- lasting deny entries (`teardownd protect`) -------------------------------------------------
 
 -- account '*' is every account. subject is a tenant id, or a domain or pattern such as *.prod.example.
