@@ -5,6 +5,8 @@
 mod damage;
 #[path = "store_sqlite/opening.rs"]
 mod opening;
+#[path = "store_sqlite/operators.rs"]
+mod operators;
 #[path = "store_sqlite/protections.rs"]
 mod protections;
 #[path = "store_sqlite/shell.rs"]

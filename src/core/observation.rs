@@ -43,6 +43,17 @@ pub struct Census {
     pub conclusive: bool,
 }
 
+/// The account's complete customer list itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomerList {
+    /// Its entries.
+    pub customers: Vec<Customer>,
+    /// How many customers it tells apart.
+    pub count: usize,
+    /// As [`Census::conclusive`].
+    pub conclusive: bool,
+}
+
 /// What reading the entitlements showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entitlements {

@@ -100,10 +100,10 @@ reasons! {
         "Never tear down the partner's own tenant: abort this teardown.";
     /// Guard: the tenant is protected.
     ProtectedTenant = "protected_tenant",
-        "The tenant stands in safety.protected_tenants: abort, or take it off that list and release.";
+        "The tenant is protected by safety.protected_tenants or `teardownd protect`: abort; or take it off that list, or `teardownd unprotect` it, and release.";
     /// Guard: the domain is protected.
     ProtectedDomain = "protected_domain",
-        "The domain matches safety.protected_domains: abort, or take it off that list and release.";
+        "The domain is protected by safety.protected_domains or `teardownd protect`: abort; or take it off that list, or `teardownd unprotect` it, and release.";
     /// Guard: the domain does not match `allow_domains`.
     DomainNotAllowed = "domain_not_allowed",
         "Add a pattern for the domain to safety.allow_domains if the tenant is meant, then release; else abort.";

@@ -190,6 +190,22 @@ impl Teardown {
     }
 }
 
+impl Teardown {
+    /// Whether somebody should look: it failed, is held, or is stuck as in
+    /// [`is_stuck`](Self::is_stuck). What is acknowledged rings no more.
+    pub fn rings(&self, stuck_after: Duration, now: Timestamp) -> bool {
+        match self.state {
+            State::Deleted | State::Aborted => false,
+            State::Failed => true,
+            State::Queued
+            | State::EntitlementsFetched
+            | State::OrdersCancelling
+            | State::Polling
+            | State::Deleting => self.hold.is_some() || self.is_stuck(stuck_after, now),
+        }
+    }
+}
+
 /// How an operator tells teardowns apart at a glance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -14,19 +14,10 @@ use super::paging::Listing;
 use crate::core::budget::{Bucket, Resource};
 use crate::core::ids::TenantId;
 use crate::core::inventory::Customer;
-use crate::core::observation::{Census, Seen};
+use crate::core::observation::{Census, CustomerList, Seen};
 
 /// Asked for in one page: more than a sandbox's customers by far.
 const PAGE_SIZE: &str = "500";
-
-/// A complete customer list.
-#[derive(Debug)]
-pub(super) struct CustomerList {
-    at: Timestamp,
-    customers: Vec<Customer>,
-    ids: BTreeSet<String>,
-    conclusive: bool,
-}
 
 impl Client {
     /// The complete customer list, as far as one tenant needs it. Lists are shared between tenants
@@ -43,47 +34,60 @@ impl Client {
         tenant: TenantId,
         not_before: Option<Timestamp>,
     ) -> Result<Seen<Census>, ApiError> {
+        let list = self.shared_customers(not_before).await?;
+        let Seen { fact: CustomerList { customers, count, conclusive }, at } = list.as_ref();
+        let entry = customers.iter().find(|customer| is_tenant(customer, tenant)).cloned();
+        let census = Census { customers: *count, entry, conclusive: *conclusive };
+        Ok(Seen { fact: census, at: *at })
+    }
+
+    /// The complete customer list itself, shared as in [`census`](Self::census).
+    ///
+    /// # Errors
+    /// As [`census`](Self::census).
+    pub async fn customer_list(&self) -> Result<Seen<CustomerList>, ApiError> {
+        Ok(self.shared_customers(None).await?.as_ref().clone())
+    }
+
+    async fn shared_customers(
+        &self,
+        not_before: Option<Timestamp>,
+    ) -> Result<Arc<Seen<CustomerList>>, ApiError> {
         let max_age = self.timeouts.census_max_age;
-        let usable = |list: &Arc<CustomerList>| {
+        let usable = |list: &Arc<Seen<CustomerList>>| {
             let age = self.wire.clock.now().duration_since(list.at);
             Duration::try_from(age).unwrap_or_default() <= max_age
                 && not_before.is_none_or(|not_before| not_before <= list.at)
         };
-        let list = self.census.get(usable, self.read_customers()).await?;
-        let census = Census {
-            customers: list.ids.len(),
-            entry: list.customers.iter().find(|customer| is_tenant(customer, tenant)).cloned(),
-            conclusive: list.conclusive,
-        };
-        Ok(Seen { fact: census, at: list.at })
+        self.census.get(usable, self.read_and_note_customers()).await
     }
 
-    /// How many customers the account has, and the id of one of them.
-    ///
-    /// # Errors
-    /// As [`census`](Self::census).
-    pub async fn customers(&self) -> Result<(usize, Option<TenantId>), ApiError> {
+    async fn read_and_note_customers(&self) -> Result<Arc<Seen<CustomerList>>, ApiError> {
         let list = self.read_customers().await?;
-        let ids = list.ids.iter().filter_map(|id| id.parse().ok());
-        Ok((list.ids.len(), ids.min()))
+        if let Err(text) = self.ledger.note_customers(&list).await {
+            tracing::warn!(account = %self.wire.account, text, "a customer list was not noted");
+        }
+        Ok(Arc::new(list))
     }
 
-    async fn read_customers(&self) -> Result<Arc<CustomerList>, ApiError> {
-        let first = self.read_customers_once().await?;
-        if first.conclusive {
-            return Ok(Arc::new(first));
+    async fn read_customers(&self) -> Result<Seen<CustomerList>, ApiError> {
+        let (first, first_ids) = self.read_customers_once().await?;
+        if first.fact.conclusive {
+            return Ok(first);
         }
-        let second = self.read_customers_once().await?;
-        if second.conclusive {
-            return Ok(Arc::new(second));
+        let (second, second_ids) = self.read_customers_once().await?;
+        if second.fact.conclusive {
+            return Ok(second);
         }
         // What both say held from before the first one on, so that is how old the agreement is.
-        let agree = first.ids == second.ids;
+        let agree = first_ids == second_ids;
         let at = if agree { first.at } else { second.at };
-        Ok(Arc::new(CustomerList { at, conclusive: agree, ..second }))
+        Ok(Seen { fact: CustomerList { conclusive: agree, ..second.fact }, at })
     }
 
-    async fn read_customers_once(&self) -> Result<CustomerList, ApiError> {
+    async fn read_customers_once(
+        &self,
+    ) -> Result<(Seen<CustomerList>, BTreeSet<String>), ApiError> {
         let mut url = calls::address(&self.base, &["customers"])
             .map_err(|damage| ApiError::damaged(CUSTOMERS, damage))?;
         url.query_pairs_mut().append_pair("size", PAGE_SIZE);
@@ -94,8 +98,10 @@ impl Client {
             .map(decode::listed_customer)
             .collect::<Result<_, _>>()
             .map_err(|damage| ApiError::damaged(exchange, damage))?;
-        let ids = customers.iter().filter_map(|c| c.id.as_deref()).map(str::to_lowercase).collect();
-        Ok(CustomerList { at, customers, ids, conclusive: pages == 1 })
+        let ids: BTreeSet<String> =
+            customers.iter().filter_map(|c| c.id.as_deref()).map(str::to_lowercase).collect();
+        let fact = CustomerList { customers, count: ids.len(), conclusive: pages == 1 };
+        Ok((Seen { fact, at }, ids))
     }
 }
 

@@ -10,7 +10,6 @@ use url::Url;
 use uuid::Uuid;
 
 use super::calls::{Call, LEGAL_BUSINESS, address};
-use super::census::CustomerList;
 use super::clouds::{self, InvalidEndpoint};
 use super::credentials::Credential;
 use super::decode;
@@ -26,6 +25,7 @@ use super::wire::Wire;
 use crate::core::budget::{Bucket, Resource};
 use crate::core::clock::{Clock, Entropy};
 use crate::core::ids::{AccountName, TenantId};
+use crate::core::observation::{CustomerList, Seen};
 
 /// How often a read asks for a permit anew when each came too late to be used.
 const PERMIT_TRIES: usize = 10;
@@ -82,9 +82,10 @@ pub struct Client {
     pub(super) wire: Wire,
     pub(super) tokens: TokenSource,
     pub(super) gate: Arc<Gate>,
-    pub(super) census: Flight<Arc<CustomerList>>,
+    pub(super) census: Flight<Arc<Seen<CustomerList>>>,
     /// Milliseconds of uptime until which entitlements are not asked for again.
     pub(super) no_entitlements_until: AtomicU64,
+    pub(super) ledger: Arc<dyn Ledger>,
     entropy: Arc<dyn Entropy>,
 }
 
@@ -111,7 +112,7 @@ impl Client {
         let AccountSettings { name, partner_tenant, client_id, credential, .. } = settings;
         clouds::check(&format!("accounts.{name}.api_base"), &settings.api_base)?;
         clouds::check(&format!("accounts.{name}.authority"), &settings.authority)?;
-        let gate = Arc::new(Gate::new(name.clone(), ledger, Arc::clone(&clock)));
+        let gate = Arc::new(Gate::new(name.clone(), Arc::clone(&ledger), Arc::clone(&clock)));
         let wire = Wire { account: name, transport, clock, skew: Arc::default() };
         let token_settings = TokenSettings {
             partner_tenant,
@@ -131,6 +132,7 @@ impl Client {
             gate,
             census: Flight::default(),
             no_entitlements_until: AtomicU64::new(0),
+            ledger,
             entropy,
         })
     }

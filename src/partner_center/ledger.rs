@@ -7,8 +7,10 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::core::budget::{Ask, Grant};
+use crate::core::observation::{CustomerList, Seen};
 
-/// The durable books of one account's request budget and closures (invariant 9).
+/// The durable books of one account: its request budget and closures (invariant 9), and which
+/// customers it was seen to have since when.
 #[async_trait]
 pub trait Ledger: Send + Sync + fmt::Debug {
     /// Reserves sends. An error text means the books cannot be written: nothing may be sent.
@@ -16,4 +18,7 @@ pub trait Ledger: Send + Sync + fmt::Debug {
 
     /// Closes the account until then, after a 429.
     async fn close(&self, until: Timestamp) -> Result<(), String>;
+
+    /// Notes each complete customer list that was read. What cannot be noted is only unknown later.
+    async fn note_customers(&self, list: &Seen<CustomerList>) -> Result<(), String>;
 }

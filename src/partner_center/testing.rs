@@ -23,6 +23,7 @@ use super::transport::{Request, Response, Transport, TransportError};
 use crate::core::budget::{Ask, Grant};
 use crate::core::clock::{BoxFuture, Clock, Entropy};
 use crate::core::ids::{AccountName, TenantId};
+use crate::core::observation::{CustomerList, Seen};
 
 pub(super) const PARTNER: &str = "1f2e3d4c-5b6a-4788-9900-aabbccddeeff";
 pub(super) const TENANT: &str = "2a3b4c5d-6e7f-4081-9293-a4b5c6d7e8f9";
@@ -99,6 +100,8 @@ pub(super) struct Books {
     pub(super) asked: Mutex<Vec<Vec<Ask>>>,
     /// Every closure.
     pub(super) closed: Mutex<Vec<Timestamp>>,
+    /// Every customer list that was noted.
+    pub(super) noted: Mutex<Vec<Seen<CustomerList>>>,
     reopens_at: Mutex<Option<Timestamp>>,
     clock: Mutex<Option<Arc<dyn Clock>>>,
 }
@@ -150,6 +153,11 @@ impl Ledger for Books {
 
     async fn close(&self, until: Timestamp) -> Result<(), String> {
         self.closed.lock().unwrap().push(until);
+        Ok(())
+    }
+
+    async fn note_customers(&self, list: &Seen<CustomerList>) -> Result<(), String> {
+        self.noted.lock().unwrap().push(list.clone());
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! The client's request budget, kept in the store.
+//! The client's books, kept in the store: the request budget and the customers of the account.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use crate::core::budget::{Ask, Budget, Grant, Limit};
 use crate::core::clock::Clock;
 use crate::core::ids::AccountName;
+use crate::core::observation::{CustomerList, Seen};
 use crate::partner_center::ledger::Ledger;
-use crate::store::Store;
+use crate::store::{CustomersRead, ListedCustomer, Store};
 
 /// A grant may be used up to a second after it was given, so no 61 seconds of sends span more than
 /// 62 seconds of grants.
@@ -64,5 +65,19 @@ impl Ledger for StoreLedger {
             .throttle(&self.account, until, self.clock.now())
             .await
             .map_err(|error| error.to_string())
+    }
+
+    async fn note_customers(&self, list: &Seen<CustomerList>) -> Result<(), String> {
+        let customers = list.fact.customers.iter().filter_map(|customer| {
+            let tenant_id = customer.id.as_deref()?.parse().ok()?;
+            Some(ListedCustomer { tenant_id, domain: customer.domain.clone() })
+        });
+        let read = CustomersRead {
+            at: list.at,
+            count: list.fact.count,
+            customers: customers.collect(),
+            conclusive: list.fact.conclusive,
+        };
+        self.store.note_customers(&self.account, &read).await.map_err(|error| error.to_string())
     }
 }

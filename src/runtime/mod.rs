@@ -4,6 +4,7 @@ pub mod account;
 pub mod clock;
 pub mod cron;
 pub mod daemon;
+pub mod discovery;
 pub mod lease;
 pub mod ledger;
 pub mod observe;

@@ -3,18 +3,24 @@
 //! `now` is the caller's clock. Times are kept to the millisecond. A method that takes a [`Fence`]
 //! refuses with [`StoreError::LeaseLost`] when the row has moved on to another claim.
 
+mod audit;
 mod consent;
+mod customers;
 pub mod lock;
 pub mod memory;
 mod operator;
+mod protect;
 mod requests;
 mod rules;
 pub mod sqlite;
 mod stops;
+mod typed;
 mod window;
 
+pub use audit::{AuditEntry, AuditRange, RequestRecord};
 pub use consent::{ApproveRequest, ArmRequest};
-pub use operator::{OperatorRequest, RequestEffect, Verb};
+pub use customers::{CustomersRead, KnownCustomer, KnownCustomers, ListedCustomer};
+pub use operator::{Ack, OperatorRequest, RequestEffect, Verb};
 pub use rules::DAEMON;
 
 use std::fmt;
@@ -32,6 +38,7 @@ use crate::core::fault::FailedCall;
 use crate::core::gates::{SafetyPolicy, Verdict};
 use crate::core::ids::{AccountName, CommandId, Fence, TeardownId, TenantId};
 use crate::core::observation::Observation;
+use crate::core::protection::Protection;
 use crate::core::reason::Reason;
 use crate::core::teardown::{NewTeardown, State, Teardown};
 
@@ -44,6 +51,9 @@ pub enum StoreError {
     /// There is no such row.
     #[error("no {0}")]
     NotFound(String),
+    /// Deny entries of operators refuse these tenants; nothing was queued.
+    #[error("{} of the tenants are protected: see `teardownd protect --list`", .0.len())]
+    Protected(Vec<(TenantId, Reason, String)>),
     /// The database refused the change (a trigger, a constraint, an illegal transition).
     #[error("the database refused: {0}")]
     Refused(String),
@@ -278,6 +288,14 @@ pub struct Filter {
     pub latest_only: bool,
 }
 
+impl Filter {
+    /// The rows that have not ended.
+    pub fn active() -> Self {
+        let states = State::ALL.into_iter().filter(|state| !state.is_terminal()).collect();
+        Self { states, ..Self::default() }
+    }
+}
+
 /// What the daemon tells of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DaemonInfo {
@@ -310,7 +328,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     // ---- queue -------------------------------------------------------------------------------
 
     /// Queues all of these or none. The answers stand in the order of the input; a tenant that
-    /// occurs twice is `AlreadyActive` the second time.
+    /// occurs twice is `AlreadyActive` the second time. Protected tenants are refused with
+    /// [`StoreError::Protected`].
     async fn enqueue(
         &self,
         rows: &[NewTeardown],
@@ -441,6 +460,13 @@ pub trait Store: Send + Sync + fmt::Debug {
         now: Timestamp,
     ) -> Result<Vec<Grant>>;
 
+    /// Notes a complete customer list: when each customer was first seen, how many there are. An
+    /// older list than the latest one is passed over.
+    async fn note_customers(&self, account: &AccountName, read: &CustomersRead) -> Result<()>;
+
+    /// What the latest complete customer list of an account taught, if one was ever read.
+    async fn customers(&self, account: &AccountName) -> Result<Option<KnownCustomers>>;
+
     // ---- operators -------------------------------------------------------------------------------
 
     /// Stores, applies and answers a request.
@@ -462,6 +488,17 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Arms or disarms an account; arming lets go of its teardowns that were held for want of it.
     /// Stored with its effect like any request.
     async fn arm(&self, request: &ArmRequest, now: Timestamp) -> Result<RequestEffect>;
+    /// Every deny entry, by account, kind and subject.
+    async fn protections(&self) -> Result<Vec<Protection>>;
+
+    /// The acknowledgements in force, by row. One ends when its row changes its state or its hold.
+    async fn acks(&self) -> Result<Vec<Ack>>;
+
+    /// The entries of a range in time order.
+    async fn audit(&self, range: &AuditRange) -> Result<Vec<AuditEntry>>;
+
+    /// When the oldest entry of the audit was made.
+    async fn audit_begins(&self) -> Result<Option<Timestamp>>;
 
     // ---- upkeep ----------------------------------------------------------------------------------
 
@@ -479,7 +516,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn counts(&self) -> Result<Vec<Count>>;
 
     /// Removes terminal rows that finished before `finished`, and history and settled commands
-    /// older than `history` of rows that no longer exist. Returns how many teardowns went.
+    /// older than `history` of rows that no longer exist, and answered requests of operators older
+    /// than that. Returns how many teardowns went.
     /// A DELETE that is unsettled or accepted is never removed while its tenant has a row.
     async fn purge(&self, finished: Timestamp, history: Timestamp) -> Result<u64>;
 }

@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Filter;
+use crate::core::domain::DomainPattern;
 use crate::core::ids::{AccountName, TeardownId, TenantId};
+use crate::core::protection::Subject;
 
 /// What an operator asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -24,11 +26,19 @@ pub enum Verb {
     Retry,
     /// Lift a halt of an account.
     Unhalt,
+    /// Acknowledge that these are stuck, held or failed: they ring no more until that changes.
+    Ack,
+    /// Set priority or earliest time of these teardowns.
+    Set,
+    /// Set a lasting deny entry for tenants or domains, and abort their teardowns.
+    Protect,
+    /// Remove such an entry.
+    Unprotect,
 }
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 11] = [
         Self::Pause,
         Self::Resume,
         Self::Hold,
@@ -36,6 +46,10 @@ impl Verb {
         Self::Abort,
         Self::Retry,
         Self::Unhalt,
+        Self::Ack,
+        Self::Set,
+        Self::Protect,
+        Self::Unprotect,
     ];
 
     /// The stable name used in `operator_requests.verb`.
@@ -48,6 +62,10 @@ impl Verb {
             Self::Abort => "abort",
             Self::Retry => "retry",
             Self::Unhalt => "unhalt",
+            Self::Ack => "ack",
+            Self::Set => "set",
+            Self::Protect => "protect",
+            Self::Unprotect => "unprotect",
         }
     }
 
@@ -63,7 +81,8 @@ impl Verb {
 pub struct OperatorRequest {
     /// What.
     pub verb: Verb,
-    /// On what. For pause, resume and unhalt only the account counts; `None` is everything.
+    /// On what. For pause, resume and unhalt only the account counts, for protect and unprotect also
+    /// the tenants; an account of `None` is everything.
     pub filter: Filter,
     /// Who.
     pub actor: String,
@@ -73,6 +92,48 @@ pub struct OperatorRequest {
     pub until: Option<Timestamp>,
     /// For a retry: send what is held to be impossible, to find out.
     pub try_anyway: bool,
+    /// For protect and unprotect: domains, besides the tenants of the filter.
+    pub domains: Vec<DomainPattern>,
+    /// For set: the new priority.
+    pub priority: Option<i64>,
+    /// For set: the new earliest time.
+    pub not_before: Option<Timestamp>,
+}
+
+impl OperatorRequest {
+    /// A request without reason and without anything that is for certain verbs only.
+    pub fn new(verb: Verb, filter: Filter, actor: impl Into<String>) -> Self {
+        Self {
+            verb,
+            filter,
+            actor: actor.into(),
+            reason: None,
+            until: None,
+            try_anyway: false,
+            domains: Vec::new(),
+            priority: None,
+            not_before: None,
+        }
+    }
+
+    /// What a protect or unprotect is about.
+    pub(super) fn subjects(&self) -> impl Iterator<Item = Subject> + '_ {
+        let tenants = self.filter.tenants.iter().copied().map(Subject::Tenant);
+        tenants.chain(self.domains.iter().cloned().map(Subject::Domain))
+    }
+}
+
+/// An acknowledgement in force: the teardown stands as it stood when it was given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Ack {
+    /// The teardown.
+    pub id: TeardownId,
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: String,
+    /// Why.
+    pub reason: Option<String>,
 }
 
 /// What became of one teardown, or of the account, in an operator's request.

@@ -1,11 +1,12 @@
-//! What an operator's request does to one teardown, and how a request typed in by SQL is read.
+//! What an operator's request does to one teardown.
 
 use jiff::Timestamp;
 
 use super::rules::{self, Event};
-use super::{Filter, OperatorRequest, RequestEffect, Verb};
+use super::{OperatorRequest, RequestEffect, Verb};
 use crate::core::command::{Action, Command, Outcome};
-use crate::core::ids::{AccountName, TeardownId};
+use crate::core::ids::TeardownId;
+use crate::core::protection::{self, Protection};
 use crate::core::reason::Reason;
 use crate::core::teardown::{State, Teardown};
 
@@ -18,6 +19,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) active: Option<TeardownId>,
     /// Whether the account's teardowns are eligible now.
     pub(super) account_runs: bool,
+    /// The deny entries. Only a retry looks at them.
+    pub(super) protections: &'a [Protection],
 }
 
 /// Applies a request to a row. Without an event nothing was changed.
@@ -32,6 +35,11 @@ pub(super) fn act(
         Verb::Release => release(row, request, around, now),
         Verb::Abort => abort(row, request, around, now),
         Verb::Retry => retry(row, request, around, now),
+        Verb::Ack => ack(row, request),
+        Verb::Set => set(row, request, now),
+        Verb::Protect | Verb::Unprotect => {
+            Err(format!("{} is about tenants and domains", request.verb.as_str()))
+        }
         Verb::Pause | Verb::Resume | Verb::Unhalt => {
             Err(format!("{} is about accounts, not teardowns", request.verb.as_str()))
         }
@@ -157,6 +165,16 @@ fn retry(
     if let Some(active) = around.active {
         return Err(format!("the tenant is torn down by teardown {active} already"));
     }
+    let domains = [row.expected_domain.as_deref(), row.domain.as_deref()];
+    let objection = protection::object(
+        around.protections,
+        &row.account,
+        row.tenant_id,
+        domains.into_iter().flatten(),
+    );
+    if let Some((_, text)) = objection {
+        return Err(text);
+    }
     let event = Event {
         from: row.state,
         to: State::Queued,
@@ -181,6 +199,51 @@ fn retry(
     Ok(("queued anew".to_owned(), event))
 }
 
+fn ack(row: &Teardown, request: &OperatorRequest) -> Acted {
+    if matches!(row.state, State::Deleted | State::Aborted) {
+        return Err(format!("it is {}: nothing rings", row.state.as_str()));
+    }
+    Ok(("acknowledged until its state changes".to_owned(), unmoved(row, "acknowledged", request)))
+}
+
+fn set(row: &mut Teardown, request: &OperatorRequest, now: Timestamp) -> Acted {
+    if row.state.is_terminal() {
+        return Err(format!("it is {} already", row.state.as_str()));
+    }
+    let mut changes = Vec::new();
+    if let Some(priority) = request.priority {
+        row.priority = priority;
+        changes.push(format!("priority {priority}"));
+    }
+    if let Some(not_before) = request.not_before {
+        let not_before = rules::millis_up(not_before);
+        row.not_before = Some(not_before);
+        changes.push(format!("not before {not_before}"));
+        if now < not_before {
+            // Whoever works on it stops at its next step.
+            row.lease = None;
+        }
+    }
+    if changes.is_empty() {
+        return Err("neither a priority nor an earliest time was given".to_owned());
+    }
+    row.updated_at = now;
+    let text = changes.join(", ");
+    let event = unmoved(row, &text, request);
+    Ok((text, event))
+}
+
+/// A history row that is no move.
+fn unmoved(row: &Teardown, what: &str, request: &OperatorRequest) -> Event {
+    Event {
+        from: row.state,
+        to: row.state,
+        reason: None,
+        text: Some(worded(what, request)),
+        actor: request.actor.clone(),
+    }
+}
+
 fn worded(what: &str, request: &OperatorRequest) -> String {
     match &request.reason {
         Some(reason) => format!("{what}: {reason}"),
@@ -188,86 +251,10 @@ fn worded(what: &str, request: &OperatorRequest) -> String {
     }
 }
 
-/// A row of `operator_requests` as it was typed in.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct TypedRequest {
-    pub(super) verb: String,
-    pub(super) account: Option<String>,
-    pub(super) tenant_id: Option<String>,
-    pub(super) teardown_id: Option<String>,
-    pub(super) batch: Option<String>,
-    pub(super) state: Option<String>,
-    pub(super) latest_only: bool,
-    pub(super) actor: String,
-    pub(super) reason: Option<String>,
-    pub(super) until: Option<String>,
-    pub(super) try_anyway: bool,
-}
-
-impl TypedRequest {
-    /// Reads the row; the error is the answer for whoever typed it.
-    pub(super) fn read(self) -> Result<OperatorRequest, String> {
-        let verb = Verb::parse(self.verb.trim()).ok_or_else(|| {
-            let known: Vec<_> = Verb::ALL.iter().map(|verb| verb.as_str()).collect();
-            format!("verb {:?} is none of {}", self.verb, known.join(", "))
-        })?;
-        let filter = Filter {
-            ids: list(self.teardown_id.as_deref(), |text| {
-                text.parse()
-                    .map(TeardownId)
-                    .map_err(|_| format!("teardown_id {text:?} is no number"))
-            })?,
-            account: self.account.map(AccountName::new),
-            tenants: list(self.tenant_id.as_deref(), |text| {
-                text.parse().map_err(|error| format!("tenant_id {error}"))
-            })?,
-            batch: self.batch,
-            states: list(self.state.as_deref(), |text| {
-                State::parse(text).ok_or_else(|| format!("state {text:?} is not known"))
-            })?,
-            latest_only: self.latest_only,
-        };
-        let about_accounts = matches!(verb, Verb::Pause | Verb::Resume | Verb::Unhalt);
-        let conditions = Filter { latest_only: false, ..filter.clone() };
-        if !about_accounts && conditions == Filter::default() {
-            return Err(format!(
-                "{} needs a tenant_id, teardown_id, batch, state or account: without one it would \
-                 change every teardown",
-                verb.as_str()
-            ));
-        }
-        if about_accounts && (Filter { account: None, ..conditions }) != Filter::default() {
-            return Err(format!(
-                "{} is about an account or about everything: for single teardowns use hold or release",
-                verb.as_str()
-            ));
-        }
-        let until = self.until.map(|text| {
-            text.parse::<Timestamp>()
-                .map_err(|_| format!("until {text:?} is no time such as 2027-01-31T08:00:00.000Z"))
-        });
-        Ok(OperatorRequest {
-            verb,
-            filter,
-            actor: self.actor,
-            reason: self.reason,
-            until: until.transpose()?,
-            try_anyway: self.try_anyway,
-        })
-    }
-}
-
-/// One value or several, separated by commas.
-fn list<T>(
-    text: Option<&str>,
-    parse: impl Fn(&str) -> Result<T, String>,
-) -> Result<Vec<T>, String> {
-    text.unwrap_or_default()
-        .split(',')
-        .map(str::trim)
-        .filter(|item| !item.is_empty())
-        .map(parse)
-        .collect()
+/// The abort that goes with a protect.
+pub(super) fn abort_for_protection(request: &OperatorRequest) -> OperatorRequest {
+    let reason = request.reason.clone().unwrap_or_else(|| "protected".to_owned());
+    OperatorRequest { verb: Verb::Abort, reason: Some(reason), ..request.clone() }
 }
 
 /// The answer stored beside a request, one line for each effect.

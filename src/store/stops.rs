@@ -119,7 +119,15 @@ pub(super) fn wakes(verb: Verb) -> Option<Reason> {
     match verb {
         Verb::Resume => Some(Reason::Paused),
         Verb::Unhalt => Some(Reason::Halted),
-        Verb::Pause | Verb::Hold | Verb::Release | Verb::Abort | Verb::Retry => None,
+        Verb::Pause
+        | Verb::Hold
+        | Verb::Release
+        | Verb::Abort
+        | Verb::Retry
+        | Verb::Ack
+        | Verb::Set
+        | Verb::Protect
+        | Verb::Unprotect => None,
     }
 }
 
@@ -139,9 +147,14 @@ pub(super) fn act(
             .take()
             .map(|stop| format!("the halt by {} is lifted: {}", stop.actor, stop.reason))
             .ok_or("it is not halted".to_owned()),
-        Verb::Hold | Verb::Release | Verb::Abort | Verb::Retry => {
-            Err(format!("{} is about teardowns, not accounts", request.verb.as_str()))
-        }
+        Verb::Hold
+        | Verb::Release
+        | Verb::Abort
+        | Verb::Retry
+        | Verb::Ack
+        | Verb::Set
+        | Verb::Protect
+        | Verb::Unprotect => Err(format!("{} is not about accounts", request.verb.as_str())),
     };
     let applied = result.is_ok();
     let text = result.unwrap_or_else(|refused| refused);

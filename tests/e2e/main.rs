@@ -12,6 +12,7 @@ mod daemon;
 mod database;
 mod gate;
 mod killed;
+mod operators;
 mod sandbox;
 mod second_run;
 mod secrets;

@@ -119,14 +119,9 @@ async fn invariant_2_a_halt_is_lifted_by_unhalt_alone_and_then_all_goes_on_at_on
 async fn invariant_3_a_pause_until_a_time_ends_by_itself() {
     let scene = given_each(2, &[buy(Kind::Reservation)]).queued().await;
     let until = scene.now() + mins(40);
-    let request = OperatorRequest {
-        verb: Verb::Pause,
-        filter: Filter { account: Some(scene.account.clone()), ..Filter::default() },
-        actor: "ops".to_owned(),
-        reason: Some("maintenance".to_owned()),
-        until: Some(until),
-        try_anyway: false,
-    };
+    let filter = Filter { account: Some(scene.account.clone()), ..Filter::default() };
+    let request =
+        OperatorRequest { until: Some(until), ..OperatorRequest::new(Verb::Pause, filter, "ops") };
     assert!(scene.store.request(&request, scene.now()).await.unwrap()[0].applied);
     let mut scene = scene;
     scene.start().await;

@@ -1,12 +1,15 @@
 //! What every backend of the store must do, as cases that know only the trait.
 
 pub(crate) mod accounts;
+pub(crate) mod audit;
 pub(crate) mod budget;
 pub(crate) mod commits;
 pub(crate) mod consent;
+pub(crate) mod customers;
 pub(crate) mod faults;
 pub(crate) mod leases;
 pub(crate) mod operators;
+pub(crate) mod protections;
 pub(crate) mod queue;
 pub(crate) mod sends;
 pub(crate) mod upkeep;
@@ -78,7 +81,9 @@ macro_rules! conformance {
                     the_cross_check_is_kept_until_a_retry;
                 operators: holds_and_releases, invariant_7_aborts_stop_at_a_delete,
                     aborts_say_what_was_accepted, retries_start_over_and_keep_history,
-                    a_pause_of_everything, halts_are_lifted_by_a_person;
+                    a_pause_of_everything, halts_are_lifted_by_a_person,
+                    an_acknowledgement_ends_with_what_it_was_about,
+                    priority_and_earliest_time_are_set;
                 consent: invariant_3_outside_its_windows_nothing_is_written,
                     an_account_that_is_not_armed_holds_its_rows,
                     disarming_holds_what_comes_after, nothing_is_written_before_an_approval,
@@ -86,6 +91,14 @@ macro_rules! conformance {
                     what_appears_after_an_approval_holds_the_teardown,
                     an_approval_does_not_count_after_a_retry, who_enqueued_may_not_approve,
                     a_saved_plan_is_what_is_approved, a_large_batch_waits_for_approval;
+                protections: invariant_1_a_protected_tenant_is_refused_at_enqueue,
+                    invariant_3_a_protection_stops_a_write_in_its_own_transaction,
+                    invariant_7_a_protection_stands_although_a_delete_is_out,
+                    a_protection_aborts_what_is_under_way, a_protection_holds_until_it_is_lifted;
+                audit: the_audit_holds_everything_in_time_order,
+                    the_audit_is_kept_beyond_the_rows;
+                customers: customers_are_known_since_they_were_first_listed,
+                    an_older_list_is_passed_over;
                 budget: invariant_9_windows_hold_no_more_than_the_budget,
                     invariant_9_a_customer_takes_no_more_than_its_part,
                     invariant_9_reservations_survive_reopening,
@@ -248,12 +261,8 @@ pub(crate) fn accepted() -> Answer {
 /// An operator's request about the rows of a filter.
 pub(crate) fn request(verb: Verb, filter: Filter) -> OperatorRequest {
     OperatorRequest {
-        verb,
-        filter,
-        actor: "bob".to_owned(),
         reason: Some("as agreed".to_owned()),
-        until: None,
-        try_anyway: false,
+        ..OperatorRequest::new(verb, filter, "bob")
     }
 }
 

@@ -192,3 +192,64 @@ pub(crate) async fn halts_are_lifted_by_a_person(backend: &dyn Backend) {
     assert!(effects[0].applied && effects[0].text.contains("800019"), "{effects:?}");
     assert!(bench.store.account(&default_account()).await.unwrap().halted.is_none());
 }
+
+pub(crate) async fn an_acknowledgement_ends_with_what_it_was_about(backend: &dyn Backend) {
+    let bench = Bench::new(backend).await;
+    bench.queue([1, 2], start()).await;
+    let claimed = bench.claim(2, start()).await;
+    bench.walk(&claimed[0], &[State::Failed], at(1)).await;
+    assert!(bench.ask(Verb::Ack, 1, at(2)).await.applied, "also of a row that has ended");
+    bench.ask(Verb::Hold, 2, at(3)).await;
+    assert!(bench.ask(Verb::Ack, 2, at(4)).await.applied);
+    let acks = bench.store.acks().await.unwrap();
+    let told: Vec<_> = acks.iter().map(|a| (a.id, a.at, a.actor.as_str())).collect();
+    let (first, second) = (bench.row(1).await.id, bench.row(2).await.id);
+    assert_eq!(told, [(first, at(2), "bob"), (second, at(4), "bob")]);
+    assert_eq!(acks[0].reason.as_deref(), Some("as agreed"));
+    let last = bench.store.history(None, tenant(1)).await.unwrap().pop().unwrap();
+    assert_eq!(
+        (last.from, last.to, last.actor.as_str()),
+        (Some(State::Failed), State::Failed, "bob")
+    );
+    assert_eq!(last.text.as_deref(), Some("acknowledged: as agreed"));
+    // A release, and then a retry: each rings anew.
+    bench.ask(Verb::Release, 2, at(5)).await;
+    assert_eq!(bench.store.acks().await.unwrap(), acks[..1]);
+    assert!(bench.ask(Verb::Retry, 1, at(6)).await.applied);
+    assert_eq!(bench.store.acks().await.unwrap(), []);
+    bench.ask(Verb::Abort, 1, at(7)).await;
+    assert!(!bench.ask(Verb::Ack, 1, at(8)).await.applied, "nothing rings");
+}
+
+pub(crate) async fn priority_and_earliest_time_are_set(backend: &dyn Backend) {
+    let bench = Bench::new(backend).await;
+    bench.queue(1..=3, start()).await;
+    let set = |number, priority, not_before| OperatorRequest {
+        priority,
+        not_before,
+        ..request(Verb::Set, only(number))
+    };
+    let urgent = bench.store.request(&set(3, Some(5), None), at(1)).await.unwrap();
+    assert_eq!(urgent[0].text, "priority 5");
+    assert!(!bench.store.request(&set(2, None, None), at(1)).await.unwrap()[0].applied);
+    let claimed = bench.claim_one(at(2)).await;
+    assert_eq!((claimed.teardown.tenant_id, claimed.teardown.priority), (tenant(3), 5));
+    // Whoever works on it stops, and nobody goes on before that time.
+    bench.store.request(&set(3, None, Some(at(60))), at(3)).await.unwrap();
+    let facts = seen(tenant(3), at(4));
+    let step = step(&claimed, State::EntitlementsFetched, &facts, &bench.policy);
+    let lost = bench.store.commit(step, at(4)).await;
+    assert!(matches!(lost, Err(StoreError::LeaseLost(_))), "{lost:?}");
+    bench.ask(Verb::Abort, 1, at(4)).await;
+    bench.ask(Verb::Abort, 2, at(4)).await;
+    assert_eq!(bench.claim(9, at(59)).await, []);
+    assert_eq!(bench.claim_one(at(60)).await.teardown.tenant_id, tenant(3));
+    bench.store.request(&set(3, Some(-1), Some(at(10))), at(61)).await.unwrap();
+    let row = bench.row(3).await;
+    assert_eq!((row.priority, row.not_before), (-1, Some(at(10))));
+    assert!(row.lease.is_some(), "a time that has passed takes nothing away");
+    let texts: Vec<_> = bench.store.history(None, tenant(3)).await.unwrap();
+    let texts: Vec<_> = texts.into_iter().filter_map(|change| change.text).collect();
+    assert_eq!(texts.len(), 3, "{texts:?}");
+    assert!(texts[0].starts_with("priority 5: as agreed"), "{texts:?}");
+}

@@ -2,6 +2,7 @@
 
 use super::{Objection, Question, SafetyPolicy, Verdict, held_by};
 use crate::core::ids::TenantId;
+use crate::core::protection;
 use crate::core::reason::Reason;
 
 /// What the operator named, and the settings it is held against.
@@ -59,6 +60,10 @@ pub(super) fn own_tenant(q: &Question<'_>) -> Verdict {
 
 pub(super) fn protected_tenant(q: &Question<'_>) -> Verdict {
     held_by(q.named().protected_tenant())
+}
+
+pub(super) fn protection(q: &Question<'_>) -> Verdict {
+    held_by(protection::object_to_write(&q.facts.protections, &q.facts.teardown, q.seen))
 }
 
 pub(super) fn domain_required(q: &Question<'_>) -> Verdict {

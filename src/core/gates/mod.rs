@@ -26,6 +26,7 @@ use super::assess::{self, Assessment};
 use super::command::{Action, Intent};
 use super::ids::TenantId;
 use super::observation::{Census, CustomerSeen, Observation, Seen};
+use super::protection::Protection;
 use super::reason::Reason;
 use super::teardown::Teardown;
 
@@ -59,6 +60,8 @@ pub struct StoredFacts {
     /// How many teardowns of the account have not ended and have no approval that counts, this one
     /// included. Read only where `safety.hold_batch_over` asks for it.
     pub unapproved: usize,
+    /// The deny entries of operators that may be about the tenant.
+    pub protections: Vec<Protection>,
 }
 
 impl StoredFacts {
@@ -147,6 +150,8 @@ guards! {
     Sandbox = "sandbox" => local::sandbox;
     /// The tenant is not the partner's own.
     OwnTenant = "own_tenant" => local::own_tenant;
+    /// No operator's deny entry is about the tenant or its domain.
+    Protection = "protection" => local::protection;
     /// The tenant is not protected.
     ProtectedTenant = "protected_tenant" => local::protected_tenant;
     /// The operator named the domain, where that is required.

@@ -11,6 +11,7 @@ use crate::core::domain::DomainPattern;
 use crate::core::ids::{AccountName, Fence, TeardownId};
 use crate::core::inventory::{Customer, Order};
 use crate::core::observation::Entitlements;
+use crate::core::protection::{Protection, Subject};
 use crate::core::routes;
 use crate::core::teardown::{Hold, State};
 use crate::core::window::Window;
@@ -57,6 +58,7 @@ impl Case {
             on_its_way: false,
             resource_busy: false,
             unapproved: 0,
+            protections: Vec::new(),
         };
         Self { intent: routes::delete_customer(tenant(7)), facts, seen: seen(), policy }
     }
@@ -202,6 +204,13 @@ fn spoilt(guard: Guard) -> Case {
             policy.partner_tenant = row;
             facts.account.armed.as_mut().unwrap().identity = policy.identity();
         }
+        Guard::Protection => facts.protections.push(Protection {
+            account: AccountName::every(),
+            subject: Subject::Tenant(row),
+            actor: "ann".to_owned(),
+            reason: None,
+            since: now(),
+        }),
         Guard::ProtectedTenant => policy.protected_tenants.push(row),
         Guard::DomainRequired => facts.teardown.expected_domain = None,
         Guard::Arming => facts.account.armed = None,

@@ -71,11 +71,8 @@ fn inventories(saved: &Saved) -> Result<BTreeMap<TenantId, Inventory>, Failure> 
 /// Makes sure that so many are meant, where they were not named one by one.
 fn confirm_count(matched: usize, expected: Option<usize>, named: bool) -> Result<(), Failure> {
     let asked = || {
-        let question = format!(
-            "{} matched; type their number to approve them: ",
-            counted(matched, "teardown")
-        );
-        confirm::ask(&question).and_then(|line| line.parse().ok())
+        let what = format!("approve the {} that matched", counted(matched, "teardown"));
+        confirm::ask("their number", &what).and_then(|line| line.parse().ok())
     };
     let expected = match expected {
         Some(expected) => Some(expected),

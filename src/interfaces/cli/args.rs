@@ -1,5 +1,7 @@
 //! What may stand on the command line.
 
+mod operators;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +9,9 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub(crate) use self::operators::{
+    AuditCommand, DiscoverArgs, ExportArgs, ProtectArgs, QuotaArgs, SetArgs, UnprotectArgs,
+};
 use super::when::When;
 use crate::core::ids::{AccountName, TenantId};
 use crate::core::teardown::{State, Status};
@@ -102,6 +107,23 @@ pub(crate) enum Command {
     Arm(ArmArgs),
     /// Take back that an account is armed
     Disarm(DisarmArgs),
+    /// Acknowledge what is stuck, held or failed: it rings no more until that changes
+    Ack(OperateArgs),
+    /// Set priority or earliest time of teardowns
+    Set(SetArgs),
+    /// Never touch these tenants or domains: abort their teardowns and queue no other
+    Protect(ProtectArgs),
+    /// Lift a protection
+    Unprotect(UnprotectArgs),
+    /// Show how much room each account has, what is being freed and what blocks the rest
+    Quota(QuotaArgs),
+    /// Look for customers that could be torn down, and queue them if that is asked for
+    Discover(DiscoverArgs),
+    /// Watch what moves until all has ended
+    Watch(WatchArgs),
+    /// The record of what was asked for and done
+    #[command(subcommand)]
+    Audit(AuditCommand),
 }
 
 #[cfg(feature = "simulator")]
@@ -204,6 +226,18 @@ pub(crate) struct ListArgs {
     /// Only these: moving, waiting, held, failed, done
     #[arg(long, value_parser = status, value_delimiter = ',')]
     pub(crate) status: Vec<Status>,
+    /// Only what has stood in one state for longer than engine.stuck_after
+    #[arg(long)]
+    pub(crate) stuck: bool,
+    /// Only what is stuck, held or failed and not acknowledged; of each tenant the newest
+    #[arg(long)]
+    pub(crate) ringing: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    #[command(flatten)]
+    pub(crate) filters: Filters,
 }
 
 #[derive(Debug, Args)]

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::args::{ArmArgs, DisarmArgs, Globals};
 use super::beside;
-use super::confirm;
+use super::confirm::confirmed;
 use super::context::Context;
 use super::exit::{Ending, Exit, Failure, Report};
 use crate::core::ids::AccountName;
@@ -39,13 +39,8 @@ pub(crate) async fn execute(globals: &Globals, args: &ArmArgs) -> Ending {
     if args.confirm.is_none() {
         context.notice(shown.trim_end());
     }
-    if !confirm::is_named(&account.name, args.confirm.as_ref(), "arm it") {
-        let text = format!("account {} was not armed: it was not confirmed", account.name);
-        return Err(Failure::new(Exit::Usage, text).hint(format!(
-            "if this is the sandbox you mean, type the account's name, or add --confirm {}",
-            account.name
-        )));
-    }
+    let given = args.confirm.as_ref().map(AccountName::as_str);
+    confirmed(account.name.as_str(), given, "arm that account")?;
     let request = ArmRequest {
         account: account.name.clone(),
         identity: Some(account.policy.identity()),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::context::Context;
 use super::exit::{Exit, Failure};
 use super::open;
 use crate::interfaces::assemble::Ground;
@@ -24,4 +25,16 @@ pub(super) async fn ground(config: &Config) -> std::result::Result<(Ground, Resu
         .map_err(|error| Failure::new(Exit::Unfit, error.to_string()))?;
     let entropy = Arc::new(SystemEntropy);
     Ok((Ground { store, transport: Arc::new(transport), clock, entropy }, database))
+}
+
+/// The network beside a database that is open.
+pub(super) fn on(context: &Context) -> std::result::Result<Ground, Failure> {
+    let transport = ReqwestTransport::new(&TransportSettings::default())
+        .map_err(|error| Failure::new(Exit::Unfit, error.to_string()))?;
+    Ok(Ground {
+        store: Arc::clone(&context.store),
+        transport: Arc::new(transport),
+        clock: Arc::clone(&context.clock),
+        entropy: Arc::new(SystemEntropy),
+    })
 }

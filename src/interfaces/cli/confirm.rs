@@ -1,27 +1,42 @@
-//! What a person types before something that is hard to take back.
+//! What is typed once more before it is done.
 
 use std::io::{IsTerminal, Write};
 
-use crate::core::ids::AccountName;
+use super::exit::{Exit, Failure};
 
-/// Whether the account's name was given by option or is typed now. `purpose` completes "type the
-/// account's name to …".
-pub(super) fn is_named(account: &AccountName, given: Option<&AccountName>, purpose: &str) -> bool {
-    let typed = || {
-        ask(&format!("type the account's name ({account}) to {purpose}: "))
-            .map(|line| AccountName::new(&line))
-    };
-    given.cloned().or_else(typed).as_ref() == Some(account)
+/// Makes sure that `value` was given as `--confirm`, or is typed now where somebody sits at a
+/// terminal. `what` completes the sentence "type … to …".
+pub(crate) fn confirmed(value: &str, given: Option<&str>, what: &str) -> Result<(), Failure> {
+    let typed = given.map(str::to_owned).or_else(|| ask(value, what));
+    if typed.is_some_and(|typed| typed.trim().eq_ignore_ascii_case(value)) {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Usage, format!("it was not confirmed to {what}; nothing was changed"))
+        .hint(format!("type {value}, or add --confirm {value}")))
 }
 
-/// The line that is typed on the terminal; `None` where there is none.
-pub(super) fn ask(question: &str) -> Option<String> {
+/// What is typed; `None` if nobody is asked.
+pub(crate) fn ask(value: &str, what: &str) -> Option<String> {
     if !std::io::stdin().is_terminal() {
         return None;
     }
-    let mut terminal = std::io::stderr();
-    write!(terminal, "{question}").and_then(|()| terminal.flush()).ok()?;
+    let mut err = std::io::stderr();
+    write!(err, "type {value} to {what}: ").ok()?;
+    err.flush().ok()?;
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).ok()?;
     Some(line.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_value_itself_confirms() {
+        assert!(confirmed("prod.example", Some("Prod.Example"), "unprotect it").is_ok());
+        let error = confirmed("prod.example", Some("prod.exampel"), "unprotect it").unwrap_err();
+        assert_eq!(error.exit, Exit::Usage);
+        assert!(error.hint.unwrap().contains("--confirm prod.example"));
+    }
 }

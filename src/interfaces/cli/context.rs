@@ -89,7 +89,15 @@ impl Context {
         stops: &'a Stops,
         look: &'a Look,
     ) -> Listing<'a> {
-        Listing { rows, stops, deadline: self.config.engine.deadline, look }
+        let engine = &self.config.engine;
+        Listing {
+            rows,
+            stops,
+            acks: &[],
+            deadline: engine.deadline,
+            stuck_after: engine.stuck_after,
+            look,
+        }
     }
 
     /// Rows that match, or the failure that there are none.

@@ -98,6 +98,7 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let exit = match &error {
             StoreError::NotFound(_) => Exit::NotFound,
+            StoreError::Protected(_) => Exit::Refused,
             StoreError::LeaseLost(_) | StoreError::Refused(_) => Exit::Failed,
             StoreError::Damaged { .. } | StoreError::Unfit(_) | StoreError::Engine(_) => {
                 Exit::Unfit
@@ -112,7 +113,7 @@ impl From<StoreError> for Failure {
 pub(crate) struct Report {
     /// For people; may have several lines.
     pub(crate) text: String,
-    /// For machines.
+    /// For machines; `null` prints nothing.
     pub(crate) json: Value,
     /// How to exit, unless `failure` says so.
     pub(crate) exit: Exit,
@@ -124,6 +125,11 @@ impl Report {
     /// A command that did what was asked.
     pub(crate) fn done(text: String, json: Value) -> Self {
         Self { text, json, exit: Exit::Done, failure: None }
+    }
+
+    /// A command that has printed its results itself.
+    pub(crate) fn printed() -> Self {
+        Self::done(String::new(), Value::Null)
     }
 
     /// Results that come with a failure.

@@ -5,12 +5,14 @@ mod actor;
 mod approve;
 mod args;
 mod arm;
+mod audit;
 mod beside;
 mod check;
 mod confirm;
 mod context;
 #[cfg(feature = "simulator")]
 mod demo;
+mod discover;
 mod enqueue;
 mod exit;
 mod history;
@@ -18,6 +20,8 @@ mod list;
 mod open;
 mod operate;
 mod plan;
+mod protect;
+mod quota;
 mod run;
 mod select;
 mod show;
@@ -27,6 +31,7 @@ mod tenants;
 mod testing;
 mod view;
 mod wait;
+mod watch;
 mod when;
 mod why;
 
@@ -38,7 +43,7 @@ use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
 use serde_json::json;
 
-use self::args::{Cli, Command, Globals, Output};
+use self::args::{AuditCommand, Cli, Command, Globals, Output};
 use self::context::complain;
 use self::exit::{Ending, Exit, Failure, Report};
 use crate::store::Verb;
@@ -87,6 +92,14 @@ async fn dispatch(globals: &Globals, command: &Command) -> Ending {
         Command::Unhalt(args) => operate::unhalt(globals, args).await,
         Command::Arm(args) => arm::execute(globals, args).await,
         Command::Disarm(args) => arm::disarm(globals, args).await,
+        Command::Ack(args) => operate::teardowns(globals, Verb::Ack, args).await,
+        Command::Set(args) => operate::set(globals, args).await,
+        Command::Protect(args) => protect::protect(globals, args).await,
+        Command::Unprotect(args) => protect::unprotect(globals, args).await,
+        Command::Quota(args) => quota::execute(globals, args).await,
+        Command::Discover(args) => discover::execute(globals, args).await,
+        Command::Watch(args) => watch::execute(globals, args).await,
+        Command::Audit(AuditCommand::Export(args)) => audit::export(globals, args).await,
     }
 }
 
@@ -138,6 +151,7 @@ fn conclude(ending: Ending, output: Output) -> ExitCode {
         exit = report.exit;
         let text = match output {
             Output::Text => report.text,
+            Output::Json if report.json.is_null() => String::new(),
             Output::Json => format!("{}\n", report.json),
         };
         if let Err(error) = print(&text) {

@@ -1,9 +1,10 @@
-//! What operators ask for: `abort`, `retry`, `hold`, `release`, `pause`, `resume`, `unhalt`.
+//! What operators ask for: `abort`, `retry`, `hold`, `release`, `ack`, `set`, `pause`, `resume`,
+//! `unhalt`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::args::{Globals, OperateArgs, PauseArgs, ResumeArgs, RetryArgs, UnhaltArgs};
-use super::confirm;
+use super::args::{Globals, OperateArgs, PauseArgs, ResumeArgs, RetryArgs, SetArgs, UnhaltArgs};
+use super::confirm::confirmed;
 use super::context::Context;
 use super::exit::{Ending, Exit, Failure, Report};
 use super::view::table::Table;
@@ -14,15 +15,32 @@ use crate::store::{Filter, OperatorRequest, RequestEffect, Verb};
 
 /// Asks something of teardowns.
 pub(crate) async fn teardowns(globals: &Globals, verb: Verb, args: &OperateArgs) -> Ending {
-    act(globals, verb, args, false).await
+    act(globals, args, about_rows(verb, globals)).await
 }
 
 /// Queues failed teardowns anew.
 pub(crate) async fn retry(globals: &Globals, args: &RetryArgs) -> Ending {
-    act(globals, Verb::Retry, &args.operate, args.try_anyway).await
+    let request = about_rows(Verb::Retry, globals);
+    act(globals, &args.operate, OperatorRequest { try_anyway: args.try_anyway, ..request }).await
 }
 
-async fn act(globals: &Globals, verb: Verb, args: &OperateArgs, try_anyway: bool) -> Ending {
+/// Sets priority and earliest time.
+pub(crate) async fn set(globals: &Globals, args: &SetArgs) -> Ending {
+    let now = super::open::clock().now();
+    let request = OperatorRequest {
+        priority: args.priority,
+        not_before: args.not_before.map(|when| when.at(now)),
+        ..about_rows(Verb::Set, globals)
+    };
+    act(globals, &args.operate, request).await
+}
+
+fn about_rows(verb: Verb, globals: &Globals) -> OperatorRequest {
+    OperatorRequest::new(verb, Filter::default(), globals.actor())
+}
+
+async fn act(globals: &Globals, args: &OperateArgs, request: OperatorRequest) -> Ending {
+    let verb = request.verb;
     let filter = args.selection.filter()?;
     let named = !filter.tenants.is_empty();
     let context = Context::open(globals).await?;
@@ -30,7 +48,9 @@ async fn act(globals: &Globals, verb: Verb, args: &OperateArgs, try_anyway: bool
     let matched = rows.len();
     if !named {
         // Who names no tenant means those it can be done to; a tenant that is named gets an answer.
-        rows.retain(|row| concerns(verb, row));
+        let stuck_after = context.config.engine.stuck_after;
+        let now = context.clock.now();
+        rows.retain(|row| concerns(verb, row) || verb == Verb::Ack && row.rings(stuck_after, now));
     }
     if rows.is_empty() {
         let message = format!(
@@ -43,14 +63,8 @@ async fn act(globals: &Globals, verb: Verb, args: &OperateArgs, try_anyway: bool
         );
     }
     let ids = rows.iter().map(|row| row.id).collect();
-    let request = OperatorRequest {
-        verb,
-        filter: Filter { ids, ..Filter::default() },
-        actor: context.actor.clone(),
-        reason: args.reason.clone(),
-        until: None,
-        try_anyway,
-    };
+    let filter = Filter { ids, ..Filter::default() };
+    let request = OperatorRequest { filter, reason: args.reason.clone(), ..request };
     let effects = context.store.request(&request, context.clock.now()).await?;
     Ok(report(verb.as_str(), rows.len(), &effects))
 }
@@ -62,13 +76,29 @@ fn concerns(verb: Verb, row: &Teardown) -> bool {
         Verb::Hold => !row.state.is_terminal() && row.hold.is_none(),
         Verb::Release => row.hold.is_some(),
         Verb::Retry => row.state == State::Failed,
-        Verb::Pause | Verb::Resume | Verb::Unhalt => false,
+        Verb::Set => !row.state.is_terminal(),
+        Verb::Ack | Verb::Pause | Verb::Resume | Verb::Unhalt | Verb::Protect | Verb::Unprotect => {
+            false
+        }
     }
 }
 
 /// What became of a request about teardowns.
 pub(super) fn report(verb: &str, matched: usize, effects: &[RequestEffect]) -> Report {
     let applied = effects.iter().filter(|effect| effect.applied).count();
+    let counts = format!("{} matched, {applied} changed", counted(matched, "teardown"));
+    let text = format!("{}{counts}\n", effects_text(effects));
+    let json = json!({"matched": matched, "applied": applied, "results": effects_json(effects)});
+    if applied == matched {
+        return Report::done(text, json);
+    }
+    let message =
+        format!("{} not changed by {verb}", counted(matched - applied.min(matched), "teardown"));
+    Report::failed(text, json, Failure::new(Exit::Failed, message))
+}
+
+/// What became of each, a line for each.
+pub(crate) fn effects_text(effects: &[RequestEffect]) -> String {
     let mut table = Table::new(&["", "", "", ""]);
     for effect in effects {
         table.row([
@@ -78,27 +108,21 @@ pub(super) fn report(verb: &str, matched: usize, effects: &[RequestEffect]) -> R
             effect.text.clone(),
         ]);
     }
-    let counts = format!("{} matched, {applied} changed", counted(matched, "teardown"));
-    let text = format!("{}{counts}\n", table.draw());
-    let results: Vec<_> = effects
-        .iter()
-        .map(|effect| {
-            json!({
-                "id": effect.id,
-                "account": effect.account,
-                "tenant_id": effect.tenant_id,
-                "applied": effect.applied,
-                "text": effect.text,
-            })
+    table.draw()
+}
+
+/// What became of each, for machines.
+pub(crate) fn effects_json(effects: &[RequestEffect]) -> Vec<Value> {
+    let one = |effect: &RequestEffect| {
+        json!({
+            "id": effect.id,
+            "account": effect.account,
+            "tenant_id": effect.tenant_id,
+            "applied": effect.applied,
+            "text": effect.text,
         })
-        .collect();
-    let json = json!({"matched": matched, "applied": applied, "results": results});
-    if applied == matched {
-        return Report::done(text, json);
-    }
-    let message =
-        format!("{} not changed by {verb}", counted(matched - applied.min(matched), "teardown"));
-    Report::failed(text, json, Failure::new(Exit::Failed, message))
+    };
+    effects.iter().map(one).collect()
 }
 
 /// `pause`
@@ -121,15 +145,24 @@ pub(crate) async fn resume(globals: &Globals, args: &ResumeArgs) -> Ending {
 
 /// `unhalt`
 pub(crate) async fn unhalt(globals: &Globals, args: &UnhaltArgs) -> Ending {
-    if !confirm::is_named(&args.account, args.confirm.as_ref(), "lift its halt") {
-        return Err(Failure::new(
-            Exit::Usage,
-            format!("the halt of {} stays: it was not confirmed", args.account),
-        )
-        .hint(format!("type the account's name, or add --confirm {}", args.account)));
-    }
+    let given = args.confirm.as_ref().map(AccountName::as_str);
+    confirmed(args.account.as_str(), given, "lift the halt of that account")?;
     let context = Context::open(globals).await?;
     of_account(&context, Verb::Unhalt, Some(&args.account), args.reason.as_deref(), None).await
+}
+
+/// Refuses an account that neither the configuration nor the database knows.
+pub(crate) async fn known_account(
+    context: &Context,
+    account: Option<&AccountName>,
+) -> Result<(), Failure> {
+    let Some(name) = account else { return Ok(()) };
+    let stored = context.store.accounts().await?;
+    if context.config.account(name).is_some() || stored.iter().any(|a| a.name == *name) {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Usage, format!("there is no account {name}"))
+        .hint(format!("the configuration has {}", context.config.account_names())))
 }
 
 async fn of_account(
@@ -139,22 +172,12 @@ async fn of_account(
     reason: Option<&str>,
     until: Option<jiff::Timestamp>,
 ) -> Ending {
-    if let Some(name) = account {
-        let stored = context.store.accounts().await?;
-        let known =
-            context.config.account(name).is_some() || stored.iter().any(|a| a.name == *name);
-        if !known {
-            return Err(Failure::new(Exit::Usage, format!("there is no account {name}"))
-                .hint(format!("the configuration has {}", context.config.account_names())));
-        }
-    }
+    known_account(context, account).await?;
+    let filter = Filter { account: account.cloned(), ..Filter::default() };
     let request = OperatorRequest {
-        verb,
-        filter: Filter { account: account.cloned(), ..Filter::default() },
-        actor: context.actor.clone(),
         reason: reason.map(ToOwned::to_owned),
         until,
-        try_anyway: false,
+        ..OperatorRequest::new(verb, filter, context.actor.clone())
     };
     let effects = context.store.request(&request, context.clock.now()).await?;
     let applied = effects.iter().any(|effect| effect.applied);

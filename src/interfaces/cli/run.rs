@@ -5,19 +5,22 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::args::Globals;
 use super::exit::{Ending, Exit, Failure, Report};
 use crate::core::clock::Clock;
 use crate::interfaces::assemble::{self, Ground};
-use crate::interfaces::config::{Config, Migrate};
+use crate::interfaces::config::{Config, Discovery, Migrate};
 use crate::interfaces::http::{self, Readiness};
 use crate::interfaces::{metering, telemetry};
 use crate::partner_center::{ReqwestTransport, TransportSettings};
+use crate::runtime::account::AccountRuntime;
 use crate::runtime::clock::{SystemClock, SystemEntropy};
 use crate::runtime::cron::Cron;
 use crate::runtime::daemon::Daemon;
+use crate::runtime::discovery;
 use crate::store::lock::RunLock;
 use crate::store::sqlite::{MigrateMode, SqliteSettings, SqliteStore};
 
@@ -67,7 +70,7 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
     let may_claim = assemble::enough_room(config.database.path.clone(), config.database.min_free.0);
     let daemon = Daemon::start(
         assemble::engine(&config),
-        accounts,
+        accounts.clone(),
         store.clone(),
         Arc::clone(&clock),
         Arc::new(SystemEntropy),
@@ -92,7 +95,9 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
     ));
     let meter =
         tokio::spawn(metering::keep(store.clone(), config.clone(), metrics, Arc::clone(&clock)));
-    let cron = start_cron(&config, &daemon).await?;
+    let mut jobs = base_jobs(&config, &daemon);
+    jobs.extend(start_discovery(&config, &accounts, &ground, &daemon, &stop));
+    let cron = start_cron(jobs).await?;
     let watcher = watch_for_drain(&stop, &readiness);
     let drained = daemon
         .run(stop.clone(), |look| match look {
@@ -113,11 +118,42 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
     Ok(Report::done(String::new(), json!({"stopped": {"left_in_flight": drained.left}})))
 }
 
-async fn start_cron(config: &Config, daemon: &Daemon) -> Result<Cron, Failure> {
-    let jobs = vec![
+/// A cron expression and whom it wakes.
+type Job = (String, Arc<Notify>);
+
+fn base_jobs(config: &Config, daemon: &Daemon) -> Vec<Job> {
+    vec![
         (config.scheduler.pickup.as_str().to_owned(), daemon.wake()),
         (config.scheduler.maintenance.as_str().to_owned(), Arc::clone(&daemon.maintenance)),
-    ];
+    ]
+}
+
+/// Starts the discovery of each account that has a schedule, and returns what wakes it.
+fn start_discovery(
+    config: &Config,
+    accounts: &[Arc<AccountRuntime>],
+    ground: &Ground,
+    daemon: &Daemon,
+    stop: &CancellationToken,
+) -> Vec<Job> {
+    let start = |account: &Arc<AccountRuntime>| {
+        let Discovery { schedule, settings } = config.account(&account.name)?.discovery.as_ref()?;
+        let due = Arc::new(Notify::new());
+        tokio::spawn(discovery::keep(
+            Arc::clone(account),
+            settings.clone(),
+            Arc::clone(&ground.store),
+            Arc::clone(&ground.clock),
+            Arc::clone(&due),
+            daemon.wake(),
+            stop.clone(),
+        ));
+        Some((schedule.as_str().to_owned(), due))
+    };
+    accounts.iter().filter_map(start).collect()
+}
+
+async fn start_cron(jobs: Vec<Job>) -> Result<Cron, Failure> {
     Cron::start(jobs).await.map_err(|error| {
         Failure::new(Exit::Unfit, format!("the cron scheduler cannot start: {error}"))
     })

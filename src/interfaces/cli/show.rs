@@ -10,7 +10,7 @@ use super::view::details::{command_json, commands_text, more_json, purchase_json
 use super::view::faults::{self, fault_json};
 use super::view::standing::{Standing, Stops};
 use super::view::table::Table;
-use super::view::{Look, plain};
+use super::view::{Look, json_time, plain};
 use crate::core::teardown::Teardown;
 use crate::store::StoredFault;
 
@@ -24,6 +24,7 @@ pub(crate) async fn execute(globals: &Globals, args: &TenantArgs) -> Ending {
     let rows = tenants::newest(&context, args).await?;
     let stops = context.stops().await?;
     let look = context.look();
+    let acks = context.store.acks().await?;
     let listing = context.listing(&rows, &stops, &look);
     let (mut texts, mut shown) = (Vec::new(), Vec::new());
     for row in &rows {
@@ -39,6 +40,12 @@ pub(crate) async fn execute(globals: &Globals, args: &TenantArgs) -> Ending {
             .push(parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n"));
         let mut json = listing.row_json(row);
         merge(&mut json, more_json(row));
+        let ack = acks
+            .iter()
+            .find(|ack| ack.id == row.id)
+            .map(|ack| json!({"actor": ack.actor, "reason": ack.reason, "at": json_time(ack.at)}));
+        let stuck = row.is_stuck(context.config.engine.stuck_after, look.now);
+        merge(&mut json, json!({"stuck": stuck, "ack": ack}));
         merge(
             &mut json,
             json!({

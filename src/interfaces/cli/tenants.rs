@@ -17,18 +17,20 @@ pub(crate) async fn newest(context: &Context, args: &TenantArgs) -> Result<Vec<T
     };
     let found = context.store.list(&filter).await?;
     let has = |tenant: &TenantId| found.iter().any(|row| row.tenant_id == *tenant);
-    let missing: Vec<String> =
-        args.tenants.iter().filter(|tenant| !has(tenant)).map(ToString::to_string).collect();
+    let missing: Vec<TenantId> = args.tenants.iter().copied().filter(|t| !has(t)).collect();
     if !missing.is_empty() {
-        return Err(Failure::new(
-            Exit::NotFound,
-            format!("no teardown of {} was ever queued", missing.join(", ")),
-        )
-        .hint("`teardownd list` shows every teardown; `teardownd enqueue` queues one"));
+        return Err(never_queued(&missing));
     }
     let mut rows = Vec::new();
     for tenant in &args.tenants {
         rows.extend(found.iter().filter(|row| row.tenant_id == *tenant).cloned());
     }
     Ok(rows)
+}
+
+/// The failure that nothing is known of these tenants.
+pub(crate) fn never_queued(tenants: &[TenantId]) -> Failure {
+    let tenants: Vec<String> = tenants.iter().map(ToString::to_string).collect();
+    Failure::new(Exit::NotFound, format!("no teardown of {} was ever queued", tenants.join(", ")))
+        .hint("`teardownd list` shows every teardown; `teardownd enqueue` queues one")
 }

@@ -8,12 +8,15 @@ use uuid::Uuid;
 
 use super::secret::read_credential;
 use super::section::Section;
+use super::value::Cron;
+use crate::core::discovery::Rules;
 use crate::core::domain::DomainPattern;
 use crate::core::gates::{SafetyPolicy, Share};
 use crate::core::ids::{AccountName, TenantId};
 use crate::core::window::Window;
 use crate::partner_center::clouds::{self, Cloud, is_loopback};
 use crate::partner_center::credentials::Credential;
+use crate::runtime::discovery::DiscoverySettings;
 
 /// The API allows this many requests a minute and resource (resource pages of
 /// MicrosoftDocs/partner-center-sdk).
@@ -77,6 +80,17 @@ pub struct AccountConfig {
     /// The guards, with the account's own identity (`sandbox`, `partner_tenant`,
     /// `customers_limit`) among them.
     pub policy: SafetyPolicy,
+    /// `discovery`, if it has a schedule.
+    pub discovery: Option<Discovery>,
+}
+
+/// `accounts.NAME.discovery` with a schedule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Discovery {
+    /// When it runs.
+    pub schedule: Cron,
+    /// Whom it queues.
+    pub settings: DiscoverySettings,
 }
 
 /// Reads `[safety]` or `[accounts.NAME.safety]` over what holds without it. The protected lists only
@@ -140,7 +154,7 @@ pub(super) fn read_account(
     );
     let customers_limit =
         section.take_if("customers_limit", 75, |limit| *limit > 0, "a number of 1 or more");
-    read_discovery(section);
+    let discovery = read_discovery(section);
     let safety = section.within("safety", |section| read_safety(section, safety));
     Some(AccountConfig {
         name,
@@ -151,6 +165,7 @@ pub(super) fn read_account(
         api_base: api_base.or_else(|| clouds::endpoint("api_base", cloud.api_base()).ok())?,
         authority: authority.or_else(|| clouds::endpoint("authority", cloud.authority()).ok())?,
         policy: policy(sandbox?, (partner_tenant?, cloud, client_id?), customers_limit, safety),
+        discovery,
     })
 }
 
@@ -182,14 +197,29 @@ fn policy(
     policy
 }
 
-fn read_discovery(section: &mut Section) {
+fn read_discovery(section: &mut Section) -> Option<Discovery> {
     section.within("discovery", |section| {
-        section.not_yet("schedule", String::new());
-        section.not_yet::<Vec<String>>("allow_domains", Vec::new());
-        section.not_yet::<Vec<String>>("exclude", Vec::new());
-        section.not_yet("min_age", Duration::from_secs(7 * 24 * 3600));
-        section.not_yet("max_per_run", 10_u32);
-    });
+        let schedule: Option<Cron> = section.optional("schedule");
+        let domains: Vec<DomainPattern> = section.take("allow_domains", Vec::new());
+        let exclude = section.take("exclude", Vec::new());
+        let min_age = section.take("min_age", Duration::from_secs(7 * 24 * 3600));
+        let max_per_run = section.take_if(
+            "max_per_run",
+            10,
+            |most| (1..=75).contains(most),
+            "a number from 1 to 75",
+        );
+        let schedule = schedule?;
+        if domains.is_empty() {
+            section.problem(
+                "allow_domains",
+                "must name the domains whose customers are torn down without being asked for",
+                "write such as [\"*.onmicrosoft.com\"], or remove the schedule",
+            );
+        }
+        let rules = Rules { domains, exclude, min_age: Some(min_age) };
+        Some(Discovery { schedule, settings: DiscoverySettings { rules, max_per_run } })
+    })
 }
 
 fn read_endpoint(section: &mut Section, key: &str) -> Option<Url> {

@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use self::account::{AccountConfig, Safety};
+pub use self::account::{AccountConfig, Discovery, Safety};
 pub use self::error::{ConfigError, Problem};
 pub use self::load::{DEFAULT_FILE, Sources, known_keys, load};
 pub use self::section::Key;

@@ -133,16 +133,6 @@ impl Section {
         value
     }
 
-    /// A key whose feature does not exist yet: nothing but its default is accepted.
-    pub(super) fn not_yet<T: Setting + PartialEq>(&mut self, key: &str, default: T) {
-        let Some(given) = self.remove(key, T::EXPECTED) else { return };
-        if T::read(&given).ok() != Some(default) {
-            let place = self.place_of(&given);
-            let text = format!("{} is not available in this version", super::value::shown(&given));
-            self.push(key, place, text, "remove the key".to_owned());
-        }
-    }
-
     /// Reads a table within this one.
     pub(super) fn within<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> T) -> T {
         let values = match self.values.remove(key) {

@@ -3,6 +3,7 @@ use std::path::Path;
 use super::load::layered;
 use super::*;
 use crate::partner_center::credentials::{Algorithm, Certificate, CredentialKind, TokenEndpoint};
+use crate::runtime::discovery::DiscoverySettings;
 
 const ACCOUNT: &str = r#"
 [accounts.Lab]
@@ -109,13 +110,6 @@ fn every_wrong_value_is_named_with_what_is_expected() {
 }
 
 #[test]
-fn what_does_not_exist_yet_is_refused_unless_it_is_the_default() {
-    let found = problems(&format!("{ACCOUNT}discovery = {{ schedule = \"0 0 3 * * *\" }}\n"));
-    assert_eq!(found[0].key, "accounts.lab.discovery.schedule");
-    assert!(found[0].text.contains("is not available in this version"), "{}", found[0]);
-}
-
-#[test]
 fn every_guard_reaches_the_policy_of_its_account() {
     let keys = "windows = [\"Mon-Fri 19:00-06:00 Europe/Amsterdam\", \"Sat 00:00-24:00 UTC\"]
         require_arming = true
@@ -154,6 +148,30 @@ fn the_part_of_a_window_that_is_wrong_is_named() {
         assert!(found[0].text.contains(named), "{}", found[0]);
         assert!(found[0].remedy.contains(expected), "{}", found[0]);
     }
+}
+
+#[test]
+fn discovery_is_off_without_a_schedule_and_needs_domains_with_one() {
+    let with = |keys: &str| format!("{ACCOUNT}discovery = {{ {keys} }}\n");
+    let off = with("allow_domains = [\"*.lab.example\"], max_per_run = 3");
+    assert_eq!(lab(&read(&off).unwrap()).discovery, None);
+    let found = problems(&with("schedule = \"0 0 3 * * *\""));
+    assert_eq!(found[0].key, "accounts.lab.discovery.allow_domains");
+    for (key, value) in [("schedule", "\"often\""), ("max_per_run", "0"), ("exclude", "[\"prod\"]")]
+    {
+        let found = problems(&with(&format!("{key} = {value}")));
+        assert_eq!(found[0].key, format!("accounts.lab.discovery.{key}"));
+    }
+    let on = with(
+        "schedule = \"0 0 3 * * *\", allow_domains = [\"*.lab.example\"], \
+         exclude = [\"*.keep.lab.example\", \"1f2e3d4c-5b6a-4788-9900-aabbccddeeff\"]",
+    );
+    let config = read(&on).unwrap();
+    let discovery = lab(&config).discovery.as_ref().unwrap();
+    assert_eq!(discovery.schedule.as_str(), "0 0 3 * * *");
+    let DiscoverySettings { rules, max_per_run } = &discovery.settings;
+    assert_eq!((rules.exclude.len(), *max_per_run), (2, 10));
+    assert_eq!(rules.min_age, Some(Duration::from_secs(7 * 24 * 3600)));
 }
 
 #[test]

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::core::domain::DomainPattern;
 use crate::core::gates::Share;
 use crate::core::ids::TenantId;
+use crate::core::protection::Subject;
 use crate::core::window::{InvalidWindow, Window};
 use crate::partner_center::clouds::Cloud;
 use crate::partner_center::credentials::{Algorithm, TokenEndpoint};
@@ -117,6 +118,7 @@ text_settings! {
     Algorithm, "\"PS256\" or \"RS256\"", Algorithm::parse;
     TokenEndpoint, "\"v2\" or \"v1\"", TokenEndpoint::parse;
     DomainPattern, "a domain such as \"contoso.onmicrosoft.com\" or \"*.onmicrosoft.com\"", |text| DomainPattern::parse(text).ok();
+    Subject, "a tenant id, or a domain such as \"*.prod.example\"", |text| Subject::parse(text).ok();
     Url, "an absolute URL such as \"https://api.partnercenter.microsoft.com\"", |text| Url::parse(text).ok();
     Date, "a date such as \"2027-01-31\"", |text| text.parse().ok();
 }

@@ -6,6 +6,7 @@ use futures::future::join_all;
 
 use crate::core::clock::Clock;
 use crate::partner_center::testing::{Bench, Reply, TENANT, fault, ok, tenant};
+use crate::partner_center::transport::TransportError;
 use crate::partner_center::{ApiError, Kind};
 
 const OTHER: &str = "3c4d5e6f-7081-4293-a4b5-c6d7e8f90a1b";
@@ -111,4 +112,23 @@ async fn invariant_6_a_customer_without_an_id_damages_the_list() {
     let bench = Bench::new([Ok(ok(r#"{"items":[{"id":"a"},{"companyProfile":{}}]}"#))]);
     let error = bench.client.census(tenant(), None).await.unwrap_err();
     assert!(matches!(error, ApiError::Damaged { .. }), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn complete_lists_are_noted_once_each_and_others_never() {
+    let bench = Bench::new([
+        page(&[TENANT], None),
+        page(&[TENANT], Some("/customers?p=2")),
+        Err(TransportError::Timeout(Duration::from_secs(30))),
+    ]);
+    let begun = bench.clock.now();
+    let (one, other) =
+        tokio::join!(bench.client.census(tenant(), None), bench.client.customer_list());
+    assert_eq!((one.unwrap().at, other.unwrap().at), (begun, begun));
+    let noted = || bench.books.noted.lock().unwrap().clone();
+    assert_eq!(noted().len(), 1, "one reading for both");
+    assert_eq!((noted()[0].at, noted()[0].fact.count), (begun, 1));
+    bench.clock.sleep(Duration::from_secs(60)).await;
+    assert!(bench.client.customer_list().await.is_err());
+    assert_eq!(noted().len(), 1, "a list without its second page is none");
 }

@@ -10,12 +10,15 @@ use crate::core::budget::{Ask, Bucket, Budget, Grant};
 use crate::core::command::Command;
 use crate::core::fault::FailedCall;
 use crate::core::ids::{AccountName, Fence, TeardownId, TenantId};
+use crate::core::protection::Protection;
 use crate::core::reason::Reason;
 use crate::core::teardown::{Lease, NewTeardown, State, Teardown};
+use crate::store::protect::check_enqueue;
 use crate::store::rules::{self, Event, after, before, millis, millis_up};
 use crate::store::{
-    ClaimRequest, Claimed, Count, DaemonInfo, EnqueueOutcome, FAULTS_KEPT, Filter, Result,
-    StoreError, StoredFault, StoredPurchase, TransitionRecord, stops, window,
+    Ack, ClaimRequest, Claimed, Count, DaemonInfo, EnqueueOutcome, FAULTS_KEPT, Filter,
+    KnownCustomers, RequestRecord, Result, StoreError, StoredFault, StoredPurchase,
+    TransitionRecord, stops, window,
 };
 
 /// A reservation of sends.
@@ -37,6 +40,11 @@ pub(super) struct Data {
     pub(super) faults: Vec<Filed>,
     pub(super) accounts: BTreeMap<AccountName, Account>,
     pub(super) daemon: Option<DaemonInfo>,
+    /// Sorted by account, kind and subject.
+    pub(super) protections: Vec<Protection>,
+    pub(super) acks: BTreeMap<TeardownId, Ack>,
+    pub(super) requests: Vec<RequestRecord>,
+    pub(super) customers: BTreeMap<AccountName, KnownCustomers>,
     sends: Vec<Send>,
     last_teardown: i64,
     last_transition: i64,
@@ -62,7 +70,14 @@ impl Data {
     }
 
     pub(super) fn save(&mut self, row: Teardown) {
-        self.teardowns.insert(row.id, row);
+        let (id, state) = (row.id, row.state);
+        let hold = row.hold.as_ref().map(|hold| hold.code);
+        if let Some(before) = self.teardowns.insert(id, row)
+            && (before.state != state || before.hold.map(|hold| hold.code) != hold)
+        {
+            // It was about that state and that hold.
+            self.acks.remove(&id);
+        }
     }
 
     pub(super) fn account(&self, name: &AccountName) -> Account {
@@ -154,6 +169,7 @@ impl Data {
         now: Timestamp,
     ) -> Result<Vec<(TeardownId, EnqueueOutcome)>> {
         rows.iter().try_for_each(|row| rules::check_account(&row.account))?;
+        check_enqueue(rows, &self.protections)?;
         Ok(rows.iter().map(|row| self.enqueue_one(row, now)).collect())
     }
 
@@ -383,6 +399,8 @@ impl Data {
         let rows_left = &self.teardowns;
         self.purchases.retain(|id, _| rows_left.contains_key(id));
         self.faults.retain(|filed| rows_left.contains_key(&filed.fault.teardown_id));
+        self.acks.retain(|id, _| rows_left.contains_key(id));
+        self.requests.retain(|request| request.created_at >= history);
         self.transitions
             .retain(|record| rows_left.contains_key(&record.teardown_id) || record.at >= history);
         let tenants: BTreeSet<_> =

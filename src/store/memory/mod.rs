@@ -3,6 +3,7 @@
 
 mod consent;
 mod data;
+mod known;
 mod operate;
 mod reconcile;
 
@@ -16,9 +17,10 @@ use uuid::Uuid;
 use self::data::Data;
 use super::rules::millis;
 use super::{
-    ApproveRequest, ArmRequest, ClaimRequest, Claimed, Commit, Committed, Count, DaemonInfo,
-    EnqueueOutcome, Filter, OperatorRequest, RequestEffect, Result, Store, StoredFault,
-    StoredPurchase, TransitionRecord, stops,
+    Ack, ApproveRequest, ArmRequest, AuditEntry, AuditRange, ClaimRequest, Claimed, Commit,
+    Committed, Count, CustomersRead, DaemonInfo, EnqueueOutcome, Filter, KnownCustomers,
+    OperatorRequest, RequestEffect, Result, Store, StoredFault, StoredPurchase, TransitionRecord,
+    stops,
 };
 use crate::core::account::{Account, TroubleKind};
 use crate::core::budget::{Ask, Budget, Grant};
@@ -26,6 +28,7 @@ use crate::core::command::{Answer, Command};
 use crate::core::gates::{SafetyPolicy, Verdict};
 use crate::core::ids::{AccountName, CommandId, Fence, TeardownId, TenantId};
 use crate::core::observation::Observation;
+use crate::core::protection::Protection;
 use crate::core::reason::Reason;
 use crate::core::teardown::{NewTeardown, Teardown};
 
@@ -214,6 +217,15 @@ impl Store for MemoryStore {
         Ok(self.data().reserve(account, asks, budget, millis(now)))
     }
 
+    async fn note_customers(&self, account: &AccountName, read: &CustomersRead) -> Result<()> {
+        self.data().note_customers(account, read);
+        Ok(())
+    }
+
+    async fn customers(&self, account: &AccountName) -> Result<Option<KnownCustomers>> {
+        Ok(self.data().customers.get(account).cloned())
+    }
+
     async fn request(
         &self,
         request: &OperatorRequest,
@@ -237,6 +249,22 @@ impl Store for MemoryStore {
 
     async fn arm(&self, request: &ArmRequest, now: Timestamp) -> Result<RequestEffect> {
         Ok(self.data().arm(request, millis(now)))
+    }
+
+    async fn protections(&self) -> Result<Vec<Protection>> {
+        Ok(self.data().protections.clone())
+    }
+
+    async fn acks(&self) -> Result<Vec<Ack>> {
+        Ok(self.data().acks.values().cloned().collect())
+    }
+
+    async fn audit(&self, range: &AuditRange) -> Result<Vec<AuditEntry>> {
+        Ok(self.data().audit(range))
+    }
+
+    async fn audit_begins(&self) -> Result<Option<Timestamp>> {
+        Ok(self.data().audit_begins())
     }
 
     async fn check_accounts(&self, known: &[AccountName], now: Timestamp) -> Result<u64> {

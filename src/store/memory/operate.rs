@@ -7,7 +7,7 @@ use crate::core::ids::AccountName;
 use crate::core::reason::Reason;
 use crate::core::teardown::Teardown;
 use crate::store::requests::{self, Surroundings};
-use crate::store::{OperatorRequest, RequestEffect, Verb, rules, stops};
+use crate::store::{OperatorRequest, RequestEffect, RequestRecord, Verb, rules, stops};
 
 impl Data {
     pub(super) fn request(
@@ -15,6 +15,13 @@ impl Data {
         request: &OperatorRequest,
         now: Timestamp,
     ) -> Vec<RequestEffect> {
+        let effects = self.apply(request, now);
+        let record = RequestRecord::of(request, requests::answer(&effects), now);
+        self.requests.push(RequestRecord { id: self.requests.len() as i64 + 1, ..record });
+        effects
+    }
+
+    fn apply(&mut self, request: &OperatorRequest, now: Timestamp) -> Vec<RequestEffect> {
         match request.verb {
             Verb::Pause | Verb::Resume => {
                 vec![self.about_account(&stops::scope(request), request, now)]
@@ -27,7 +34,9 @@ impl Data {
                 };
                 names.iter().map(|name| self.about_account(name, request, now)).collect()
             }
-            Verb::Hold | Verb::Release | Verb::Abort | Verb::Retry => {
+            Verb::Protect => self.protect(request, now),
+            Verb::Unprotect => self.unprotect(request),
+            Verb::Hold | Verb::Release | Verb::Abort | Verb::Retry | Verb::Ack | Verb::Set => {
                 let rows = self.list(&request.filter);
                 rows.into_iter().map(|row| self.about_row(row, request, now)).collect()
             }
@@ -50,7 +59,7 @@ impl Data {
         effect
     }
 
-    fn about_row(
+    pub(super) fn about_row(
         &mut self,
         mut row: Teardown,
         request: &OperatorRequest,
@@ -61,12 +70,16 @@ impl Data {
             commands: &commands,
             active: self.active(&row.account, row.tenant_id).filter(|id| *id != row.id),
             account_runs: self.account_runs(&row.account, now),
+            protections: &self.protections,
         };
         let (effect, event) = requests::act(&mut row, request, &around, now);
         if let Some(event) = event {
             self.record_all(&row, vec![event], now);
             if row.state.is_terminal() {
                 self.withdraw_unsent(&row, now);
+            }
+            if request.verb == Verb::Ack {
+                self.acknowledge(row.id, request, now);
             }
             self.save(row);
         }

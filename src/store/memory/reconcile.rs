@@ -109,6 +109,7 @@ impl Data {
             on_its_way,
             resource_busy: false,
             unapproved: self.unapproved(&row.account, policy),
+            protections: self.protections.clone(),
         }
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sqlx::{Row as _, SqliteConnection};
 
 use super::rows::{self, Fields, time_text};
-use super::{accounts, consent, faults, queue, send};
+use super::{accounts, consent, faults, protect, queue, send};
 use crate::core::account::{Account, Proven};
 use crate::core::command::{Action, Command};
 use crate::core::gates::{SafetyPolicy, StoredFacts};
@@ -95,6 +95,7 @@ pub(super) async fn facts(
         deletions,
         resource_busy: false,
         unapproved,
+        protections: protect::load_for(conn, row).await?,
     })
 }
 

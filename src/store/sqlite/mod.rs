@@ -3,13 +3,16 @@
 //! Every statement hops to the connection's thread, so there are few of them and they work on sets.
 
 mod accounts;
+mod audit;
 mod claim;
 mod commit;
 mod consent;
+mod customers;
 mod faults;
 mod filesystem;
 mod open;
 mod operate;
+mod protect;
 mod queue;
 mod rows;
 mod send;
@@ -26,9 +29,9 @@ use uuid::Uuid;
 pub use self::open::{MigrateMode, MigrationReport, SqliteSettings, free_bytes};
 use super::rules::millis;
 use super::{
-    ApproveRequest, ArmRequest, ClaimRequest, Claimed, Commit, Committed, Count, DaemonInfo,
-    EnqueueOutcome, Filter, OperatorRequest, RequestEffect, Result, Store, StoredFault,
-    StoredPurchase, TransitionRecord,
+    Ack, ApproveRequest, ArmRequest, AuditEntry, AuditRange, ClaimRequest, Claimed, Commit,
+    Committed, Count, CustomersRead, DaemonInfo, EnqueueOutcome, Filter, KnownCustomers,
+    OperatorRequest, RequestEffect, Result, Store, StoredFault, StoredPurchase, TransitionRecord,
 };
 use crate::core::account::{Account, TroubleKind};
 use crate::core::budget::{Ask, Budget, Grant};
@@ -36,6 +39,7 @@ use crate::core::command::{Answer, Command};
 use crate::core::gates::{SafetyPolicy, Verdict};
 use crate::core::ids::{AccountName, CommandId, Fence, TeardownId, TenantId};
 use crate::core::observation::Observation;
+use crate::core::protection::Protection;
 use crate::core::teardown::{NewTeardown, Teardown};
 
 /// The store on SQLite. See [`SqliteStore::open`].
@@ -236,6 +240,18 @@ impl Store for SqliteStore {
         Ok(grants)
     }
 
+    async fn note_customers(&self, account: &AccountName, read: &CustomersRead) -> Result<()> {
+        let mut tx = self.begin().await?;
+        customers::note(&mut tx, account, read).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn customers(&self, account: &AccountName) -> Result<Option<KnownCustomers>> {
+        // One transaction: the list and its entries belong together.
+        let mut tx = self.readers.begin().await?;
+        customers::known(&mut tx, account).await
+    }
+
     async fn request(
         &self,
         request: &OperatorRequest,
@@ -274,6 +290,23 @@ impl Store for SqliteStore {
         let effect = consent::arm(&mut tx, request, millis(now)).await?;
         tx.commit().await?;
         Ok(effect)
+    }
+
+    async fn protections(&self) -> Result<Vec<Protection>> {
+        protect::load_all(&mut *self.readers.acquire().await?).await
+    }
+
+    async fn acks(&self) -> Result<Vec<Ack>> {
+        protect::acks(&mut *self.readers.acquire().await?).await
+    }
+
+    async fn audit(&self, range: &AuditRange) -> Result<Vec<AuditEntry>> {
+        let mut tx = self.readers.begin().await?;
+        audit::entries(&mut tx, range).await
+    }
+
+    async fn audit_begins(&self) -> Result<Option<Timestamp>> {
+        audit::begins(&mut *self.readers.acquire().await?).await
     }
 
     async fn check_accounts(&self, known: &[AccountName], now: Timestamp) -> Result<u64> {

@@ -5,11 +5,15 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 
 use super::rows::{self, Fields, time_text};
-use super::{accounts, commit, queue, send};
+use super::{accounts, audit, commit, protect, queue, send};
 use crate::core::ids::AccountName;
+use crate::core::protection::Protection;
 use crate::core::teardown::Teardown;
-use crate::store::requests::{self, Surroundings, TypedRequest};
-use crate::store::{OperatorRequest, RequestEffect, Result, StoreError, Verb, rules, stops};
+use crate::store::requests::{self, Surroundings};
+use crate::store::typed::TypedRequest;
+use crate::store::{
+    Filter, OperatorRequest, RequestEffect, RequestRecord, Result, StoreError, Verb, rules, stops,
+};
 
 /// Applies a request and keeps it with its answer.
 pub(super) async fn request(
@@ -18,27 +22,8 @@ pub(super) async fn request(
     now: Timestamp,
 ) -> Result<Vec<RequestEffect>> {
     let effects = apply(conn, request, now).await?;
-    let filter = &request.filter;
-    sqlx::query(
-        "INSERT INTO operator_requests (verb, account, tenant_id, teardown_id, batch, state,
-             latest_only, actor, reason, until, try_anyway, created_at, answered_at, answer)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?13)",
-    )
-    .bind(request.verb.as_str())
-    .bind(filter.account.as_ref().map(AccountName::as_str))
-    .bind(requests::joined(&filter.tenants, ToString::to_string))
-    .bind(requests::joined(&filter.ids, ToString::to_string))
-    .bind(&filter.batch)
-    .bind(requests::joined(&filter.states, |state| state.as_str().to_owned()))
-    .bind(filter.latest_only)
-    .bind(&request.actor)
-    .bind(&request.reason)
-    .bind(request.until.map(time_text))
-    .bind(request.try_anyway)
-    .bind(time_text(now))
-    .bind(requests::answer(&effects))
-    .execute(conn)
-    .await?;
+    let record = RequestRecord::of(request, requests::answer(&effects), now);
+    audit::insert_request(conn, &record, request).await?;
     Ok(effects)
 }
 
@@ -57,13 +42,37 @@ async fn apply(
                 effects.push(about_account(conn, &name, request, now).await?);
             }
         }
-        Verb::Hold | Verb::Release | Verb::Abort | Verb::Retry => {
+        Verb::Protect => {
+            let entries = protect::set(conn, request, now, &mut effects).await?;
+            abort_protected(conn, request, &entries, now, &mut effects).await?;
+        }
+        Verb::Unprotect => effects = protect::lift(conn, request).await?,
+        Verb::Hold | Verb::Release | Verb::Abort | Verb::Retry | Verb::Ack | Verb::Set => {
             for row in queue::list(conn, &request.filter).await? {
                 effects.push(about_row(conn, row, request, now).await?);
             }
         }
     }
     Ok(effects)
+}
+
+/// Aborts what is under way for tenants that are protected from now on. Where a DELETE is out that
+/// is refused, and the entry stands all the same.
+async fn abort_protected(
+    conn: &mut SqliteConnection,
+    request: &OperatorRequest,
+    entries: &[Protection],
+    now: Timestamp,
+    effects: &mut Vec<RequestEffect>,
+) -> Result<()> {
+    let active = Filter { account: request.filter.account.clone(), ..Filter::active() };
+    let abort = requests::abort_for_protection(request);
+    for row in queue::list(conn, &active).await? {
+        if crate::store::protect::concern(entries, &row) {
+            effects.push(about_row(conn, row, &abort, now).await?);
+        }
+    }
+    Ok(())
 }
 
 /// The account named, or every account that is halted.
@@ -107,16 +116,26 @@ async fn about_row(
         Verb::Abort => queue::commands(conn, &row.account, row.tenant_id).await?,
         _ => Vec::new(),
     };
+    let protections = match request.verb {
+        Verb::Retry => protect::load_all(conn).await?,
+        _ => Vec::new(),
+    };
     let active = queue::active(conn, &row.account, row.tenant_id).await?;
     let around = Surroundings {
         commands: &commands,
         active: active.filter(|id| *id != row.id),
         account_runs: rules::runs(&account, &every, now),
+        protections: &protections,
     };
     let from = row.state;
     let (effect, event) = requests::act(&mut row, request, &around, now);
     if let Some(event) = event {
-        commit::save(conn, &row, from).await?;
+        match request.verb {
+            // Its own table: the row may have ended, and then stays as it is.
+            Verb::Ack => protect::acknowledge(conn, row.id, request, now).await?,
+            Verb::Set => queue::reorder(conn, &row).await?,
+            _ => commit::save(conn, &row, from).await?,
+        }
         commit::record(conn, &row, &[event], now).await?;
         if row.state.is_terminal() {
             send::withdraw_unsent(conn, &row, now).await?;
@@ -177,6 +196,9 @@ async fn apply_one(conn: &mut SqliteConnection, row: &SqliteRow, now: Timestamp)
         reason: f.get("reason")?,
         until: f.get("until")?,
         try_anyway: f.get::<i64>("try_anyway")? != 0,
+        domain: f.get("domain")?,
+        priority: f.get("priority")?,
+        not_before: f.get("not_before")?,
     };
     let request = typed.read().map_err(StoreError::Refused)?;
     Ok(requests::answer(&apply(conn, &request, now).await?))

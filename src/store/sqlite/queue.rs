@@ -6,11 +6,12 @@ use jiff::Timestamp;
 use serde_json::json;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
-use super::accounts;
 use super::rows::{self, time_text};
+use super::{accounts, protect};
 use crate::core::command::Command;
 use crate::core::ids::{AccountName, TeardownId, TenantId};
 use crate::core::teardown::{NewTeardown, State, Teardown};
+use crate::store::protect::check_enqueue;
 use crate::store::rules::{self, millis_up};
 use crate::store::{EnqueueOutcome, Filter, Result, StoreError, StoredPurchase, TransitionRecord};
 
@@ -29,6 +30,7 @@ pub(super) async fn enqueue(
     now: Timestamp,
 ) -> Result<Vec<(TeardownId, EnqueueOutcome)>> {
     rows.iter().try_for_each(|row| rules::check_account(&row.account))?;
+    check_enqueue(rows, &protect::load_all(conn).await?)?;
     let mut standing = standing(conn, rows).await?;
     // A tenant that occurs twice is inserted once.
     let mut taken = BTreeSet::<Key>::new();
@@ -172,6 +174,24 @@ pub(super) async fn teardown(conn: &mut SqliteConnection, id: TeardownId) -> Res
         .await?
         .ok_or_else(|| StoreError::NotFound(format!("teardown {id}")))?;
     rows::teardown(&row)
+}
+
+/// Stores the priority and the earliest time of a row, and a lease that was taken away.
+pub(super) async fn reorder(conn: &mut SqliteConnection, row: &Teardown) -> Result<()> {
+    let lease = row.lease.as_ref();
+    sqlx::query(
+        "UPDATE teardowns SET priority = ?, not_before = ?, lease_owner = ?, lease_until = ?,
+             updated_at = ? WHERE id = ?",
+    )
+    .bind(row.priority)
+    .bind(row.not_before.map(time_text))
+    .bind(lease.map(|lease| &lease.owner))
+    .bind(lease.map(|lease| time_text(lease.until)))
+    .bind(time_text(row.updated_at))
+    .bind(row.id.0)
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// The active row of a tenant.

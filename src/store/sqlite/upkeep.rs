@@ -86,7 +86,11 @@ pub(super) async fn purge(
                                   AND lower(t.tenant_id) = c.tenant_id))",
     )
     .bind(&history)
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
+    sqlx::query("DELETE FROM operator_requests WHERE answered_at IS NOT NULL AND created_at < ?")
+        .bind(&history)
+        .execute(conn)
+        .await?;
     Ok(gone.rows_affected())
 }

@@ -14,12 +14,13 @@ use teardownd::core::command::{Answer, Command};
 use teardownd::core::gates::{SafetyPolicy, Verdict};
 use teardownd::core::ids::{AccountName, CommandId, Fence, TeardownId, TenantId};
 use teardownd::core::observation::Observation;
+use teardownd::core::protection::Protection;
 use teardownd::core::teardown::{NewTeardown, Teardown};
 use teardownd::partner_center::transport::{Request, Response, Transport, TransportError};
 use teardownd::store::{
-    ApproveRequest, ArmRequest, ClaimRequest, Claimed, Commit, Committed, Count, DaemonInfo,
-    EnqueueOutcome, Filter, OperatorRequest, RequestEffect, Result, Store, StoredFault,
-    StoredPurchase, TransitionRecord,
+    Ack, ApproveRequest, ArmRequest, AuditEntry, AuditRange, ClaimRequest, Claimed, Commit,
+    Committed, Count, CustomersRead, DaemonInfo, EnqueueOutcome, Filter, KnownCustomers,
+    OperatorRequest, RequestEffect, Result, Store, StoredFault, StoredPurchase, TransitionRecord,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -158,6 +159,12 @@ forward! {
     clear_trouble(account: &AccountName, now: Timestamp) -> ();
     throttle(account: &AccountName, until: Timestamp, now: Timestamp) -> ();
     reserve(account: &AccountName, asks: &[Ask], budget: &Budget, now: Timestamp) -> Vec<Grant>;
+    note_customers(account: &AccountName, read: &CustomersRead) -> ();
+    customers(account: &AccountName) -> Option<KnownCustomers>;
+    protections() -> Vec<Protection>;
+    acks() -> Vec<Ack>;
+    audit(range: &AuditRange) -> Vec<AuditEntry>;
+    audit_begins() -> Option<Timestamp>;
     request(request: &OperatorRequest, now: Timestamp) -> Vec<RequestEffect>;
     apply_requests(now: Timestamp) -> u64;
     approve(request: &ApproveRequest, now: Timestamp) -> Vec<RequestEffect>;

@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use teardownd::core::account::Account;
 use teardownd::core::clock::{Clock, Entropy};
 use teardownd::core::command::Command;
-use teardownd::core::gates::SafetyPolicy;
 use teardownd::core::ids::{AccountName, TenantId};
 use teardownd::core::teardown::{NewTeardown, Teardown};
+use teardownd::partner_center::transport::Transport;
 use teardownd::partner_center::{AccountSettings, Client, Timeouts};
 use teardownd::runtime::account::AccountRuntime;
 use teardownd::runtime::daemon::{Daemon, EngineSettings};
@@ -157,6 +157,15 @@ impl Scene {
         AccountRuntime::new(name.clone(), client.unwrap(), safety)
     }
 
+    /// The account as a command beside the daemon sees it.
+    pub(crate) fn beside(&self) -> AccountRuntime {
+        let life = Life::new(Arc::clone(&self.clock), None);
+        let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(self.given.seed));
+        let (partner_tenant, never) =
+            (self.given.safety.partner_tenant, Duration::ZERO..Duration::ZERO);
+        self.connect(&self.account, partner_tenant, never, &life, &self.store, &entropy)
+    }
+
     /// Stops the daemon as SIGTERM does. Returns how many passes had not come to rest.
     pub(crate) async fn stop(&mut self) -> usize {
         let process = self.process.take().expect("a daemon runs");
@@ -240,14 +249,10 @@ impl Scene {
         self.request(verb, filter).await.remove(0)
     }
 
-    async fn request(&self, verb: Verb, filter: Filter) -> Vec<RequestEffect> {
+    pub(crate) async fn request(&self, verb: Verb, filter: Filter) -> Vec<RequestEffect> {
         let request = OperatorRequest {
-            verb,
-            filter,
-            actor: "ops".to_owned(),
             reason: Some("the scenario wants it".to_owned()),
-            until: None,
-            try_anyway: false,
+            ..OperatorRequest::new(verb, filter, "ops")
         };
         self.store.request(&request, self.now()).await.unwrap()
     }

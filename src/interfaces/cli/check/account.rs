@@ -164,7 +164,7 @@ impl AccountCheck {
 
     async fn read_all(&mut self, client: &Client) {
         let profile = client.legal_business_profile().await;
-        let customers = client.customers().await;
+        let customers = client.customer_list().await;
         let errors = [profile.as_ref().err(), customers.as_ref().err()];
         if errors.into_iter().all(|error| error.is_none_or(was_answered)) {
             self.reached();
@@ -181,8 +181,10 @@ impl AccountCheck {
             Err(error) => self.read_failed("profile", &error, Level::Warning),
         }
         match customers {
-            Ok((in_use, customer)) => {
-                self.customers(in_use);
+            Ok(list) => {
+                let ids = list.fact.customers.iter().filter_map(|customer| customer.id.as_deref());
+                let customer = ids.filter_map(|id| id.parse().ok()).min();
+                self.customers(list.fact.count);
                 self.of_customer(client, customer).await;
             }
             Err(error) => {

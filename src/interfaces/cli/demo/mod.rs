@@ -272,6 +272,7 @@ fn account(
             allow_domains: vec![pattern],
             ..SafetyPolicy::new(TenantId::new(partner))
         },
+        discovery: None,
     })
 }
 

@@ -19,9 +19,10 @@ use super::view::counted;
 use super::wait;
 use crate::core::gates::admit_locally;
 use crate::core::ids::{TeardownId, TenantId};
+use crate::core::reason::Reason;
 use crate::core::teardown::NewTeardown;
 use crate::interfaces::config::{AccountConfig, Config};
-use crate::store::EnqueueOutcome;
+use crate::store::{EnqueueOutcome, StoreError};
 
 /// A tenant whose form is right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +47,13 @@ pub(crate) async fn execute(globals: &Globals, args: &EnqueueArgs) -> Ending {
     }
     let context = Context::with(globals, config).await?;
     let rows: Vec<NewTeardown> = wanted.iter().map(|wanted| wanted.row.clone()).collect();
-    let stored = context.store.enqueue(&rows, now).await?;
+    let stored = match context.store.enqueue(&rows, now).await {
+        Ok(stored) => stored,
+        Err(StoreError::Protected(refused)) => {
+            return Ok(refusal(&protected(&wanted, &refused), wanted.len()));
+        }
+        Err(error) => return Err(error.into()),
+    };
     let lines = outcomes(&wanted, &stored);
     context.notice(&format!("database: {}", context.config.database.path.display()));
     context.warn_if_silent().await?;
@@ -183,17 +190,31 @@ fn contradiction(wanted: &[Wanted]) -> Option<Failure> {
     })
 }
 
+/// The lines of the tenants that deny entries refuse.
+fn protected(wanted: &[Wanted], refused: &[(TenantId, Reason, String)]) -> Vec<Line> {
+    let line = |wanted: &Wanted| {
+        let tenant = wanted.row.tenant_id;
+        let (_, guard, text) = refused.iter().find(|(refused, ..)| *refused == tenant)?;
+        Some(refused_line(wanted, *guard, text))
+    };
+    wanted.iter().filter_map(line).collect()
+}
+
+fn refused_line(wanted: &Wanted, guard: Reason, text: &str) -> Line {
+    Line {
+        tenant: wanted.row.tenant_id.to_string(),
+        id: None,
+        outcome: Outcome::Refused(guard),
+        line: wanted.line,
+        text: format!("{text}. {}", guard.remedy()),
+    }
+}
+
 fn refused(wanted: &[Wanted], account: &AccountConfig) -> Vec<Line> {
     let refuse = |wanted: &Wanted| {
         let domain = wanted.row.expected_domain.as_deref();
         let (guard, text) = admit_locally(wanted.row.tenant_id, domain, &account.policy).err()?;
-        Some(Line {
-            tenant: wanted.row.tenant_id.to_string(),
-            id: None,
-            outcome: Outcome::Refused(guard),
-            line: wanted.line,
-            text: format!("{text}. {}", guard.remedy()),
-        })
+        Some(refused_line(wanted, guard, &text))
     };
     wanted.iter().filter_map(refuse).collect()
 }

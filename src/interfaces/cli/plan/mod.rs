@@ -4,7 +4,7 @@ pub(super) mod saved;
 
 use serde_json::{Value, json};
 
-use super::args::{Globals, PlanArgs, TenantArgs};
+use super::args::{Globals, PlanArgs};
 use super::beside;
 use super::exit::{Ending, Exit, Failure, Report};
 use super::view::json_time;
@@ -12,6 +12,7 @@ use super::view::table::Table;
 use crate::core::approval::{self, Inventory};
 use crate::core::ids::{AccountName, TenantId};
 use crate::core::observation::CustomerSeen;
+use crate::core::protection;
 use crate::core::reason::Reason;
 use crate::core::routes::{Purchase, Standing};
 use crate::interfaces::config::Config;
@@ -21,16 +22,22 @@ use crate::runtime::preview::{Preview, preview};
 pub(crate) async fn execute(globals: &Globals, options: &PlanArgs) -> Ending {
     let args = &options.tenants;
     let config = globals.configuration()?;
-    let account = the_account(&config, args)?;
+    let account = the_account(&config, args.account.as_ref())?;
     let (ground, _) = beside::ground(&config).await?;
     let settings = config.account(&account).ok_or_else(|| unknown(&account))?;
     let runtime =
         ground.account(settings).map_err(|error| Failure::new(Exit::Unfit, error.to_string()))?;
+    let protections = ground.store.protections().await?;
     let (mut texts, mut plans, mut worst) = (Vec::new(), Vec::new(), Exit::Done);
     for tenant in &args.tenants {
-        let preview = preview(&runtime, *tenant)
+        let mut preview = preview(&runtime, *tenant)
             .await
             .map_err(|error| Failure::new(Exit::Failed, format!("{tenant}: {error}")))?;
+        if preview.objection.is_none() {
+            let domain = domain(&preview);
+            preview.objection =
+                protection::object(&protections, &account, *tenant, domain.as_deref());
+        }
         let verdict = verdict(&preview);
         worst = worse(worst, exit_of(&preview));
         texts.push(text(*tenant, &preview, &verdict));
@@ -45,8 +52,12 @@ pub(crate) async fn execute(globals: &Globals, options: &PlanArgs) -> Ending {
     Ok(report)
 }
 
-fn the_account(config: &Config, args: &TenantArgs) -> Result<AccountName, Failure> {
-    if let Some(name) = &args.account {
+/// The account that is meant: the one named, or the only one.
+pub(super) fn the_account(
+    config: &Config,
+    named: Option<&AccountName>,
+) -> Result<AccountName, Failure> {
+    if let Some(name) = named {
         return Ok(name.clone());
     }
     let mut names = config.accounts.keys();
@@ -61,7 +72,7 @@ fn the_account(config: &Config, args: &TenantArgs) -> Result<AccountName, Failur
     }
 }
 
-fn unknown(account: &AccountName) -> Failure {
+pub(super) fn unknown(account: &AccountName) -> Failure {
     Failure::new(Exit::Usage, format!("the configuration has no account {account}"))
         .hint("see [accounts.NAME] in the configuration")
 }

@@ -34,6 +34,7 @@ pub(crate) fn command_json(command: &Command) -> Value {
         "request_id": command.id,
         "correlation_id": command.correlation_id,
         "teardown_id": command.teardown_id,
+        "actor": "teardownd",
         "action": command.intent.action,
         "resource": command.intent.resource,
         "method": command.intent.method.as_str(),

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::core::account::{Account, Condition};
 use crate::core::ids::AccountName;
 use crate::core::reason::Reason;
-use crate::core::teardown::{State, Status, Teardown};
+use crate::core::teardown::{Status, Teardown};
 
 /// The stored accounts, `*` among them if there is one.
 #[derive(Debug, Default)]
@@ -64,6 +64,7 @@ impl Standing {
 }
 
 fn waits_for(row: &Teardown, now: Timestamp) -> Option<Reason> {
-    let early = row.state == State::Queued && row.not_before.is_some_and(|at| now < at);
+    // Of two times the later one is waited for.
+    let early = row.not_before.is_some_and(|at| now < at && row.next_attempt_at <= Some(at));
     if early { Some(Reason::NotBefore) } else { row.reason }
 }

@@ -8,6 +8,7 @@ use super::standing::{Standing, Stops};
 use super::table::Table;
 use super::{Look, json_time};
 use crate::core::teardown::Teardown;
+use crate::store::Ack;
 
 /// Teardowns with what their printing needs.
 #[derive(Debug)]
@@ -16,8 +17,12 @@ pub(crate) struct Listing<'a> {
     pub(crate) rows: &'a [Teardown],
     /// What stops their accounts.
     pub(crate) stops: &'a Stops,
+    /// What was acknowledged.
+    pub(crate) acks: &'a [Ack],
     /// `engine.deadline`.
     pub(crate) deadline: Duration,
+    /// `engine.stuck_after`.
+    pub(crate) stuck_after: Duration,
     /// When and where.
     pub(crate) look: &'a Look,
 }
@@ -78,12 +83,24 @@ impl Listing<'_> {
                 row.batch.clone().unwrap_or_default(),
                 row.state.as_str().to_owned(),
                 self.look.since(row.state_since),
-                standing.status.as_str().to_owned(),
+                self.status(row, standing),
                 because,
                 next.map(|at| self.look.distance(at)).unwrap_or_default(),
             ]);
         }
         table.draw()
+    }
+
+    /// The status, and whether it is stuck or acknowledged.
+    fn status(&self, row: &Teardown, standing: Standing) -> String {
+        let mut text = standing.status.as_str().to_owned();
+        if row.is_stuck(self.stuck_after, self.look.now) {
+            text.push_str(", stuck");
+        }
+        if self.acks.iter().any(|ack| ack.id == row.id) {
+            text.push_str(", acked");
+        }
+        text
     }
 }
 
@@ -101,7 +118,9 @@ mod tests {
         show(&Listing {
             rows,
             stops: &Stops(accounts),
+            acks: &[],
             deadline: Duration::from_secs(14 * 24 * 3600),
+            stuck_after: Duration::from_secs(24 * 3600),
             look: &Look { now: now(), zone: TimeZone::UTC },
         })
     }
@@ -169,6 +188,18 @@ mod tests {
         let json = with(&rows, accounts, |listing| listing.json());
         assert_eq!(json[0]["status"], "waiting");
         assert_eq!(json[0]["blocked_by"], "halted");
+    }
+
+    #[test]
+    fn what_is_stuck_or_acknowledged_is_marked() {
+        let rows = [held(row(12, State::Polling)), waiting()];
+        let ack = Ack { id: rows[0].id, at: now(), actor: "anna".to_owned(), reason: None };
+        let text = with(&rows, vec![], |listing| {
+            let stuck_after = Duration::from_secs(299);
+            Listing { acks: std::slice::from_ref(&ack), stuck_after, ..*listing }.text()
+        });
+        assert!(text.contains("held, stuck, acked  operator"), "{text}");
+        assert!(text.contains("waiting, stuck      cancellation"), "{text}");
     }
 
     #[test]

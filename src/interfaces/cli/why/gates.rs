@@ -8,13 +8,14 @@ use crate::core::account::{Account, AccountState};
 use crate::core::approval;
 use crate::core::gates::SafetyPolicy;
 use crate::core::ids::AccountName;
+use crate::core::protection::Protection;
 use crate::core::reason::Reason;
 use crate::core::teardown::{State, Teardown};
 use crate::core::window::next_opening;
 use crate::interfaces::cli::view::account::condition_text;
 use crate::interfaces::cli::view::standing::Stops;
 use crate::interfaces::cli::view::{Look, counted};
-use crate::store::{StoredFault, StoredPurchase};
+use crate::store::{Ack, StoredFault, StoredPurchase};
 
 /// One gate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,11 +28,11 @@ pub(super) struct Gate {
     pub(super) text: String,
 }
 
-fn open(name: &'static str, text: impl Into<String>) -> Gate {
+pub(super) fn open(name: &'static str, text: impl Into<String>) -> Gate {
     Gate { name, open: true, text: text.into() }
 }
 
-fn closed(name: &'static str, text: impl Into<String>) -> Gate {
+pub(super) fn closed(name: &'static str, text: impl Into<String>) -> Gate {
     Gate { name, open: false, text: text.into() }
 }
 
@@ -50,12 +51,16 @@ pub(super) struct Case<'a> {
     pub(super) look: &'a Look,
     /// Time in one state after which it is called stuck.
     pub(super) stuck_after: Duration,
+    /// The deny entries of operators.
+    pub(super) protections: &'a [Protection],
+    /// The acknowledgement of the row, if there is one.
+    pub(super) ack: Option<&'a Ack>,
 }
 
 impl Case<'_> {
     /// Every gate, in the order in which they are asked.
     pub(super) fn gates(&self) -> Vec<Gate> {
-        vec![
+        let mut gates = vec![
             self.halt(),
             self.pause(),
             self.credential(),
@@ -65,7 +70,9 @@ impl Case<'_> {
             self.throttle(),
             self.lease(),
             self.purchase(),
-        ]
+        ];
+        gates.extend(self.further_gates());
+        gates
     }
 
     fn now(&self) -> Timestamp {

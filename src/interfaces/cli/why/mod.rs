@@ -1,6 +1,7 @@
 //! `why`: every gate in order, and the next command to type.
 
 mod gates;
+mod guards;
 
 use serde_json::{Value, json};
 
@@ -23,6 +24,8 @@ pub(crate) async fn execute(globals: &Globals, args: &TenantArgs) -> Ending {
     let rows = tenants::newest(&context, args).await?;
     let stops = context.stops().await?;
     let silence = context.silence().await?;
+    let protections = context.store.protections().await?;
+    let acks = context.store.acks().await?;
     let look = context.look();
     let (mut texts, mut answers) = (Vec::new(), Vec::new());
     for row in &rows {
@@ -37,6 +40,8 @@ pub(crate) async fn execute(globals: &Globals, args: &TenantArgs) -> Ending {
             silence: silence.as_deref(),
             look: &look,
             stuck_after: context.config.engine.stuck_after,
+            protections: &protections,
+            ack: acks.iter().find(|ack| ack.id == row.id),
         };
         texts.push(case.text());
         answers.push(case.json());
@@ -98,6 +103,7 @@ impl Case<'_> {
             "status": standing.status,
             "blocked_by": standing.blocked_by,
             "stuck": self.is_stuck(),
+            "acked_by": self.ack.map(|ack| &ack.actor),
             "words": self.words(),
             "last_fault": self.fault.map(fault_json),
             "gates": gates,
@@ -118,7 +124,11 @@ impl Case<'_> {
             let limit = humantime::format_duration(self.stuck_after);
             format!("stuck: in this state for longer than engine.stuck_after = {limit}")
         });
-        stuck.into_iter().chain(hold).chain(stored).chain(remedy).collect()
+        let ack = self.ack.map(|ack| {
+            let because = ack.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            format!("acknowledged by {} on {}{because}", ack.actor, self.look.local(ack.at))
+        });
+        stuck.into_iter().chain(ack).chain(hold).chain(stored).chain(remedy).collect()
     }
 
     /// The latest failed call, unless the work is done.
@@ -147,6 +157,11 @@ impl Case<'_> {
                 Reason::Approval | Reason::PlanDrift | Reason::LargeBatch => {
                     format!("teardownd approve {tenant}")
                 }
+                Reason::ProtectedTenant | Reason::ProtectedDomain
+                    if self.local_objection().is_some() =>
+                {
+                    format!("teardownd abort {tenant}")
+                }
                 Reason::OwnTenant | Reason::DomainMismatch => format!("teardownd abort {tenant}"),
                 _ => format!("teardownd release {tenant}"),
             };
@@ -157,6 +172,7 @@ impl Case<'_> {
             Some(Reason::CredentialRefused | Reason::AccountUnreachable) => {
                 "teardownd check".to_owned()
             }
+            _ if self.local_objection().is_some() => format!("teardownd abort {tenant}"),
             _ if self.silence.is_some() => "teardownd run".to_owned(),
             _ => format!("teardownd wait {tenant}"),
         }
@@ -180,8 +196,10 @@ mod tests {
 
     use super::*;
     use crate::core::account::Account;
+    use crate::core::domain::DomainPattern;
     use crate::core::gates::SafetyPolicy;
     use crate::core::ids::AccountName;
+    use crate::core::protection::{Protection, Subject};
     use crate::core::teardown::Teardown;
     use crate::core::window::Window;
     use crate::interfaces::cli::testing::{halted, held, now, row, stop};
@@ -198,6 +216,8 @@ mod tests {
             silence: None,
             look: &Look { now: now(), zone: TimeZone::UTC },
             stuck_after: Duration::from_secs(600),
+            protections: &[],
+            ack: None,
         })
     }
 
@@ -221,7 +241,11 @@ mod tests {
                 "cap",
                 "throttle",
                 "lease",
-                "purchase"
+                "purchase",
+                "guard",
+                "hold",
+                "time",
+                "dry run"
             ]
         );
     }
@@ -280,6 +304,8 @@ mod tests {
                 silence: None,
                 look: &Look { now: now(), zone: TimeZone::UTC },
                 stuck_after: Duration::from_secs(600),
+                protections: &[],
+                ack: None,
             };
             let of_interest = |gate: &Gate| matches!(gate.name, "window" | "approval");
             let gates = case.gates().into_iter().filter(of_interest);
@@ -321,7 +347,36 @@ mod tests {
             \x20  throttle    open\n\
             \x20  lease       open    nobody works on it at this moment\n\
             \x20  purchase    open    0 purchases known, 0 active, 0 pending\n\
+            \x20  guard       open\n\
+            \x20  hold        open\n\
+            \x20  time        open\n\
+            \x20  dry run     open\n\
             next: teardownd resume --account lab\n"
+        );
+    }
+
+    #[test]
+    fn a_protected_tenant_is_to_be_aborted() {
+        let polling = row(1, State::Polling);
+        let entry = Protection {
+            account: AccountName::every(),
+            subject: Subject::Domain(DomainPattern::parse("lab.example").unwrap()),
+            actor: "anna".to_owned(),
+            reason: None,
+            since: now(),
+        };
+        let told = ask(&polling, vec![], |case| {
+            let case = Case { protections: std::slice::from_ref(&entry), ..*case };
+            let guard = case.gates().into_iter().find(|gate| gate.name == "guard").unwrap();
+            (guard.open, guard.text, case.next())
+        });
+        assert_eq!(
+            told,
+            (
+                false,
+                "protected_domain: lab.example matches lab.example, protected by anna".to_owned(),
+                format!("teardownd abort {}", polling.tenant_id)
+            )
         );
     }
 }

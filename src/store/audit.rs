@@ -1,0 +1,102 @@
+//! What the audit shows: every transition, every command and every request of an operator.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{OperatorRequest, TransitionRecord};
+use crate::core::command::Command;
+use crate::core::ids::AccountName;
+
+/// Which entries. An entry belongs to the time at which it was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditRange {
+    /// From then on.
+    pub since: Timestamp,
+    /// Before then.
+    pub until: Timestamp,
+    /// Only this account; with the requests that name no account, which may be about it.
+    pub account: Option<AccountName>,
+}
+
+/// One entry.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AuditEntry {
+    /// A teardown changed its state, was held, released or set.
+    Transition(TransitionRecord),
+    /// A write was committed.
+    Command(Box<Command>),
+    /// An operator asked for something.
+    Request(RequestRecord),
+}
+
+impl AuditEntry {
+    /// When it was made.
+    pub fn at(&self) -> Timestamp {
+        match self {
+            Self::Transition(transition) => transition.at,
+            Self::Command(command) => command.created_at,
+            Self::Request(request) => request.created_at,
+        }
+    }
+}
+
+/// A stored request of an operator, as it was written, with its answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct RequestRecord {
+    /// Row number, growing.
+    pub id: i64,
+    /// What was asked for.
+    pub verb: String,
+    /// Conditions, several values with commas between.
+    pub account: Option<String>,
+    /// Tenants.
+    pub tenant_id: Option<String>,
+    /// Domains, of a protection.
+    pub domain: Option<String>,
+    /// Rows.
+    pub teardown_id: Option<String>,
+    /// Batch.
+    pub batch: Option<String>,
+    /// States.
+    pub state: Option<String>,
+    /// Who.
+    pub actor: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was applied.
+    pub answered_at: Option<Timestamp>,
+    /// What became of it, a line for each effect.
+    pub answer: Option<String>,
+}
+
+impl RequestRecord {
+    /// What is stored of a request that was applied at once.
+    pub(super) fn of(request: &OperatorRequest, answer: String, now: Timestamp) -> Self {
+        use super::requests::joined;
+        let filter = &request.filter;
+        Self {
+            id: 0,
+            verb: request.verb.as_str().to_owned(),
+            account: filter.account.as_ref().map(|name| name.as_str().to_owned()),
+            tenant_id: joined(&filter.tenants, ToString::to_string),
+            domain: joined(&request.domains, ToString::to_string),
+            teardown_id: joined(&filter.ids, ToString::to_string),
+            batch: filter.batch.clone(),
+            state: joined(&filter.states, |state| state.as_str().to_owned()),
+            actor: request.actor.clone(),
+            reason: request.reason.clone(),
+            created_at: now,
+            answered_at: Some(now),
+            answer: Some(answer),
+        }
+    }
+}
+
+/// Puts the entries of each table, which stand in time order, into one time order.
+pub(super) fn merged(mut entries: Vec<AuditEntry>) -> Vec<AuditEntry> {
+    // Stable: of one instant a request stands before what it caused, and a move before its commands.
+    entries.sort_by_key(AuditEntry::at);
+    entries
+}
