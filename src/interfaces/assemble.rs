@@ -14,6 +14,7 @@ use crate::partner_center::{AccountSettings, Client, Timeouts};
 use crate::runtime::account::AccountRuntime;
 use crate::runtime::daemon::EngineSettings;
 use crate::runtime::ledger::StoreLedger;
+use crate::runtime::live::AccountRules;
 use crate::runtime::scheduler::ClaimCheck;
 use crate::store::{DaemonInfo, Store};
 
@@ -36,11 +37,12 @@ impl Ground {
     /// # Errors
     /// When one of its addresses is not fit.
     pub fn account(&self, account: &AccountConfig) -> Result<AccountRuntime, InvalidEndpoint> {
+        let rules = AccountRules::new(account.policy.clone(), account.requests_per_minute);
         let ledger = StoreLedger::new(
             Arc::clone(&self.store),
             Arc::clone(&self.clock),
             account.name.clone(),
-            account.requests_per_minute,
+            rules.requests_per_minute.clone(),
         );
         let client = Client::new(
             account_settings(account),
@@ -49,7 +51,7 @@ impl Ground {
             Arc::clone(&self.clock),
             Arc::clone(&self.entropy),
         )?;
-        Ok(AccountRuntime::new(account.name.clone(), client, account.policy.clone()))
+        Ok(AccountRuntime::new(account.name.clone(), client, rules))
     }
 
     /// Every configured account.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use super::live::Live;
 use crate::core::budget::{Ask, Budget, Grant};
 use crate::core::clock::Clock;
 use crate::core::ids::AccountName;
@@ -22,7 +23,7 @@ pub struct StoreLedger {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     account: AccountName,
-    budget: Budget,
+    requests_per_minute: Live<u32>,
 }
 
 impl StoreLedger {
@@ -31,12 +32,16 @@ impl StoreLedger {
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         account: AccountName,
-        requests_per_minute: u32,
+        requests_per_minute: Live<u32>,
     ) -> Self {
-        let requests = requests_per_minute.max(1);
+        Self { store, clock, account, requests_per_minute }
+    }
+
+    fn budget(&self) -> Budget {
+        let requests = (*self.requests_per_minute.get()).max(1);
         // A fifth is kept for writes: a DELETE must not wait until what it rests on is stale.
         let reads = (requests - requests / 5).max(1);
-        Self { store, clock, account, budget: Budget { window: WINDOW, requests, reads } }
+        Budget { window: WINDOW, requests, reads }
     }
 }
 
@@ -44,7 +49,7 @@ impl StoreLedger {
 impl Ledger for StoreLedger {
     async fn reserve(&self, asks: &[Ask]) -> Result<Vec<Grant>, String> {
         self.store
-            .reserve(&self.account, asks, &self.budget, self.clock.now())
+            .reserve(&self.account, asks, &self.budget(), self.clock.now())
             .await
             .map_err(|error| error.to_string())
     }

@@ -6,6 +6,7 @@ pub mod cron;
 pub mod daemon;
 pub mod lease;
 pub mod ledger;
+pub mod live;
 pub mod observe;
 pub mod perform;
 pub mod preview;

@@ -80,6 +80,7 @@ impl Performer<'_> {
             return Ok(Report::Stopped);
         }
         let correlation = self.entropy.uuid();
+        let safety = self.account.rules.safety.get();
         let verdict = self
             .store
             .begin_send(
@@ -88,7 +89,7 @@ impl Performer<'_> {
                 self.lease.fence,
                 correlation,
                 seen,
-                &self.account.safety,
+                &safety,
                 self.clock.now(),
             )
             .await?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::reload::Reloads;
 use crate::core::account::Account;
 use crate::core::budget::{Ask, Budget, Grant, Resource};
 use crate::core::command::Command;
@@ -35,6 +36,7 @@ pub(super) struct Data {
     pub(super) transitions: Vec<TransitionRecord>,
     pub(super) accounts: BTreeMap<AccountName, Account>,
     pub(super) daemon: Option<DaemonInfo>,
+    pub(super) reloads: Reloads,
     sends: Vec<Send>,
     last_teardown: i64,
     last_transition: i64,

@@ -9,6 +9,7 @@ mod filesystem;
 mod open;
 mod operate;
 mod queue;
+mod reload;
 mod rows;
 mod send;
 mod upkeep;
@@ -25,7 +26,7 @@ pub use self::open::{MigrateMode, MigrationReport, SqliteSettings, free_bytes};
 use super::rules::millis;
 use super::{
     ClaimRequest, Claimed, Commit, Committed, Count, DaemonInfo, EnqueueOutcome, Filter,
-    OperatorRequest, RequestEffect, Result, Store, StoredPurchase, TransitionRecord,
+    OperatorRequest, ReloadAnswer, RequestEffect, Result, Store, StoredPurchase, TransitionRecord,
 };
 use crate::core::account::{Account, TroubleKind};
 use crate::core::budget::{Ask, Budget, Grant};
@@ -250,6 +251,32 @@ impl Store for SqliteStore {
         let changed = operate::check_accounts(&mut tx, known, millis(now)).await?;
         tx.commit().await?;
         Ok(changed)
+    }
+
+    async fn ask_reload(&self, actor: &str, now: Timestamp) -> Result<i64> {
+        let mut tx = self.begin().await?;
+        let id = reload::ask(&mut tx, actor, millis(now)).await?;
+        tx.commit().await?;
+        Ok(id)
+    }
+
+    async fn open_reloads(&self) -> Result<Vec<i64>> {
+        reload::open(&mut *self.readers.acquire().await?).await
+    }
+
+    async fn answer_reloads(
+        &self,
+        ids: &[i64],
+        answer: &ReloadAnswer,
+        now: Timestamp,
+    ) -> Result<()> {
+        let mut tx = self.begin().await?;
+        reload::answer(&mut tx, ids, answer, millis(now)).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn reload_answer(&self, id: i64) -> Result<Option<ReloadAnswer>> {
+        reload::answered(&mut *self.readers.acquire().await?, id).await
     }
 
     async fn tick(&self, info: &DaemonInfo) -> Result<()> {

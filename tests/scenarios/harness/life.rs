@@ -18,7 +18,7 @@ use teardownd::core::teardown::{NewTeardown, Teardown};
 use teardownd::partner_center::transport::{Request, Response, Transport, TransportError};
 use teardownd::store::{
     ClaimRequest, Claimed, Commit, Committed, Count, DaemonInfo, EnqueueOutcome, Filter,
-    OperatorRequest, RequestEffect, Result, Store, StoredPurchase, TransitionRecord,
+    OperatorRequest, ReloadAnswer, RequestEffect, Result, Store, StoredPurchase, TransitionRecord,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -158,6 +158,10 @@ forward! {
     request(request: &OperatorRequest, now: Timestamp) -> Vec<RequestEffect>;
     apply_requests(now: Timestamp) -> u64;
     check_accounts(known: &[AccountName], now: Timestamp) -> u64;
+    ask_reload(actor: &str, now: Timestamp) -> i64;
+    open_reloads() -> Vec<i64>;
+    answer_reloads(ids: &[i64], answer: &ReloadAnswer, now: Timestamp) -> ();
+    reload_answer(id: i64) -> Option<ReloadAnswer>;
     tick(info: &DaemonInfo) -> ();
     daemon() -> Option<DaemonInfo>;
     counts() -> Vec<Count>;

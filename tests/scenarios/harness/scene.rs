@@ -13,6 +13,7 @@ use teardownd::partner_center::{AccountSettings, Client, Timeouts};
 use teardownd::runtime::account::AccountRuntime;
 use teardownd::runtime::daemon::{Daemon, EngineSettings};
 use teardownd::runtime::ledger::StoreLedger;
+use teardownd::runtime::live::AccountRules;
 use teardownd::simulator::{Rule, Simulator, SimulatorTransport};
 use teardownd::store::{
     DaemonInfo, EnqueueOutcome, Filter, OperatorRequest, RequestEffect, Store, StoredPurchase,
@@ -97,11 +98,12 @@ impl Scene {
         });
         let entropy: Arc<dyn Entropy> =
             Arc::new(SeededEntropy::new(given.seed * 1000 + self.started));
+        let rules = AccountRules::new(given.safety.clone(), given.budget);
         let ledger = StoreLedger::new(
             Arc::clone(&store),
             Arc::clone(&clock),
             self.account.clone(),
-            given.budget,
+            rules.requests_per_minute.clone(),
         );
         let settings = AccountSettings {
             name: self.account.clone(),
@@ -120,7 +122,7 @@ impl Scene {
             Arc::clone(&entropy),
         )
         .unwrap();
-        let account = AccountRuntime::new(self.account.clone(), client, given.safety.clone());
+        let account = AccountRuntime::new(self.account.clone(), client, rules);
         let engine = EngineSettings {
             max_in_flight: given.in_flight,
             lease_ttl: Duration::from_secs(60),
