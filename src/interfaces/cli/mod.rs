@@ -15,6 +15,7 @@ mod list;
 mod open;
 mod operate;
 mod plan;
+mod reload;
 mod run;
 mod select;
 mod show;
@@ -54,7 +55,10 @@ pub fn main() -> ExitCode {
         }
     };
     let ending = runtime.block_on(dispatch(&cli.globals, &cli.command));
-    conclude(ending, cli.globals.output)
+    let code = conclude(ending, cli.globals.output);
+    // What is still under way, such as a look-up of a name, must not keep the process.
+    runtime.shutdown_background();
+    code
 }
 
 async fn dispatch(globals: &Globals, command: &Command) -> Ending {
@@ -62,6 +66,7 @@ async fn dispatch(globals: &Globals, command: &Command) -> Ending {
         #[cfg(feature = "simulator")]
         Command::Demo(args) => demo::execute(globals, args).await,
         Command::Run => run::execute(globals).await,
+        Command::Reload(args) => reload::execute(globals, args).await,
         Command::Check => check::execute(globals).await,
         Command::Migrate => migrate(globals).await,
         Command::Completions { shell } => Ok(completions(*shell)),
