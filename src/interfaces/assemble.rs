@@ -160,6 +160,9 @@ mod tests {
         assert_eq!(check(), Ok(()), "it goes on by itself");
 
         let unreadable = |_: &Path| Err(StoreError::Unfit("/data cannot be looked at".to_owned()));
-        assert_eq!(room("/data/t.db".into(), 1, unreadable)().unwrap_err(), "/data cannot be looked at");
+        assert_eq!(
+            room("/data/t.db".into(), 1, unreadable)().unwrap_err(),
+            "/data cannot be looked at"
+        );
     }
 }

@@ -108,7 +108,9 @@ fn worded(changed: &[String], restart: &[String]) -> String {
     };
     match restart {
         [] => taken,
-        keys => format!("{taken}; changed, and in force from the next start only: {}", keys.join(", ")),
+        keys => {
+            format!("{taken}; changed, and in force from the next start only: {}", keys.join(", "))
+        }
     }
 }
 
@@ -143,7 +145,8 @@ impl Differences {
         // An account that takes a value over from [safety] changes with it.
         let general = changed.clone();
         changed.retain(|key| {
-            of_account(key).is_none_or(|(_, own)| !own.starts_with("safety.") || !general.contains(own))
+            of_account(key)
+                .is_none_or(|(_, own)| !own.starts_with("safety.") || !general.contains(own))
         });
         let mut restart: BTreeSet<String> =
             differing(started, new).filter(|key| !is_live(key) && !is_other(key)).collect();
@@ -170,7 +173,8 @@ fn is_live(key: &str) -> bool {
     let own = of_account(key).map(|(_, own)| own);
     key == "log.filter"
         || own.unwrap_or(key).starts_with("safety.")
-        || own.is_some_and(|own| ["sandbox", "customers_limit", "requests_per_minute"].contains(&own))
+        || own
+            .is_some_and(|own| ["sandbox", "customers_limit", "requests_per_minute"].contains(&own))
 }
 
 #[cfg(test)]
@@ -229,14 +233,18 @@ mod tests {
             ("log.filter", "debug"),
         ];
         let (changed, restart) = differences(&moved);
-        assert_eq!((changed, restart), (vec!["log.filter".to_owned()], vec!["accounts.emea".to_owned()]));
+        assert_eq!(
+            (changed, restart),
+            (vec!["log.filter".to_owned()], vec!["accounts.emea".to_owned()])
+        );
         let added = [("accounts.apac.sandbox", "true"), ("accounts.apac.safety.grace", "0s")];
         assert_eq!(differences(&added), (vec![], vec!["accounts.apac".to_owned()]));
     }
 
     #[test]
     fn what_waits_for_a_restart_is_named_at_every_reload_until_then() {
-        let (started, new) = (values(&[]), values(&[("log.format", "json"), ("log.filter", "debug")]));
+        let (started, new) =
+            (values(&[]), values(&[("log.format", "json"), ("log.filter", "debug")]));
         let second = Differences::of(&new, &started, &new);
         assert_eq!(second, Differences { changed: vec![], restart: vec!["log.format".to_owned()] });
     }

@@ -112,7 +112,7 @@ impl Performer<'_> {
         self.store.record_answer(command.id, &sent.answer, now).await?;
         tracing::info!(
             command = %command.id,
-            correlation = %correlation,
+            correlation_id = %correlation,
             action = command.intent.action.as_str(),
             resource = command.intent.resource,
             status = sent.answer.http_status,

@@ -153,7 +153,8 @@ impl Scheduler {
         let now = self.reconciler.clock.now();
         let info = DaemonInfo { ticked_at: now, ..self.info.clone() };
         if let Err(error) = self.reconciler.store.tick(&info).await {
-            tracing::error!(%error, "the daemon's tick could not be stored");
+            // The look that follows meets the same trouble, and tells of it once.
+            tracing::debug!(%error, "the daemon's tick could not be stored");
         }
     }
 

@@ -434,8 +434,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn open_reloads(&self) -> Result<Vec<i64>>;
 
     /// Answers these requests, and forgets all but the latest hundred.
-    async fn answer_reloads(&self, ids: &[i64], answer: &ReloadAnswer, now: Timestamp)
-    -> Result<()>;
+    async fn answer_reloads(
+        &self,
+        ids: &[i64],
+        answer: &ReloadAnswer,
+        now: Timestamp,
+    ) -> Result<()>;
 
     /// The answer to a request to reload, once there is one.
     async fn reload_answer(&self, id: i64) -> Result<Option<ReloadAnswer>>;

@@ -7,14 +7,20 @@
 #![cfg(feature = "simulator")]
 
 mod beside;
+mod copies;
 mod daemon;
 mod database;
 mod gate;
 mod killed;
+mod logs;
+mod refusals;
+mod reload;
 mod sandbox;
 mod second_run;
 mod secrets;
 mod shutdown;
 mod stage;
+mod supervised;
+mod supervisor;
 mod typed;
 mod watched;

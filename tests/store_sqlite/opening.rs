@@ -30,7 +30,8 @@ async fn a_missing_database_is_created_only_where_that_is_wanted() {
         assert_eq!(std::fs::read_dir(place.folder.path()).unwrap().count(), 0, "nothing is left");
     }
     let report = SqliteStore::migrate(&place.path(), start()).await.unwrap();
-    assert_eq!((report.from, report.to, report.applied), (None, 1, vec![1]));
+    assert_eq!((report.from, report.applied.first()), (None, Some(&1)));
+    assert_eq!(report.applied.last(), Some(&report.to));
     let settings =
         SqliteSettings { create: false, migrate: MigrateMode::Manual, ..place.settings() };
     let store = SqliteStore::open(&settings, start()).await.unwrap();

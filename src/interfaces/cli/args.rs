@@ -63,6 +63,10 @@ pub(crate) enum Command {
     Check,
     /// Create the database, or bring it to this version's schema
     Migrate,
+    /// Copy the database into a new file, also while the daemon runs
+    Backup(FileArgs),
+    /// Put a backup in the place of the database; starts paused
+    Restore(FileArgs),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -116,6 +120,13 @@ pub(crate) struct DemoArgs {
     /// Seed of the simulated customers
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     pub(crate) seed: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FileArgs {
+    /// The file of the backup
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
 }
 
 #[derive(Debug, Args)]

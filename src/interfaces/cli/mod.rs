@@ -6,6 +6,7 @@ mod args;
 mod beside;
 mod check;
 mod context;
+mod copies;
 #[cfg(feature = "simulator")]
 mod demo;
 mod enqueue;
@@ -69,6 +70,8 @@ async fn dispatch(globals: &Globals, command: &Command) -> Ending {
         Command::Reload(args) => reload::execute(globals, args).await,
         Command::Check => check::execute(globals).await,
         Command::Migrate => migrate(globals).await,
+        Command::Backup(args) => copies::backup(globals, args).await,
+        Command::Restore(args) => copies::restore(globals, args).await,
         Command::Completions { shell } => Ok(completions(*shell)),
         Command::Enqueue(args) => enqueue::execute(globals, args).await,
         Command::Wait(args) => wait::execute(globals, args).await,

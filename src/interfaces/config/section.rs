@@ -133,7 +133,12 @@ impl Section {
             }
             return Some(base.join(given));
         };
-        Some(self.book.credentials.as_ref().map_or_else(|| given.clone(), |folder| folder.join(rest)))
+        Some(
+            self.book
+                .credentials
+                .as_ref()
+                .map_or_else(|| given.clone(), |folder| folder.join(rest)),
+        )
     }
 
     /// Whether a file lies among the credentials that the service manager hands over.

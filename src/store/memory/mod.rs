@@ -17,7 +17,8 @@ use self::data::Data;
 use super::rules::millis;
 use super::{
     ClaimRequest, Claimed, Commit, Committed, Count, DaemonInfo, EnqueueOutcome, Filter,
-    OperatorRequest, ReloadAnswer, RequestEffect, Result, Store, StoredPurchase, TransitionRecord, stops,
+    OperatorRequest, ReloadAnswer, RequestEffect, Result, Store, StoredPurchase, TransitionRecord,
+    stops,
 };
 use crate::core::account::{Account, TroubleKind};
 use crate::core::budget::{Ask, Budget, Grant};

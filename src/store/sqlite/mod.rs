@@ -3,6 +3,7 @@
 //! Every statement hops to the connection's thread, so there are few of them and they work on sets.
 
 mod accounts;
+mod backup;
 mod claim;
 mod commit;
 mod filesystem;
@@ -10,6 +11,7 @@ mod open;
 mod operate;
 mod queue;
 mod reload;
+mod restore;
 mod rows;
 mod send;
 mod upkeep;
@@ -22,7 +24,9 @@ use jiff::Timestamp;
 use sqlx::{Sqlite, SqlitePool, Transaction};
 use uuid::Uuid;
 
+pub use self::backup::{BackupReport, backup};
 pub use self::open::{MigrateMode, MigrationReport, SqliteSettings, free_bytes};
+pub use self::restore::{Carried, RestoreReport, restore};
 use super::rules::millis;
 use super::{
     ClaimRequest, Claimed, Commit, Committed, Count, DaemonInfo, EnqueueOutcome, Filter,

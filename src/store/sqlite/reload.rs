@@ -9,11 +9,12 @@ use crate::store::reload::KEPT;
 use crate::store::{ReloadAnswer, Result, StoreError};
 
 pub(super) async fn ask(conn: &mut SqliteConnection, actor: &str, now: Timestamp) -> Result<i64> {
-    let id = sqlx::query_scalar("INSERT INTO reloads (actor, created_at) VALUES (?, ?) RETURNING id")
-        .bind(actor)
-        .bind(time_text(now))
-        .fetch_one(conn)
-        .await?;
+    let id =
+        sqlx::query_scalar("INSERT INTO reloads (actor, created_at) VALUES (?, ?) RETURNING id")
+            .bind(actor)
+            .bind(time_text(now))
+            .fetch_one(conn)
+            .await?;
     Ok(id)
 }
 
@@ -53,7 +54,8 @@ pub(super) async fn answer(
 }
 
 pub(super) async fn answered(conn: &mut SqliteConnection, id: i64) -> Result<Option<ReloadAnswer>> {
-    let row = sqlx::query("SELECT * FROM reloads WHERE id = ?").bind(id).fetch_optional(conn).await?;
+    let row =
+        sqlx::query("SELECT * FROM reloads WHERE id = ?").bind(id).fetch_optional(conn).await?;
     let row = row.ok_or_else(|| StoreError::NotFound(format!("request {id} to reload")))?;
     let f = Fields::new(&row, "reloads", "id");
     let Some(taken_up) = f.get::<Option<i64>>("taken_up")? else { return Ok(None) };
