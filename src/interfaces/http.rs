@@ -272,6 +272,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_not_ready_and_what_is_merely_noted_is_said_in_words() {
+        let (_, readiness) = readiness();
+        readiness.store_answered();
+        readiness.ticked();
+        readiness.closed(Some("the disk is full".to_owned()));
+        assert_eq!(readiness.complaints(), ["nothing new is claimed: the disk is full"]);
+        readiness.closed(None);
+        readiness.reload_refused(true);
+        assert_eq!(readiness.complaints(), Vec::<String>::new());
+        assert!(readiness.notes()[0].contains("the former configuration is in force"));
+        readiness.reload_refused(false);
+        assert_eq!(readiness.notes(), Vec::<String>::new());
+    }
+
     #[tokio::test]
     async fn an_address_that_is_taken_is_named_with_its_key() {
         let first = bind(([127, 0, 0, 1], 0).into()).await.unwrap();

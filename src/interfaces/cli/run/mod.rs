@@ -129,6 +129,8 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
             Err(error) => readiness.store_failed(error.to_string()),
         })
         .await;
+    // With nothing in flight this may come before the helper that watches for it.
+    supervisor.stopping();
     helpers.iter().for_each(tokio::task::JoinHandle::abort);
     cron.stop().await;
     served.cancel();

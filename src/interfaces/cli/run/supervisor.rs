@@ -73,9 +73,9 @@ impl Supervisor {
         }
     }
 
-    /// Whether it was told that the daemon is ready.
+    /// Whether it was told that the daemon is ready, and not since that it stops.
     pub(super) fn knows_it_is_ready(&self) -> bool {
-        self.change(|told| told.ready)
+        self.change(|told| told.ready && !told.stopping)
     }
 
     /// What the daemon is doing; told when it changes.
@@ -108,10 +108,11 @@ impl Supervisor {
         }
     }
 
-    /// The daemon is shutting down.
+    /// The daemon is shutting down; told once.
     pub(super) fn stopping(&self) {
-        self.change(|told| told.stopping = true);
-        self.tell(&[NotifyState::Stopping, NotifyState::Status("shutting down")]);
+        if !self.change(|told| std::mem::replace(&mut told.stopping, true)) {
+            self.tell(&[NotifyState::Stopping, NotifyState::Status("shutting down")]);
+        }
     }
 
     fn tell(&self, states: &[NotifyState<'_>]) {
