@@ -1,7 +1,7 @@
 //! Puts the engine together from the configuration.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::config::{AccountConfig, Config};
@@ -14,7 +14,9 @@ use crate::partner_center::{AccountSettings, Client, Timeouts};
 use crate::runtime::account::AccountRuntime;
 use crate::runtime::daemon::EngineSettings;
 use crate::runtime::ledger::StoreLedger;
+use crate::runtime::live::AccountRules;
 use crate::runtime::scheduler::ClaimCheck;
+use crate::store::sqlite::free_bytes;
 use crate::store::{DaemonInfo, Store};
 
 /// What the parts of the engine share.
@@ -36,11 +38,12 @@ impl Ground {
     /// # Errors
     /// When one of its addresses is not fit.
     pub fn account(&self, account: &AccountConfig) -> Result<AccountRuntime, InvalidEndpoint> {
+        let rules = AccountRules::new(account.policy.clone(), account.requests_per_minute);
         let ledger = StoreLedger::new(
             Arc::clone(&self.store),
             Arc::clone(&self.clock),
             account.name.clone(),
-            account.requests_per_minute,
+            rules.requests_per_minute.clone(),
         );
         let client = Client::new(
             account_settings(account),
@@ -49,7 +52,7 @@ impl Ground {
             Arc::clone(&self.clock),
             Arc::clone(&self.entropy),
         )?;
-        Ok(AccountRuntime::new(account.name.clone(), client, account.policy.clone()))
+        Ok(AccountRuntime::new(account.name.clone(), client, rules))
     }
 
     /// Every configured account.
@@ -116,7 +119,15 @@ pub fn daemon_info(clock: &dyn Clock, entropy: &dyn Entropy) -> DaemonInfo {
 
 /// Nothing new is claimed while the disk under the database has less than `database.min_free`.
 pub fn enough_room(path: PathBuf, min_free: u64) -> ClaimCheck {
-    Arc::new(move || match crate::store::sqlite::free_bytes(&path) {
+    room(path, min_free, free_bytes)
+}
+
+fn room(
+    path: PathBuf,
+    min_free: u64,
+    free_bytes: impl Fn(&Path) -> crate::store::Result<u64> + Send + Sync + 'static,
+) -> ClaimCheck {
+    Arc::new(move || match free_bytes(&path) {
         Ok(free) if free < min_free => Err(format!(
             "{} has {} free, below database.min_free = {}",
             path.display(),
@@ -126,4 +137,32 @@ pub fn enough_room(path: PathBuf, min_free: u64) -> ClaimCheck {
         Ok(_) => Ok(()),
         Err(error) => Err(error.to_string()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use crate::store::StoreError;
+
+    #[test]
+    fn nothing_is_claimed_below_min_free_and_the_text_says_why() {
+        let free = Arc::new(AtomicU64::new(300));
+        let reader = Arc::clone(&free);
+        let check =
+            room("/data/t.db".into(), 256, move |_: &Path| Ok(reader.load(Ordering::Relaxed)));
+        assert_eq!(check(), Ok(()));
+        free.store(255, Ordering::Relaxed);
+        let why = check().unwrap_err();
+        assert!(why.contains("/data/t.db") && why.contains("database.min_free = 256 B"), "{why}");
+        free.store(256, Ordering::Relaxed);
+        assert_eq!(check(), Ok(()), "it goes on by itself");
+
+        let unreadable = |_: &Path| Err(StoreError::Unfit("/data cannot be looked at".to_owned()));
+        assert_eq!(
+            room("/data/t.db".into(), 1, unreadable)().unwrap_err(),
+            "/data cannot be looked at"
+        );
+    }
 }

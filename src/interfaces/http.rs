@@ -39,7 +39,9 @@ pub struct Readiness {
 struct Facts {
     store: Result<(), String>,
     ticked_at: Option<Duration>,
+    closed: Option<String>,
     draining: bool,
+    reload_refused: bool,
 }
 
 impl Readiness {
@@ -47,7 +49,13 @@ impl Readiness {
     /// uptime is not ready.
     pub fn new(clock: Arc<dyn Clock>, tick_limit: Duration) -> Self {
         let store = Err("it was not opened yet".to_owned());
-        let facts = Mutex::new(Facts { store, ticked_at: None, draining: false });
+        let facts = Mutex::new(Facts {
+            store,
+            ticked_at: None,
+            closed: None,
+            draining: false,
+            reload_refused: false,
+        });
         Self { clock, tick_limit, facts }
     }
 
@@ -66,6 +74,16 @@ impl Readiness {
     pub fn ticked(&self) {
         let now = self.clock.uptime();
         self.change(|facts| facts.ticked_at = Some(now));
+    }
+
+    /// Whether new rows may be claimed, and if not why.
+    pub fn closed(&self, why: Option<String>) {
+        self.change(|facts| facts.closed = why);
+    }
+
+    /// Whether the latest reload was refused. The daemon then works on with what it had.
+    pub fn reload_refused(&self, refused: bool) {
+        self.change(|facts| facts.reload_refused = refused);
     }
 
     /// The daemon is shutting down: nothing new is claimed.
@@ -87,11 +105,29 @@ impl Readiness {
                     .push(format!("the scheduler has not ticked for {} s", silent.as_secs())),
                 Some(_) => {}
             }
+            if let Some(why) = &facts.closed {
+                complaints.push(format!("nothing new is claimed: {why}"));
+            }
             if facts.draining {
                 complaints.push("the daemon is shutting down".to_owned());
             }
         });
         complaints
+    }
+
+    /// What should be looked at although everything works.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        self.change(|facts| {
+            if facts.reload_refused {
+                notes.push(
+                    "the latest reload was refused and the former configuration is in force; the log \
+                     says why"
+                        .to_owned(),
+                );
+            }
+        });
+        notes
     }
 
     fn change(&self, change: impl FnOnce(&mut Facts)) {
@@ -131,7 +167,8 @@ fn router(readiness: Arc<Readiness>, metrics: PrometheusHandle) -> Router {
 async fn readyz(State(readiness): State<Arc<Readiness>>) -> impl IntoResponse {
     let complaints = readiness.complaints();
     if complaints.is_empty() {
-        return (StatusCode::OK, "ready\n".to_owned());
+        let notes = readiness.notes().into_iter().map(|note| format!("note: {note}\n"));
+        return (StatusCode::OK, notes.fold("ready\n".to_owned(), |text, note| text + &note));
     }
     (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", complaints.join("; ")))
 }
@@ -233,6 +270,21 @@ mod tests {
         for other in ["/", "/api/v1/teardowns", "/metrics/x"] {
             assert_eq!(status_and_text(address, other).await.0, "404", "{other}");
         }
+    }
+
+    #[test]
+    fn what_is_not_ready_and_what_is_merely_noted_is_said_in_words() {
+        let (_, readiness) = readiness();
+        readiness.store_answered();
+        readiness.ticked();
+        readiness.closed(Some("the disk is full".to_owned()));
+        assert_eq!(readiness.complaints(), ["nothing new is claimed: the disk is full"]);
+        readiness.closed(None);
+        readiness.reload_refused(true);
+        assert_eq!(readiness.complaints(), Vec::<String>::new());
+        assert!(readiness.notes()[0].contains("the former configuration is in force"));
+        readiness.reload_refused(false);
+        assert_eq!(readiness.notes(), Vec::<String>::new());
     }
 
     #[tokio::test]

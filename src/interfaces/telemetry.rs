@@ -3,7 +3,9 @@
 use std::io::IsTerminal;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt, reload};
 
 use super::config::{Log, LogFormat};
 
@@ -28,20 +30,49 @@ pub enum TelemetryError {
     Buckets(#[from] metrics_exporter_prometheus::BuildError),
 }
 
+/// Decides which log lines are written, and can be changed while the process runs.
+#[derive(Debug, Clone)]
+pub struct LogFilter(reload::Handle<EnvFilter, Registry>);
+
+impl LogFilter {
+    /// From now on these directives hold.
+    ///
+    /// # Errors
+    /// When they cannot be read; the former ones then stay.
+    pub fn set(&self, directives: &str) -> Result<(), TelemetryError> {
+        // A logger that is gone has nothing left to filter.
+        self.0.reload(filter(directives)?).ok();
+        Ok(())
+    }
+}
+
+/// Cron tells of its own beginnings at a level at which the daemon tells of finished steps. Directives
+/// that name it win.
+const QUIET: &str = "tokio_cron_scheduler=warn";
+
+fn filter(directives: &str) -> Result<EnvFilter, TelemetryError> {
+    EnvFilter::try_new(format!("{QUIET},{directives}"))
+        .map_err(|_| TelemetryError::Filter(directives.to_owned()))
+}
+
 /// Sends the log lines of this process to standard error, in the form the configuration asks for.
-/// Lines carry the fields of the spans they are written in.
+/// Lines carry the fields of the span they are written in. docs/logs.md says what they hold.
 ///
 /// # Errors
 /// When the filter cannot be read, or the process logs already.
-pub fn init_logs(log: &Log) -> Result<(), TelemetryError> {
-    let filter =
-        EnvFilter::try_new(&log.filter).map_err(|_| TelemetryError::Filter(log.filter.clone()))?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let done = match log.format {
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).with_span_list(true).try_init(),
+pub fn init_logs(log: &Log) -> Result<LogFilter, TelemetryError> {
+    let (filter, handle) = reload::Layer::new(filter(&log.filter)?);
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = match log.format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
     };
-    done.map_err(|_| TelemetryError::Twice("the logger"))
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .try_init()
+        .map_err(|_| TelemetryError::Twice("the logger"))?;
+    Ok(LogFilter(handle))
 }
 
 /// Installs the recorder of this process's metrics. Its owner calls

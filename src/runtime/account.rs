@@ -8,10 +8,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use super::live::AccountRules;
 use crate::core::account::{Proven, TroubleKind};
 use crate::core::clock::Clock;
 use crate::core::fault::Trouble;
-use crate::core::gates::SafetyPolicy;
 use crate::core::ids::{AccountName, TenantId};
 use crate::core::reason::Reason;
 use crate::partner_center::{ApiError, Client, Kind};
@@ -34,16 +34,16 @@ pub struct AccountRuntime {
     pub name: AccountName,
     /// Its connection to Partner Center.
     pub client: Client,
-    /// Its guards.
-    pub safety: SafetyPolicy,
+    /// Its guards and its budget, which a reload replaces.
+    pub rules: AccountRules,
     health: Health,
     turns: Turns,
 }
 
 impl AccountRuntime {
     /// Puts an account together.
-    pub fn new(name: AccountName, client: Client, safety: SafetyPolicy) -> Self {
-        Self { name, client, safety, health: Health::default(), turns: Turns::default() }
+    pub fn new(name: AccountName, client: Client, rules: AccountRules) -> Self {
+        Self { name, client, rules, health: Health::default(), turns: Turns::default() }
     }
 
     /// Waits for this pass's turn to commit and send: a first step of the account goes alone, and

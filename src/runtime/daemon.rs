@@ -104,16 +104,24 @@ impl Daemon {
         let keeper = tokio::spawn(
             Arc::clone(&self.leases).keep(Arc::clone(&self.reconciler.store), leases_stop.clone()),
         );
-        tokio::join!(
-            self.scheduler.run(stop.clone(), looked),
-            self.scheduler.watch_credentials(&stop),
-            self.keep_house(&stop)
-        );
         let passes = self.scheduler.passes();
-        passes.close();
+        let work = async {
+            tokio::join!(
+                self.scheduler.run(stop.clone(), looked),
+                self.scheduler.watch_credentials(&stop),
+                self.keep_house(&stop)
+            );
+            passes.close();
+            passes.wait().await;
+        };
+        // Counted from the stop: a store that does not answer must not lengthen it.
+        let limit = async {
+            stop.cancelled().await;
+            self.reconciler.clock.sleep(self.settings.drain_timeout).await;
+        };
         let in_time = tokio::select! {
-            () = passes.wait() => true,
-            () = self.reconciler.clock.sleep(self.settings.drain_timeout) => false,
+            () = work => true,
+            () = limit => false,
         };
         leases_stop.cancel();
         keeper.abort();

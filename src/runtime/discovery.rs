@@ -96,8 +96,11 @@ pub async fn survey(
     let known = store.customers(&account.name).await?;
     let list = account.client.customer_list().await?;
     let protections = store.protections().await?;
-    let guards =
-        Guards { account: &account.name, policy: &account.safety, protections: &protections };
+    let guards = Guards {
+        account: &account.name,
+        policy: &account.rules.safety.get(),
+        protections: &protections,
+    };
     let now = clock.now();
     let CustomerList { customers, count, .. } = &list.fact;
     let mut found = Vec::with_capacity(customers.len());

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use super::live::Live;
 use crate::core::budget::{Ask, Budget, Grant, Limit};
 use crate::core::clock::Clock;
 use crate::core::ids::AccountName;
@@ -29,7 +30,7 @@ pub struct StoreLedger {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     account: AccountName,
-    budget: Budget,
+    requests_per_minute: Live<u32>,
 }
 
 impl StoreLedger {
@@ -39,15 +40,19 @@ impl StoreLedger {
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         account: AccountName,
-        requests_per_minute: u32,
+        requests_per_minute: Live<u32>,
     ) -> Self {
-        let part = (requests_per_minute / CUSTOMER_PART).max(CUSTOMER_LEAST);
-        let budget = Budget {
+        Self { store, clock, account, requests_per_minute }
+    }
+
+    fn budget(&self) -> Budget {
+        let requests = *self.requests_per_minute.get();
+        let part = (requests / CUSTOMER_PART).max(CUSTOMER_LEAST);
+        Budget {
             window: WINDOW,
-            account: Limit::of(requests_per_minute),
-            customer: Limit::of(part.min(requests_per_minute)),
-        };
-        Self { store, clock, account, budget }
+            account: Limit::of(requests),
+            customer: Limit::of(part.min(requests)),
+        }
     }
 }
 
@@ -55,7 +60,7 @@ impl StoreLedger {
 impl Ledger for StoreLedger {
     async fn reserve(&self, asks: &[Ask]) -> Result<Vec<Grant>, String> {
         self.store
-            .reserve(&self.account, asks, &self.budget, self.clock.now())
+            .reserve(&self.account, asks, &self.budget(), self.clock.now())
             .await
             .map_err(|error| error.to_string())
     }

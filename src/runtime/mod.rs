@@ -7,6 +7,7 @@ pub mod daemon;
 pub mod discovery;
 pub mod lease;
 pub mod ledger;
+pub mod live;
 pub mod observe;
 pub mod perform;
 pub mod preview;

@@ -88,6 +88,7 @@ impl Performer<'_> {
             return Ok((Report::Stopped, None));
         }
         let correlation = self.entropy.uuid();
+        let safety = self.account.rules.safety.get();
         let verdict = self
             .store
             .begin_send(
@@ -96,7 +97,7 @@ impl Performer<'_> {
                 self.lease.fence,
                 correlation,
                 seen,
-                &self.account.safety,
+                &safety,
                 self.clock.now(),
             )
             .await?;
@@ -118,7 +119,7 @@ impl Performer<'_> {
         self.store.record_answer(command.id, &sent.answer, now).await?;
         tracing::info!(
             command = %command.id,
-            correlation = %correlation,
+            correlation_id = %correlation,
             action = command.intent.action.as_str(),
             resource = command.intent.resource,
             status = sent.answer.http_status,

@@ -38,12 +38,13 @@ pub async fn preview(account: &AccountRuntime, tenant: TenantId) -> Result<Previ
         let rest = assess::follow_up_reads(&seen);
         observe(&account.client, tenant, rest, &mut seen).await?;
     }
-    let by_form = gates::admit_locally(tenant, None, &account.safety)
+    let safety = account.rules.safety.get();
+    let by_form = gates::admit_locally(tenant, None, &safety)
         .err()
         // Which domain is expected is said at the enqueue.
         .filter(|(guard, _)| *guard != Reason::DomainRequired);
     let by_api = seen.census.as_ref().and_then(|census| {
-        gates::object(tenant, None, &census.fact, seen.customer.as_ref(), &account.safety)
+        gates::object(tenant, None, &census.fact, seen.customer.as_ref(), &safety)
     });
     Ok(Preview { assessment: assess::assess(&seen), objection: by_form.or(by_api), seen })
 }

@@ -227,6 +227,7 @@ impl Pass<'_> {
             .into_iter()
             .map(|intent| NewCommand { id: CommandId(self.shared.entropy.uuid()), intent })
             .collect();
+        let safety = self.account.rules.safety.get();
         let commit = Commit {
             teardown: self.teardown.id,
             fence: self.lease.fence,
@@ -244,7 +245,7 @@ impl Pass<'_> {
             suspects: transition.suspects,
             commands,
             seen: &self.seen,
-            policy: &self.account.safety,
+            policy: &safety,
             next: match transition.wake {
                 Wake::Now | Wake::Never => Next::Continue,
                 Wake::At(at) => Next::Park(Some(at)),

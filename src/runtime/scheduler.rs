@@ -79,10 +79,12 @@ impl std::fmt::Debug for Scheduler {
 }
 
 /// What one look at the queue found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Look {
     /// Rows claimed.
     pub claimed: usize,
+    /// Why nothing may be claimed, if so.
+    pub closed: Option<String>,
     /// How long nothing is due.
     pub sleep: Duration,
 }
@@ -130,6 +132,7 @@ impl Scheduler {
     pub async fn run(&self, stop: CancellationToken, looked: impl Fn(&Result<Look>) + Send + Sync) {
         let clock = &self.reconciler.clock;
         let mut next_tick = Duration::ZERO;
+        let mut last = Ok(None);
         while !stop.is_cancelled() {
             if clock.uptime() >= next_tick {
                 next_tick = clock.uptime().saturating_add(TICK);
@@ -137,13 +140,10 @@ impl Scheduler {
             }
             let look = self.look(&stop).await;
             looked(&look);
-            let sleep = match look {
-                Ok(look) => look.sleep,
-                Err(error) => {
-                    tracing::error!(%error, "the queue cannot be read; tried again in a moment");
-                    LONGEST_SLEEP
-                }
-            };
+            let sleep = look.as_ref().map_or(LONGEST_SLEEP, |look| look.sleep);
+            let found = look.map(|look| look.closed).map_err(|error| error.to_string());
+            tell(&last, &found);
+            last = found;
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = self.wake.notified() => {}
@@ -156,7 +156,8 @@ impl Scheduler {
         let now = self.reconciler.clock.now();
         let info = DaemonInfo { ticked_at: now, ..self.info.clone() };
         if let Err(error) = self.reconciler.store.tick(&info).await {
-            tracing::error!(%error, "the daemon's tick could not be stored");
+            // The look that follows meets the same trouble, and tells of it once.
+            tracing::debug!(%error, "the daemon's tick could not be stored");
         }
     }
 
@@ -171,8 +172,7 @@ impl Scheduler {
         store.apply_requests(now).await?;
         store.check_accounts(&self.names(), now).await?;
         if let Err(why) = (self.may_claim)() {
-            tracing::warn!(why, "nothing new is claimed");
-            return Ok(Look { claimed: 0, sleep: LONGEST_SLEEP });
+            return Ok(Look { claimed: 0, closed: Some(why), sleep: LONGEST_SLEEP });
         }
         let free: Vec<(AccountName, usize)> = self
             .lanes
@@ -193,7 +193,7 @@ impl Scheduler {
         }
         let waiting: Vec<AccountName> = free.into_iter().map(|(name, _)| name).collect();
         let due = store.next_due(&waiting, now).await?;
-        Ok(Look { claimed: count, sleep: sleep_until(due, clock.now()) })
+        Ok(Look { claimed: count, closed: None, sleep: sleep_until(due, clock.now()) })
     }
 
     /// Watches the files of refused credentials until `stop`. Each account is watched by itself, so
@@ -251,6 +251,22 @@ impl Scheduler {
             wake.notify_one();
         };
         self.passes.spawn(pass.instrument(span));
+    }
+}
+
+/// Why nothing may be claimed, if so, or why the queue cannot be read.
+type Found = std::result::Result<Option<String>, String>;
+
+/// Says how the looks went, once each time that changes and not at every look. Texts may hold figures
+/// that change, so it is the kind that counts.
+fn tell(last: &Found, found: &Found) {
+    match (last, found) {
+        (Ok(_), Err(error)) => {
+            tracing::error!(error, "the queue cannot be read; it is tried again every few seconds");
+        }
+        (Ok(None) | Err(_), Ok(Some(why))) => tracing::warn!(why, "nothing new is claimed"),
+        (Ok(Some(_)) | Err(_), Ok(None)) => tracing::info!("the queue is worked on again"),
+        (Err(_), Err(_)) | (Ok(None), Ok(None)) | (Ok(Some(_)), Ok(Some(_))) => {}
     }
 }
 

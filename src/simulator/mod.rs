@@ -142,6 +142,11 @@ impl Simulator {
         self.state().journal.clone()
     }
 
+    /// Every access token that was issued, to look for where none may stand.
+    pub fn tokens(&self) -> Vec<String> {
+        self.state().tokens.keys().cloned().collect()
+    }
+
     /// The numbers for a progress display.
     pub fn snapshot(&self) -> Snapshot {
         let now = self.clock.now();

@@ -10,6 +10,7 @@ pub mod lock;
 pub mod memory;
 mod operator;
 mod protect;
+mod reload;
 mod requests;
 mod rules;
 pub mod sqlite;
@@ -21,6 +22,7 @@ pub use audit::{AuditEntry, AuditRange, RequestRecord};
 pub use consent::{ApproveRequest, ArmRequest};
 pub use customers::{CustomersRead, KnownCustomer, KnownCustomers, ListedCustomer};
 pub use operator::{Ack, OperatorRequest, RequestEffect, Verb};
+pub use reload::ReloadAnswer;
 pub use rules::DAEMON;
 
 use std::fmt;
@@ -505,6 +507,23 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Holds rows (before their end) whose account the configuration does not know, and lets go of
     /// those whose account has become known. Returns how many rows changed.
     async fn check_accounts(&self, known: &[AccountName], now: Timestamp) -> Result<u64>;
+
+    /// Asks the daemon to read its configuration anew. Returns the number of the request.
+    async fn ask_reload(&self, actor: &str, now: Timestamp) -> Result<i64>;
+
+    /// The numbers of the requests to reload that are not answered yet, oldest first.
+    async fn open_reloads(&self) -> Result<Vec<i64>>;
+
+    /// Answers these requests, and forgets all but the latest hundred.
+    async fn answer_reloads(
+        &self,
+        ids: &[i64],
+        answer: &ReloadAnswer,
+        now: Timestamp,
+    ) -> Result<()>;
+
+    /// The answer to a request to reload, once there is one.
+    async fn reload_answer(&self, id: i64) -> Result<Option<ReloadAnswer>>;
 
     /// Stores that the daemon lives.
     async fn tick(&self, info: &DaemonInfo) -> Result<()>;

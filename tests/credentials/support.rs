@@ -18,6 +18,7 @@ use teardownd::partner_center::transport::{Request, Response, Transport, Transpo
 use teardownd::partner_center::{AccountSettings, ApiError, Client, Kind, Timeouts};
 use teardownd::runtime::clock::{SystemEntropy, TokioClock};
 use teardownd::runtime::ledger::StoreLedger;
+use teardownd::runtime::live::Live;
 use teardownd::simulator::{
     Call, Customer, Options, Purchase, Sandbox, Simulator, SimulatorTransport, Template,
 };
@@ -218,7 +219,7 @@ pub fn client(
 ) -> Client {
     let name = AccountName::new("lab");
     let store = Arc::new(MemoryStore::new());
-    let ledger = StoreLedger::new(store, Arc::clone(&clock), name.clone(), 300);
+    let ledger = StoreLedger::new(store, Arc::clone(&clock), name.clone(), Live::new(300));
     let settings = AccountSettings {
         name,
         partner_tenant: TenantId::new(PARTNER),

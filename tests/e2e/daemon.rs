@@ -44,6 +44,11 @@ impl Daemon {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
+    /// The file it logs to.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
     /// The fields of the first line with this message.
     pub fn line(&self, message: &str) -> Option<Value> {
         let said = self.said();

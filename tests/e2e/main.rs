@@ -8,16 +8,22 @@
 
 mod beside;
 mod consent;
+mod copies;
 mod daemon;
 mod database;
 mod gate;
 mod killed;
+mod logs;
 mod operators;
+mod refusals;
+mod reload;
 mod sandbox;
 mod second_run;
 mod secrets;
 mod shutdown;
 mod stage;
+mod supervised;
+mod supervisor;
 mod tickets;
 mod typed;
 mod watched;

@@ -1,5 +1,6 @@
 //! A sandbox, a folder with configuration and database, and the program's commands in it.
 
+use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -157,6 +158,14 @@ authority = "{url}"
         std::fs::write(self.path("teardownd.toml"), text).unwrap();
     }
 
+    /// Changes the configuration file: what stands there first is replaced by the second.
+    pub fn reconfigure(&self, was: &str, becomes: &str) {
+        let file = self.path("teardownd.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(was), "{was} does not stand in the configuration");
+        std::fs::write(file, text.replace(was, becomes)).unwrap();
+    }
+
     /// A file of the folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -184,7 +193,8 @@ authority = "{url}"
 
     // ---- the program -----------------------------------------------------------------------------
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// A call of the program.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_teardownd"));
         command
             .args(arguments)
@@ -197,9 +207,15 @@ authority = "{url}"
 
     /// Starts the daemon.
     pub fn start(&self) -> Daemon {
+        self.start_with(&[])
+    }
+
+    /// Starts the daemon with these variables.
+    pub fn start_with(&self, variables: &[(&str, &OsStr)]) -> Daemon {
         let number = self.starts.fetch_add(1, Ordering::Relaxed);
         let out = std::fs::File::create(self.path(&format!("run-{number}.out"))).unwrap();
         let mut command = self.command(&["run"]);
+        command.envs(variables.iter().copied());
         command.stdout(out);
         Daemon::start(command, self.path(&format!("run-{number}.log")))
     }
@@ -306,6 +322,9 @@ authority = "{url}"
     pub fn assert_absent(&self, text: &str) {
         for entry in std::fs::read_dir(self.folder()).unwrap() {
             let path = entry.unwrap().path();
+            if !path.is_file() {
+                continue;
+            }
             let bytes = std::fs::read(&path).unwrap();
             let found = bytes.windows(text.len()).any(|part| part == text.as_bytes());
             assert!(!found || path == self.secret_file(), "{text} in {}", path.display());

@@ -108,7 +108,7 @@ macro_rules! conformance {
                 upkeep: invariant_11_unknown_accounts_hold_their_rows,
                     invariant_12_only_terminal_rows_are_purged,
                     a_delete_is_remembered_while_its_tenant_has_a_row,
-                    counts_and_the_sign_of_life;
+                    counts_and_the_sign_of_life, requests_to_reload_are_answered_once;
             );
         }
     };

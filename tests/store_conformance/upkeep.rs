@@ -3,7 +3,9 @@
 use teardownd::core::ids::AccountName;
 use teardownd::core::reason::Reason;
 use teardownd::core::teardown::{NewTeardown, State};
-use teardownd::store::{Commit, DaemonInfo, Filter, PurchaseRecord, Verb};
+use teardownd::store::{
+    Commit, DaemonInfo, Filter, PurchaseRecord, ReloadAnswer, StoreError, Verb,
+};
 
 use super::{Backend, Bench, at, default_account, delete, seen, start, step, tenant, wanted};
 
@@ -115,4 +117,40 @@ pub(crate) async fn counts_and_the_sign_of_life(backend: &dyn Backend) {
     bench.store.tick(&info).await.unwrap();
     assert_eq!(bench.store.daemon().await.unwrap(), Some(info));
     assert_eq!(bench.store.apply_requests(at(3)).await.unwrap(), 0);
+}
+
+pub(crate) async fn requests_to_reload_are_answered_once(backend: &dyn Backend) {
+    let store = backend.open().await;
+    assert_eq!(store.open_reloads().await.unwrap(), Vec::<i64>::new());
+    let first = store.ask_reload("anna", start()).await.unwrap();
+    let second = store.ask_reload("ben", at(1)).await.unwrap();
+    assert_eq!(store.open_reloads().await.unwrap(), [first, second]);
+    assert_eq!(store.reload_answer(first).await.unwrap(), None);
+
+    let refused = ReloadAnswer {
+        taken_up: false,
+        text: "engine.lease_ttl: 3 does not fit".to_owned(),
+        changed: Vec::new(),
+        restart: Vec::new(),
+    };
+    store.answer_reloads(&[first], &refused, at(2)).await.unwrap();
+    assert_eq!(store.open_reloads().await.unwrap(), [second]);
+    let done = ReloadAnswer {
+        taken_up: true,
+        text: "taken up".to_owned(),
+        changed: vec!["safety.grace".to_owned()],
+        restart: vec!["metrics.listen".to_owned()],
+    };
+    store.answer_reloads(&[first, second], &done, at(3)).await.unwrap();
+    assert_eq!(store.reload_answer(first).await.unwrap(), Some(refused), "the first answer stays");
+    assert_eq!(store.reload_answer(second).await.unwrap(), Some(done.clone()));
+
+    // Only the latest hundred are kept, and none is lost that waits.
+    let waiting = store.ask_reload("anna", at(4)).await.unwrap();
+    for _ in 0..100 {
+        let id = store.ask_reload("anna", at(5)).await.unwrap();
+        store.answer_reloads(&[id], &done, at(5)).await.unwrap();
+    }
+    assert!(matches!(store.reload_answer(first).await, Err(StoreError::NotFound(_))));
+    assert_eq!(store.open_reloads().await.unwrap(), [waiting]);
 }

@@ -62,10 +62,16 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Run the daemon
     Run,
+    /// Let the running daemon read its configuration anew, and tell its answer
+    Reload(ReloadArgs),
     /// Check configuration, database and credentials; writes nothing anywhere
     Check,
     /// Create the database, or bring it to this version's schema
     Migrate,
+    /// Copy the database into a new file, also while the daemon runs
+    Backup(FileArgs),
+    /// Put a backup in the place of the database; starts paused
+    Restore(FileArgs),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -144,6 +150,20 @@ pub(crate) struct DemoArgs {
     /// Seed of the simulated customers
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     pub(crate) seed: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FileArgs {
+    /// The file of the backup
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReloadArgs {
+    /// Wait no longer than this for the daemon's answer
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Duration,
 }
 
 #[derive(Debug, Args)]

@@ -42,8 +42,12 @@ pub(crate) struct Context {
 impl Globals {
     /// Reads the configuration.
     pub(crate) fn configuration(&self) -> Result<Config, Failure> {
-        let named = self.config.as_deref().filter(|path| *path != Path::new(""));
-        Ok(load(&Sources::of_process(named))?)
+        Ok(load(&self.sources())?)
+    }
+
+    /// Where it is read from.
+    pub(crate) fn sources(&self) -> Sources {
+        Sources::of_process(self.config.as_deref().filter(|path| *path != Path::new("")))
     }
 
     /// Who asks.

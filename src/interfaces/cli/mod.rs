@@ -10,6 +10,7 @@ mod beside;
 mod check;
 mod confirm;
 mod context;
+mod copies;
 #[cfg(feature = "simulator")]
 mod demo;
 mod discover;
@@ -22,6 +23,7 @@ mod operate;
 mod plan;
 mod protect;
 mod quota;
+mod reload;
 mod run;
 mod select;
 mod show;
@@ -63,7 +65,10 @@ pub fn main() -> ExitCode {
         }
     };
     let ending = runtime.block_on(dispatch(&cli.globals, &cli.command));
-    conclude(ending, cli.globals.output)
+    let code = conclude(ending, cli.globals.output);
+    // What is still under way, such as a look-up of a name, must not keep the process.
+    runtime.shutdown_background();
+    code
 }
 
 async fn dispatch(globals: &Globals, command: &Command) -> Ending {
@@ -71,8 +76,11 @@ async fn dispatch(globals: &Globals, command: &Command) -> Ending {
         #[cfg(feature = "simulator")]
         Command::Demo(args) => demo::execute(globals, args).await,
         Command::Run => run::execute(globals).await,
+        Command::Reload(args) => reload::execute(globals, args).await,
         Command::Check => check::execute(globals).await,
         Command::Migrate => migrate(globals).await,
+        Command::Backup(args) => copies::backup(globals, args).await,
+        Command::Restore(args) => copies::restore(globals, args).await,
         Command::Completions { shell } => Ok(completions(*shell)),
         Command::Enqueue(args) => enqueue::execute(globals, args).await,
         Command::Wait(args) => wait::execute(globals, args).await,

@@ -26,7 +26,7 @@ const DAY: u64 = 24 * 60 * MINUTE;
 pub struct Sources {
     /// The file to read.
     pub file: Option<PathBuf>,
-    /// The environment; variables that do not begin with `TEARDOWND__` are left alone.
+    /// The environment. Of it `TEARDOWND__…` and `CREDENTIALS_DIRECTORY` are read.
     pub variables: Vec<(OsString, OsString)>,
 }
 
@@ -82,13 +82,19 @@ pub(super) fn layered(
         ValueKind::Table(table) => table.into_iter().collect(),
         _ => BTreeMap::new(),
     };
-    let mut root = Section::root(values, place.to_owned());
+    let credentials = variables
+        .iter()
+        .find(|(name, value)| name == "CREDENTIALS_DIRECTORY" && !value.is_empty())
+        .map(|(_, folder)| PathBuf::from(folder));
+    let mut root = Section::root(values, place.to_owned()).credentials_in(credentials);
     let config = read(&mut root, base);
     // A misspelt account finds its neighbour also where no account is stated.
     root.learn(account_keys());
-    let problems = root.finish().close();
+    let mut book = root.finish();
+    let values = std::mem::take(&mut book.values);
+    let problems = book.close();
     match config {
-        Some(config) if problems.is_empty() => Ok(config),
+        Some(config) if problems.is_empty() => Ok(Config { values, ..config }),
         _ => Err(ConfigError { problems }),
     }
 }
@@ -197,6 +203,7 @@ fn read(root: &mut Section, base: &Path) -> Option<Config> {
         safety,
         retention,
         accounts,
+        values: BTreeMap::new(),
     })
 }
 

@@ -50,6 +50,8 @@ pub struct Config {
     pub retention: Retention,
     /// `[accounts.NAME]`, by name in lower case.
     pub accounts: BTreeMap<AccountName, AccountConfig>,
+    /// Every key that exists with its value as text, to tell what has changed since. Not to be shown.
+    pub values: BTreeMap<String, String>,
 }
 
 /// `[database]`

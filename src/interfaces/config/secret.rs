@@ -32,7 +32,7 @@ struct Given {
 
 impl Given {
     fn read(section: &mut Section, base: &Path) -> Self {
-        let mut path = |key| section.optional(key).map(|path: PathBuf| base.join(path));
+        let mut path = |key| section.credential_file(key, base);
         Self {
             file: path("file"),
             certificate_file: path("certificate_file"),
@@ -86,6 +86,14 @@ pub(super) fn read_credential(section: &mut Section, base: &Path) -> Option<Cred
             token_file.map(|token_file| CredentialKind::WorkloadIdentity { token_file })
         }
         "refresh_token" => {
+            if section.is_handed_over(given.refresh_token_file.as_deref()) {
+                section.problem(
+                    "refresh_token_file",
+                    "lies where the service manager hands credentials over, which is read-only, and a \
+                     renewed token must be stored",
+                    "keep it in a folder that the daemon can write to, such as its state directory",
+                );
+            }
             let client_secret = read_source(section, given.file, given.env);
             let file = needed(section, "refresh_token_file", given.refresh_token_file);
             Some(CredentialKind::RefreshToken {

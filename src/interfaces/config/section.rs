@@ -3,11 +3,13 @@
 //! the first.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use config::{Value, ValueKind};
 
 use super::error::Problem;
 use super::value::{Rejected, Setting};
+use crate::partner_center::credentials::CREDENTIALS_DIRECTORY;
 
 /// A key that exists.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +29,10 @@ pub(super) struct Book {
     pub(super) known: Vec<Key>,
     /// What was wrong so far.
     pub(super) problems: Vec<Problem>,
+    /// Where the service manager has put the credentials of this unit, if it has.
+    pub(super) credentials: Option<PathBuf>,
+    /// Every value that was read, defaults among them, as text.
+    pub(super) values: BTreeMap<String, String>,
     /// Keys that nobody asked for, with their places.
     unknown: Vec<(String, String)>,
 }
@@ -66,6 +72,12 @@ impl Section {
         Self { path: String::new(), values, book: Book { file, ..Book::default() } }
     }
 
+    /// Says where the service manager has put the credentials of this unit.
+    pub(super) fn credentials_in(mut self, folder: Option<PathBuf>) -> Self {
+        self.book.credentials = folder;
+        self
+    }
+
     /// Ends the reading: what is left was asked for by nobody.
     pub(super) fn finish(mut self) -> Book {
         for (key, value) in std::mem::take(&mut self.values) {
@@ -77,7 +89,15 @@ impl Section {
 
     /// The value of a key, or its default.
     pub(super) fn take<T: Setting>(&mut self, key: &str, default: T) -> T {
-        self.value(key).unwrap_or(default)
+        self.value(key).unwrap_or_else(|| {
+            self.note(key, &default);
+            default
+        })
+    }
+
+    fn note<T: Setting>(&mut self, key: &str, value: &T) {
+        let key = self.key(key);
+        self.book.values.insert(key, format!("{value:?}"));
     }
 
     /// As [`take`](Self::take), where not every value of the type is fit.
@@ -112,10 +132,40 @@ impl Section {
         self.value(key)
     }
 
+    /// The value of a key that names a file of a credential. `${CREDENTIALS_DIRECTORY}` at its
+    /// beginning is the folder in which the service manager hands credentials to its unit. Where there
+    /// is none it stays as it is, so that commands that need no credential work outside the unit.
+    pub(super) fn credential_file(&mut self, key: &str, base: &Path) -> Option<PathBuf> {
+        let given: PathBuf = self.optional(key)?;
+        let Ok(rest) = given.strip_prefix(CREDENTIALS_DIRECTORY) else {
+            if given.to_string_lossy().contains("${") {
+                let text = format!("{:?} holds a variable that is not understood", given.display());
+                let remedy = format!("only {CREDENTIALS_DIRECTORY}/ at the beginning is");
+                self.problem(key, &text, &remedy);
+            }
+            return Some(base.join(given));
+        };
+        Some(
+            self.book
+                .credentials
+                .as_ref()
+                .map_or_else(|| given.clone(), |folder| folder.join(rest)),
+        )
+    }
+
+    /// Whether a file lies among the credentials that the service manager hands over.
+    pub(super) fn is_handed_over(&self, file: Option<&Path>) -> bool {
+        let given = self.book.credentials.as_deref().unwrap_or(Path::new(CREDENTIALS_DIRECTORY));
+        file.is_some_and(|file| file.starts_with(given))
+    }
+
     fn value<T: Setting>(&mut self, key: &str) -> Option<T> {
         let given = self.remove(key, T::EXPECTED)?;
         match T::read(&given) {
-            Ok(value) => Some(value),
+            Ok(value) => {
+                self.note(key, &value);
+                Some(value)
+            }
             Err(rejected) => {
                 self.reject(key, &given, rejected);
                 None

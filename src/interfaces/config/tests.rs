@@ -362,3 +362,44 @@ fn broken_toml_names_file_and_line() {
     let twice = read(&format!("{ACCOUNT}{}", ACCOUNT.replace("Lab", "lab"))).unwrap_err();
     assert!(twice.to_string().contains("accounts.lab stands there twice"), "{twice}");
 }
+
+#[test]
+fn credentials_are_looked_for_where_the_service_manager_has_put_them() {
+    let text = ACCOUNT.replace("env = \"LAB_SECRET\"", "file = \"${CREDENTIALS_DIRECTORY}/lab\"");
+    let given = |variables: &[(&str, &str)]| {
+        let config = read_with(&text, variables).unwrap();
+        lab(&config).credential.clone()
+    };
+    let source = |path: &str| Credential::client_secret(SecretSource::File(path.into()));
+    let inside = given(&[("CREDENTIALS_DIRECTORY", "/run/credentials/teardownd.service")]);
+    assert_eq!(inside, source("/run/credentials/teardownd.service/lab"));
+    // Commands that need no secret work outside the unit, too.
+    assert_eq!(given(&[]), source("${CREDENTIALS_DIRECTORY}/lab"));
+    assert_eq!(given(&[("CREDENTIALS_DIRECTORY", "")]), source("${CREDENTIALS_DIRECTORY}/lab"));
+
+    for path in ["${HOME}/lab", "${CREDENTIALS_DIRECTORY}lab", "x/${CREDENTIALS_DIRECTORY}/lab"] {
+        let found = problems(&text.replace("${CREDENTIALS_DIRECTORY}/lab", path));
+        assert_eq!(found[0].key, "accounts.lab.credential.file", "{path}");
+        assert!(found[0].remedy.contains("only ${CREDENTIALS_DIRECTORY}/"), "{found:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_credential_that_is_not_handed_over_is_told_with_the_remedy() {
+    let text = ACCOUNT.replace("env = \"LAB_SECRET\"", "file = \"${CREDENTIALS_DIRECTORY}/lab\"");
+    let error = read(&text).unwrap().check_secrets().await.unwrap_err().to_string();
+    assert!(error.contains("CREDENTIALS_DIRECTORY is not set"), "{error}");
+    assert!(error.contains("LoadCredential="), "{error}");
+}
+
+#[test]
+fn a_renewed_token_is_not_kept_where_nothing_can_be_written() {
+    let token = "{ kind = \"refresh_token\", file = \"${CREDENTIALS_DIRECTORY}/s\", \
+                 refresh_token_file = \"${CREDENTIALS_DIRECTORY}/r\" }";
+    let text = ACCOUNT.replace("{ kind = \"client_secret\", env = \"LAB_SECRET\" }", token);
+    let folder = [("CREDENTIALS_DIRECTORY", "/run/credentials/unit")];
+    for error in [read(&text).unwrap_err(), read_with(&text, &folder).unwrap_err()] {
+        assert_eq!(error.problems.len(), 1, "{error}");
+        assert_eq!(error.problems[0].key, "accounts.lab.credential.refresh_token_file");
+    }
+}

@@ -1,5 +1,6 @@
 //! How one value is read, whether it comes from TOML or from an environment variable.
 
+use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,7 +31,7 @@ pub(super) struct Rejected {
 }
 
 /// A type that a key may have.
-pub(super) trait Setting: Sized {
+pub(super) trait Setting: Sized + Debug {
     /// Completes the sentence "expected …".
     const EXPECTED: &'static str;
 

@@ -56,6 +56,14 @@ pub enum CredentialError {
         /// The system's words.
         why: String,
     },
+    /// It should lie in `${CREDENTIALS_DIRECTORY}`, and nothing says where that is.
+    #[error("the {kind} file {} cannot be found: CREDENTIALS_DIRECTORY is not set; systemd sets it for a unit with LoadCredential= and for nothing else, so run this in such a unit, or name the file itself", path.display())]
+    NotHandedOver {
+        /// What it should hold.
+        kind: SecretKind,
+        /// The path as configured.
+        path: PathBuf,
+    },
     /// It is no file, such as a directory.
     #[error("{} is not a file; put the {kind}, and nothing else, into a file there", path.display())]
     NotAFile {

@@ -9,6 +9,10 @@ use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use super::error::{CredentialError, SecretKind};
 use crate::partner_center::decode::without_bom;
 
+/// At the beginning of a path: the folder in which a service manager hands credentials to its unit
+/// (systemd.exec(5), `LoadCredential=`). It stays in a path where the variable is not set.
+pub const CREDENTIALS_DIRECTORY: &str = "${CREDENTIALS_DIRECTORY}";
+
 /// In bytes. All of these files are short.
 const LONGEST: u64 = 64 * 1024;
 
@@ -23,6 +27,9 @@ pub(super) fn bytes(path: &Path, kind: SecretKind) -> Result<SecretSlice<u8>, Cr
         path: path_buf(),
         why: error.to_string(),
     };
+    if path.starts_with(CREDENTIALS_DIRECTORY) {
+        return Err(CredentialError::NotHandedOver { kind, path: path_buf() });
+    }
     let metadata = fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() {
         return Err(CredentialError::NotAFile { kind, path: path_buf() });

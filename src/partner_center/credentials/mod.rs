@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 pub use certificate::{Algorithm, Certificate};
 pub use error::{CredentialError, SecretKind};
-pub use files::Stamp;
+pub use files::{CREDENTIALS_DIRECTORY, Stamp};
 pub use refresh::STALE as REFRESH_TOKEN_STALE;
 
 /// A secret or certificate that lapses in fewer days than these is worth a warning.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::reload::Reloads;
 use crate::core::account::Account;
 use crate::core::budget::{Ask, Bucket, Budget, Grant};
 use crate::core::command::Command;
@@ -45,6 +46,7 @@ pub(super) struct Data {
     pub(super) acks: BTreeMap<TeardownId, Ack>,
     pub(super) requests: Vec<RequestRecord>,
     pub(super) customers: BTreeMap<AccountName, KnownCustomers>,
+    pub(super) reloads: Reloads,
     sends: Vec<Send>,
     last_teardown: i64,
     last_transition: i64,

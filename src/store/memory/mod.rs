@@ -6,6 +6,7 @@ mod data;
 mod known;
 mod operate;
 mod reconcile;
+mod reload;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,8 +20,8 @@ use super::rules::millis;
 use super::{
     Ack, ApproveRequest, ArmRequest, AuditEntry, AuditRange, ClaimRequest, Claimed, Commit,
     Committed, Count, CustomersRead, DaemonInfo, EnqueueOutcome, Filter, KnownCustomers,
-    OperatorRequest, RequestEffect, Result, Store, StoredFault, StoredPurchase, TransitionRecord,
-    stops,
+    OperatorRequest, ReloadAnswer, RequestEffect, Result, Store, StoredFault, StoredPurchase,
+    TransitionRecord, stops,
 };
 use crate::core::account::{Account, TroubleKind};
 use crate::core::budget::{Ask, Budget, Grant};
@@ -269,6 +270,28 @@ impl Store for MemoryStore {
 
     async fn check_accounts(&self, known: &[AccountName], now: Timestamp) -> Result<u64> {
         Ok(self.data().check_accounts(known, millis(now)))
+    }
+
+    async fn ask_reload(&self, _actor: &str, _now: Timestamp) -> Result<i64> {
+        Ok(self.data().reloads.ask())
+    }
+
+    async fn open_reloads(&self) -> Result<Vec<i64>> {
+        Ok(self.data().reloads.open())
+    }
+
+    async fn answer_reloads(
+        &self,
+        ids: &[i64],
+        answer: &ReloadAnswer,
+        _now: Timestamp,
+    ) -> Result<()> {
+        self.data().reloads.answer(ids, answer);
+        Ok(())
+    }
+
+    async fn reload_answer(&self, id: i64) -> Result<Option<ReloadAnswer>> {
+        self.data().reloads.answered(id)
     }
 
     async fn tick(&self, info: &DaemonInfo) -> Result<()> {

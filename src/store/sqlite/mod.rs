@@ -4,6 +4,7 @@
 
 mod accounts;
 mod audit;
+mod backup;
 mod claim;
 mod commit;
 mod consent;
@@ -14,6 +15,8 @@ mod open;
 mod operate;
 mod protect;
 mod queue;
+mod reload;
+mod restore;
 mod rows;
 mod send;
 mod upkeep;
@@ -26,12 +29,15 @@ use jiff::Timestamp;
 use sqlx::{Sqlite, SqlitePool, Transaction};
 use uuid::Uuid;
 
+pub use self::backup::{BackupReport, backup};
 pub use self::open::{MigrateMode, MigrationReport, SqliteSettings, free_bytes};
+pub use self::restore::{Carried, RestoreReport, restore};
 use super::rules::millis;
 use super::{
     Ack, ApproveRequest, ArmRequest, AuditEntry, AuditRange, ClaimRequest, Claimed, Commit,
     Committed, Count, CustomersRead, DaemonInfo, EnqueueOutcome, Filter, KnownCustomers,
-    OperatorRequest, RequestEffect, Result, Store, StoredFault, StoredPurchase, TransitionRecord,
+    OperatorRequest, ReloadAnswer, RequestEffect, Result, Store, StoredFault, StoredPurchase,
+    TransitionRecord,
 };
 use crate::core::account::{Account, TroubleKind};
 use crate::core::budget::{Ask, Budget, Grant};
@@ -314,6 +320,32 @@ impl Store for SqliteStore {
         let changed = operate::check_accounts(&mut tx, known, millis(now)).await?;
         tx.commit().await?;
         Ok(changed)
+    }
+
+    async fn ask_reload(&self, actor: &str, now: Timestamp) -> Result<i64> {
+        let mut tx = self.begin().await?;
+        let id = reload::ask(&mut tx, actor, millis(now)).await?;
+        tx.commit().await?;
+        Ok(id)
+    }
+
+    async fn open_reloads(&self) -> Result<Vec<i64>> {
+        reload::open(&mut *self.readers.acquire().await?).await
+    }
+
+    async fn answer_reloads(
+        &self,
+        ids: &[i64],
+        answer: &ReloadAnswer,
+        now: Timestamp,
+    ) -> Result<()> {
+        let mut tx = self.begin().await?;
+        reload::answer(&mut tx, ids, answer, millis(now)).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn reload_answer(&self, id: i64) -> Result<Option<ReloadAnswer>> {
+        reload::answered(&mut *self.readers.acquire().await?, id).await
     }
 
     async fn tick(&self, info: &DaemonInfo) -> Result<()> {

@@ -16,12 +16,12 @@ use super::{SqliteStore, filesystem};
 use crate::store::lock::{beside, open as open_lock, real};
 use crate::store::{Result, StoreError};
 
-static MIGRATOR: Migrator = sqlx::migrate!();
+pub(super) static MIGRATOR: Migrator = sqlx::migrate!();
 
 /// Connections that read beside the one that writes.
 const READERS: u32 = 3;
 /// How long a statement waits for another process's lock.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Whether opening may change an older schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,14 +143,23 @@ async fn connect(connections: u32, options: SqliteConnectOptions) -> Result<Sqli
     Ok(pool.connect_with(options).await?)
 }
 
-fn unfit(path: &Path, text: &str) -> StoreError {
+pub(super) fn unfit(path: &Path, text: &str) -> StoreError {
     StoreError::Unfit(format!("{} {text}", path.display()))
 }
 
 // ---- the file ------------------------------------------------------------------------------------
 
 /// Refuses a file that cannot be, or become, a database here. Returns its real path.
-fn check_file(path: &Path, may_create: bool) -> Result<PathBuf> {
+pub(super) fn check_file(path: &Path, may_create: bool) -> Result<PathBuf> {
+    check_file_on(path, may_create, filesystem::network_under)
+}
+
+/// As [`check_file`], told by `network_under` which network file system holds a folder.
+fn check_file_on(
+    path: &Path,
+    may_create: bool,
+    network_under: impl Fn(&Path) -> std::io::Result<Option<String>>,
+) -> Result<PathBuf> {
     let path = real(path);
     let folder = path.parent().unwrap_or(Path::new("/"));
     if !folder.is_dir() {
@@ -165,7 +174,7 @@ fn check_file(path: &Path, may_create: bool) -> Result<PathBuf> {
             "does not exist: start `teardownd run` or `teardownd migrate` first, or change database.url",
         ));
     }
-    let network = filesystem::network_under(folder)
+    let network = network_under(folder)
         .map_err(|error| unfit(folder, &format!("cannot be looked at: {error}")))?;
     if let Some(name) = network {
         return Err(unfit(
@@ -191,7 +200,7 @@ fn check_file(path: &Path, may_create: bool) -> Result<PathBuf> {
 
 /// Refuses what is no SQLite database before SQLite itself touches it. An empty file is one that is
 /// being created.
-fn check_header(path: &Path) -> Result<()> {
+pub(super) fn check_header(path: &Path) -> Result<()> {
     const HEADER: &[u8] = b"SQLite format 3\0";
     if !path.is_file() {
         return Err(unfit(path, "is not a file; change database.url"));
@@ -212,16 +221,16 @@ fn check_header(path: &Path) -> Result<()> {
 
 /// What the database says of its schema.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Schema {
+pub(super) struct Schema {
     /// Migrations applied, in order.
-    applied: Vec<i64>,
+    pub(super) applied: Vec<i64>,
     /// The oldest schema version whose programs may use it.
     min_reader: Option<i64>,
 }
 
 impl Schema {
     /// The migrations still to be applied; a newer schema that this program may use needs none.
-    fn pending(&self, path: &Path, migrator: &Migrator) -> Result<Vec<i64>> {
+    pub(super) fn pending(&self, path: &Path, migrator: &Migrator) -> Result<Vec<i64>> {
         let own = newest(migrator);
         let stored = self.applied.last().copied().unwrap_or(0);
         if stored > own {
@@ -267,7 +276,7 @@ async fn inspect(path: &Path) -> Result<Schema> {
     schema
 }
 
-async fn read_schema(conn: &mut SqliteConnection, path: &Path) -> Result<Schema> {
+pub(super) async fn read_schema(conn: &mut SqliteConnection, path: &Path) -> Result<Schema> {
     let tables: Vec<String> =
         sqlx::query_scalar("SELECT name FROM sqlite_master WHERE type = 'table'")
             .fetch_all(&mut *conn)
@@ -322,7 +331,7 @@ async fn migrate(path: &Path, migrator: &Migrator, now: Timestamp) -> Result<Mig
     Ok(report)
 }
 
-async fn lock_migration(path: &Path) -> Result<File> {
+pub(super) async fn lock_migration(path: &Path) -> Result<File> {
     let path = beside(path, ".migrate.lock");
     let locked = tokio::task::spawn_blocking(move || {
         let file = open_lock(&path)?;

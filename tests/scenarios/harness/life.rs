@@ -20,7 +20,8 @@ use teardownd::partner_center::transport::{Request, Response, Transport, Transpo
 use teardownd::store::{
     Ack, ApproveRequest, ArmRequest, AuditEntry, AuditRange, ClaimRequest, Claimed, Commit,
     Committed, Count, CustomersRead, DaemonInfo, EnqueueOutcome, Filter, KnownCustomers,
-    OperatorRequest, RequestEffect, Result, Store, StoredFault, StoredPurchase, TransitionRecord,
+    OperatorRequest, ReloadAnswer, RequestEffect, Result, Store, StoredFault, StoredPurchase,
+    TransitionRecord,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -170,6 +171,10 @@ forward! {
     approve(request: &ApproveRequest, now: Timestamp) -> Vec<RequestEffect>;
     arm(request: &ArmRequest, now: Timestamp) -> RequestEffect;
     check_accounts(known: &[AccountName], now: Timestamp) -> u64;
+    ask_reload(actor: &str, now: Timestamp) -> i64;
+    open_reloads() -> Vec<i64>;
+    answer_reloads(ids: &[i64], answer: &ReloadAnswer, now: Timestamp) -> ();
+    reload_answer(id: i64) -> Option<ReloadAnswer>;
     tick(info: &DaemonInfo) -> ();
     daemon() -> Option<DaemonInfo>;
     counts() -> Vec<Count>;

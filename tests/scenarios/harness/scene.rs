@@ -10,11 +10,11 @@ use teardownd::core::clock::{Clock, Entropy};
 use teardownd::core::command::Command;
 use teardownd::core::ids::{AccountName, TenantId};
 use teardownd::core::teardown::{NewTeardown, Teardown};
-use teardownd::partner_center::transport::Transport;
 use teardownd::partner_center::{AccountSettings, Client, Timeouts};
 use teardownd::runtime::account::AccountRuntime;
 use teardownd::runtime::daemon::{Daemon, EngineSettings};
 use teardownd::runtime::ledger::StoreLedger;
+use teardownd::runtime::live::AccountRules;
 use teardownd::simulator::{Rule, Simulator, SimulatorTransport};
 use teardownd::store::{
     DaemonInfo, EnqueueOutcome, Filter, OperatorRequest, RequestEffect, Store, StoredFault,
@@ -139,8 +139,11 @@ impl Scene {
         let network = SimulatorTransport::new(self.simulator.clone());
         let network = CutTransport { inner: network, clock: clock(), cut };
         let transport = Arc::new(MortalTransport { life: Arc::clone(life), inner: network });
-        let budget = self.given.budget;
-        let ledger = StoreLedger::new(Arc::clone(store), clock(), name.clone(), budget);
+        let mut safety = self.given.safety.clone();
+        safety.partner_tenant = partner_tenant;
+        let rules = AccountRules::new(safety, self.given.budget);
+        let pace = rules.requests_per_minute.clone();
+        let ledger = StoreLedger::new(Arc::clone(store), clock(), name.clone(), pace);
         let settings = AccountSettings {
             name: name.clone(),
             partner_tenant,
@@ -152,9 +155,7 @@ impl Scene {
         };
         let client =
             Client::new(settings, transport, Arc::new(ledger), clock(), Arc::clone(entropy));
-        let mut safety = self.given.safety.clone();
-        safety.partner_tenant = partner_tenant;
-        AccountRuntime::new(name.clone(), client.unwrap(), safety)
+        AccountRuntime::new(name.clone(), client.unwrap(), rules)
     }
 
     /// The account as a command beside the daemon sees it.

@@ -88,3 +88,49 @@ async fn a_newer_schema_is_used_only_if_it_allows_that() {
         assert!(error.contains("version 2") && error.contains("install the newer"), "{error}");
     }
 }
+
+#[test]
+fn a_network_file_system_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.db");
+    let on_nfs = |_: &Path| Ok(Some("NFS".to_owned()));
+    let error = check_file_on(&path, true, on_nfs).unwrap_err().to_string();
+    assert!(error.contains("network file system (NFS)") && error.contains("local disk"), "{error}");
+    assert!(check_file_on(&path, true, |_: &Path| Ok(None)).is_ok());
+}
+
+/// The program's own migrations, one by one.
+#[tokio::test]
+async fn a_database_of_the_previous_schema_is_copied_aside_and_migrated() {
+    let steps: Vec<Migration> = MIGRATOR.iter().cloned().collect();
+    let previous = Migrator::with_migrations(steps[..steps.len() - 1].to_vec());
+    let folder = tempfile::tempdir().unwrap();
+    let path = real(&folder.path().join("t.db"));
+    migrate(&path, &previous, now()).await.unwrap();
+    let mut conn = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+    sqlx::query(
+        "INSERT INTO teardowns (tenant_id) VALUES ('1f2e3d4c-5b6a-4788-9900-aabbccddeeff')",
+    )
+    .execute(&mut conn)
+    .await
+    .unwrap();
+    conn.close().await.unwrap();
+
+    let manual = SqliteSettings { path: path.clone(), create: true, migrate: MigrateMode::Manual };
+    let refused = SqliteStore::open(&manual, now()).await.unwrap_err().to_string();
+    assert!(refused.contains("teardownd migrate"), "{refused}");
+    let auto = SqliteSettings { migrate: MigrateMode::Auto, ..manual };
+    SqliteStore::open(&auto, now()).await.unwrap().close().await;
+    assert!(inspect(&path).await.unwrap().pending(&path, &MIGRATOR).unwrap().is_empty());
+    let copy = beside(&path, &format!(".before-{}", newest(&MIGRATOR)));
+    let kept = inspect(&copy).await.unwrap();
+    assert_eq!(kept.applied.last(), previous.iter().map(|step| step.version).max().as_ref());
+    let mut conn = SqliteConnectOptions::new().filename(&copy).connect().await.unwrap();
+    let rows: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM teardowns").fetch_one(&mut conn).await.unwrap();
+    assert_eq!(rows, 1);
+
+    // One version back reads what this one has made of it.
+    let schema = inspect(&path).await.unwrap();
+    assert_eq!(schema.pending(&path, &previous).unwrap(), Vec::<i64>::new());
+}

@@ -1,19 +1,26 @@
 //! `run`: the daemon.
 
+mod beside;
+mod signals;
+mod status;
+mod supervisor;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use self::beside::Beside;
+use self::supervisor::Supervisor;
 use super::args::Globals;
 use super::exit::{Ending, Exit, Failure, Report};
 use crate::core::clock::Clock;
 use crate::interfaces::assemble::{self, Ground};
-use crate::interfaces::config::{Config, Discovery, Migrate};
+use crate::interfaces::config::{Config, Discovery, Migrate, load};
 use crate::interfaces::http::{self, Readiness};
+use crate::interfaces::reload::Reloader;
 use crate::interfaces::{metering, telemetry};
 use crate::partner_center::{ReqwestTransport, TransportSettings};
 use crate::runtime::account::AccountRuntime;
@@ -26,18 +33,23 @@ use crate::store::sqlite::{MigrateMode, SqliteSettings, SqliteStore};
 
 /// A scheduler that has not looked for so long is not ready.
 const TICK_LIMIT: Duration = Duration::from_secs(30);
+/// How long the database may take to close.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// Runs the command.
 pub(crate) async fn execute(globals: &Globals) -> Ending {
-    let config = globals.configuration()?;
-    telemetry::init_logs(&config.log)?;
+    let sources = globals.sources();
+    let config = load(&sources)?;
+    let filter = telemetry::init_logs(&config.log)?;
     if config.accounts.is_empty() {
         return Err(Failure::new(Exit::Unfit, "the configuration has no account")
             .hint("add [accounts.NAME] to it; config/default.toml shows how"));
     }
     config.check_secrets().await?;
     // From here on a signal ends the daemon in good order, also while it is still starting.
-    let stop = stop_on_signals()?;
+    let stop = signals::stop()?;
+    let hangups = signals::hangups()?;
+    let supervisor = Arc::new(Supervisor::of_process());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let info = assemble::daemon_info(clock.as_ref(), &SystemEntropy);
     // Held until the process ends: one daemon on one database (invariant 10).
@@ -67,6 +79,7 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
     let listen = listener.local_addr().unwrap_or(config.metrics.listen);
     let metrics = telemetry::install_metrics()?;
     let readiness = Arc::new(Readiness::new(Arc::clone(&clock), TICK_LIMIT));
+    let reloader = Reloader::new(sources, config.clone(), filter, accounts.clone());
     let may_claim = assemble::enough_room(config.database.path.clone(), config.database.min_free.0);
     let daemon = Daemon::start(
         assemble::engine(&config),
@@ -98,22 +111,40 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
     let mut jobs = base_jobs(&config, &daemon);
     jobs.extend(start_discovery(&config, &accounts, &ground, &daemon, &stop));
     let cron = start_cron(jobs).await?;
-    let watcher = watch_for_drain(&stop, &readiness);
+    let beside = Beside {
+        store: store.clone(),
+        clock: Arc::clone(&clock),
+        readiness: Arc::clone(&readiness),
+        supervisor: Arc::clone(&supervisor),
+    };
+    let helpers = [
+        meter,
+        tokio::spawn(watch_for_drain(stop.clone(), beside.clone())),
+        tokio::spawn(beside.clone().tell_the_supervisor()),
+        tokio::spawn(beside.reload_on_request(reloader, hangups)),
+    ];
     let drained = daemon
         .run(stop.clone(), |look| match look {
-            Ok(_) => {
+            Ok(look) => {
                 readiness.store_answered();
+                readiness.closed(look.closed.clone());
                 readiness.ticked();
+                supervisor.progressed(clock.uptime());
             }
             Err(error) => readiness.store_failed(error.to_string()),
         })
         .await;
-    watcher.abort();
+    // With nothing in flight this may come before the helper that watches for it.
+    supervisor.stopping();
+    helpers.iter().for_each(tokio::task::JoinHandle::abort);
     cron.stop().await;
-    meter.abort();
     served.cancel();
     server.abort();
-    store.close().await;
+    // What the limit cut off may still hold a connection, which must not keep the process.
+    tokio::select! {
+        () = store.close() => {}
+        () = clock.sleep(CLOSING) => {}
+    }
     tracing::info!(left = drained.left, "teardownd has stopped");
     Ok(Report::done(String::new(), json!({"stopped": {"left_in_flight": drained.left}})))
 }
@@ -159,35 +190,8 @@ async fn start_cron(jobs: Vec<Job>) -> Result<Cron, Failure> {
     })
 }
 
-/// A token that SIGTERM and SIGINT cancel.
-fn stop_on_signals() -> Result<CancellationToken, Failure> {
-    let listen = |kind| {
-        signal(kind).map_err(|error| {
-            Failure::new(Exit::Failed, format!("signals cannot be listened to: {error}"))
-        })
-    };
-    let (mut terminate, mut interrupt) =
-        (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    let stop = CancellationToken::new();
-    let token = stop.clone();
-    tokio::spawn(async move {
-        let name = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        };
-        tracing::info!(signal = name, "stopping: nothing new is claimed");
-        token.cancel();
-    });
-    Ok(stop)
-}
-
-fn watch_for_drain(
-    stop: &CancellationToken,
-    readiness: &Arc<Readiness>,
-) -> tokio::task::JoinHandle<()> {
-    let (stop, readiness) = (stop.clone(), Arc::clone(readiness));
-    tokio::spawn(async move {
-        stop.cancelled().await;
-        readiness.drain();
-    })
+async fn watch_for_drain(stop: CancellationToken, beside: Beside) {
+    stop.cancelled().await;
+    beside.readiness.drain();
+    beside.supervisor.stopping();
 }

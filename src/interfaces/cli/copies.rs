@@ -1,0 +1,115 @@
+//! `backup` and `restore`.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde_json::json;
+
+use super::args::{FileArgs, Globals};
+use super::exit::{Ending, Exit, Failure, Report};
+use super::open;
+use crate::interfaces::assemble;
+use crate::runtime::clock::SystemEntropy;
+use crate::store::sqlite::{Carried, RestoreReport, backup as copy_to, restore as copy_from};
+
+/// `backup FILE`
+pub(crate) async fn backup(globals: &Globals, args: &FileArgs) -> Ending {
+    let config = globals.configuration()?;
+    if args.file.symlink_metadata().is_ok() {
+        let text = format!("{} exists already and is not overwritten", args.file.display());
+        return Err(Failure::new(Exit::Usage, text).hint("name another file, or move it away"));
+    }
+    let clock = open::clock();
+    let (taken_at, start) = (clock.now(), clock.uptime());
+    let report = copy_to(&config.database.path, &args.file).await?;
+    let took = clock.uptime().saturating_sub(start);
+    let text = format!(
+        "{} written and verified: {}, {} teardowns, schema {}, in {}\n",
+        report.file.display(),
+        ByteSize(report.bytes),
+        report.teardowns,
+        report.schema,
+        humantime::format_duration(Duration::from_millis(rounded(took))),
+    );
+    let json = json!({"backup": {
+        "file": report.file,
+        "database": config.database.path,
+        "bytes": report.bytes,
+        "schema": report.schema,
+        "teardowns": report.teardowns,
+        "taken_at": taken_at,
+        "duration_ms": rounded(took),
+        "verified": true,
+    }});
+    Ok(Report::done(text, json))
+}
+
+fn rounded(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// `restore FILE`
+pub(crate) async fn restore(globals: &Globals, args: &FileArgs) -> Ending {
+    let config = globals.configuration()?;
+    let clock = open::clock();
+    let owner = assemble::daemon_info(clock.as_ref(), &SystemEntropy).owner;
+    let owner = format!("{owner} (restore)");
+    let actor = globals.actor();
+    let database = &config.database.path;
+    let report = copy_from(database, &args.file, &owner, &actor, clock.now()).await?;
+    Ok(Report::done(told(&report), json!({"restore": report, "paused": true})))
+}
+
+fn told(report: &RestoreReport) -> String {
+    let RestoreReport { database, from, schema, teardowns, kept, carried } = report;
+    let mut text = format!(
+        "{} is restored from {}: {teardowns} teardowns, schema {schema}\n",
+        database.display(),
+        from.display()
+    );
+    if let Some(kept) = kept {
+        text.push_str(&format!("the database it replaces is kept as {}\n", kept.display()));
+        text.push_str(&match carried {
+            Some(Carried { stops, held, missing }) => format!(
+                "taken over from that one: {stops} halts and pauses of accounts, {held} holds; \
+                 {missing} teardowns of it are not in the backup\n"
+            ),
+            None => {
+                "that one cannot be read: what was aborted, held or halted since the backup is \
+                     not known any more\n"
+                    .to_owned()
+            }
+        });
+    }
+    text.push_str(
+        "everything is paused: start the daemon, look at `teardownd list`, abort what must not go on, \
+         then type `teardownd resume`\n",
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restore_says_that_it_starts_paused_and_what_is_not_known() {
+        let report = RestoreReport {
+            database: "/var/lib/t.db".into(),
+            from: "/backup/t.db".into(),
+            schema: 6,
+            teardowns: 12,
+            kept: Some("/var/lib/t.db.before-restore-1".into()),
+            carried: None,
+        };
+        let text = told(&report);
+        for part in
+            ["everything is paused", "teardownd resume", "cannot be read", "before-restore-1"]
+        {
+            assert!(text.contains(part), "{text}");
+        }
+        let carried = Some(Carried { stops: 1, held: 2, missing: 3 });
+        let text = told(&RestoreReport { carried, ..report });
+        assert!(text.contains("2 holds; 3 teardowns"), "{text}");
+    }
+}
