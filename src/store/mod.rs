@@ -8,6 +8,7 @@ pub mod memory;
 mod operator;
 mod requests;
 mod rules;
+mod shared;
 pub mod sqlite;
 mod stops;
 mod window;

@@ -12,6 +12,7 @@ mod enqueue;
 mod exit;
 mod history;
 mod list;
+mod man;
 mod open;
 mod operate;
 mod plan;
@@ -65,6 +66,7 @@ async fn dispatch(globals: &Globals, command: &Command) -> Ending {
         Command::Check => check::execute(globals).await,
         Command::Migrate => migrate(globals).await,
         Command::Completions { shell } => Ok(completions(*shell)),
+        Command::Man { folder } => man::execute(folder),
         Command::Enqueue(args) => enqueue::execute(globals, args).await,
         Command::Wait(args) => wait::execute(globals, args).await,
         Command::List(args) => list::execute(globals, args).await,
