@@ -58,6 +58,8 @@ impl Root {
             ("LANG", "C.UTF-8"),
             ("DEBIAN_FRONTEND", "noninteractive"),
             ("EDITOR", "/root/editor"),
+            // Nobody can be asked to start a service there; to enable one works.
+            ("SYSTEMD_OFFLINE", "1"),
         ]);
         inside
     }
