@@ -3,11 +3,11 @@
 //! SQLite's own locks (invariant 10).
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::{Result, StoreError};
+use super::{Result, StoreError, shared};
 
 /// `<database>` followed by a suffix, in the folder where the database really lies: two names of one
 /// file through symbolic links share their locks.
@@ -32,15 +32,13 @@ pub(crate) fn real(path: &Path) -> PathBuf {
 
 /// Opens a lock file, creating it if need be. What is in it stays.
 pub(crate) fn open(path: &Path) -> Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(
-        |error| {
-            StoreError::Unfit(format!(
-                "the lock file {} cannot be opened: {error}; the database's folder must be \
-                 writable for this user",
-                path.display()
-            ))
-        },
-    )
+    shared::open_or_create(path).map_err(|error| {
+        StoreError::Unfit(format!(
+            "the lock file {} cannot be opened: {error}; the database's folder must be writable for \
+             this user",
+            path.display()
+        ))
+    })
 }
 
 /// Held by the one `run` of a database, for as long as it lives.

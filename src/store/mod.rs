@@ -13,6 +13,7 @@ mod protect;
 mod reload;
 mod requests;
 mod rules;
+mod shared;
 pub mod sqlite;
 mod stops;
 mod typed;

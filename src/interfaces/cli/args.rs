@@ -77,6 +77,12 @@ pub(crate) enum Command {
         /// The shell
         shell: Shell,
     },
+    /// Write the manual pages into a folder
+    Man {
+        /// The folder, which must exist
+        #[arg(value_name = "DIR", value_parser = OsStringValueParser::new().map(PathBuf::from))]
+        folder: PathBuf,
+    },
     /// Queue tenants to be torn down; calls no API
     Enqueue(EnqueueArgs),
     /// Wait until teardowns have ended

