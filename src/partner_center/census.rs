@@ -84,6 +84,8 @@ impl Client {
             .collect::<Result<_, _>>()
             .map_err(|damage| ApiError::damaged(CUSTOMERS, damage))?;
         let ids = customers.iter().filter_map(|c| c.id.as_deref()).map(str::to_lowercase).collect();
+        let account = self.account().to_string();
+        metrics::gauge!("teardownd_customers", "account" => account).set(customers.len() as f64);
         Ok(CustomerList { at, customers, ids, conclusive: pages == 1 })
     }
 }

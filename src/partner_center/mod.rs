@@ -28,9 +28,10 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use calls::{Call, resource_of};
+pub use calls::{CALLS, Call, resource_of};
 pub use client::{AccountSettings, Client, Timeouts};
 pub use error::{ApiError, Kind};
 pub use permits::{Permit, PermitKind};
 pub use reqwest_transport::{ReqwestTransport, TransportSettings};
 pub use send::Sent;
+pub use wire::ANSWERS;

@@ -4,15 +4,20 @@
 //! refuses with [`StoreError::LeaseLost`] when the row has moved on to another claim.
 
 pub mod lock;
+pub mod measured;
 pub mod memory;
 mod operator;
 mod requests;
 mod rules;
 pub mod sqlite;
 mod stops;
+mod survey;
 mod window;
 
 pub use operator::{OperatorRequest, RequestEffect, Verb};
+pub use rules::due_at;
+pub use survey::{AccountSurvey, Move, Survey, SurveyRequest, Tally};
+pub use window::paced;
 
 use std::fmt;
 use std::time::Duration;
@@ -263,19 +268,6 @@ pub struct DaemonInfo {
     pub ticked_at: Timestamp,
 }
 
-/// Rows in each state, for metrics.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Count {
-    /// Account.
-    pub account: AccountName,
-    /// State.
-    pub state: State,
-    /// Whether held.
-    pub held: bool,
-    /// Rows.
-    pub rows: u64,
-}
-
 /// The store.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug {
@@ -431,8 +423,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// What the daemon last told of itself.
     async fn daemon(&self) -> Result<Option<DaemonInfo>>;
 
-    /// Rows by account, state and hold.
-    async fn counts(&self) -> Result<Vec<Count>>;
+    /// How things stand, by sets: what the gauges are read from. Costs a scan of what has ended.
+    async fn survey(&self, request: &SurveyRequest, now: Timestamp) -> Result<Survey>;
 
     /// Removes terminal rows that finished before `finished`, and history and settled commands
     /// older than `history` of rows that no longer exist. Returns how many teardowns went.

@@ -21,7 +21,7 @@ mod show;
 mod tenants;
 #[cfg(test)]
 mod testing;
-mod view;
+pub(super) mod view;
 mod wait;
 mod when;
 mod why;

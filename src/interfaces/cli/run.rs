@@ -13,12 +13,15 @@ use crate::core::clock::Clock;
 use crate::interfaces::assemble::{self, Ground};
 use crate::interfaces::config::{Config, Migrate};
 use crate::interfaces::http::{self, Readiness};
-use crate::interfaces::{metering, telemetry};
+use crate::interfaces::metering::Meter;
+use crate::interfaces::telemetry;
 use crate::partner_center::{ReqwestTransport, TransportSettings};
 use crate::runtime::clock::{SystemClock, SystemEntropy};
 use crate::runtime::cron::Cron;
+use crate::runtime::customers;
 use crate::runtime::daemon::Daemon;
 use crate::store::lock::RunLock;
+use crate::store::measured::MeasuredStore;
 use crate::store::sqlite::{MigrateMode, SqliteSettings, SqliteStore};
 
 /// A scheduler that has not looked for so long is not ready.
@@ -48,10 +51,11 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
         },
     };
     let store = Arc::new(SqliteStore::open(&settings, clock.now()).await?);
+    let watched = Arc::new(MeasuredStore::new(store.clone(), Arc::clone(&clock)));
     let transport = ReqwestTransport::new(&TransportSettings::default())
         .map_err(|error| Failure::new(Exit::Unfit, error.to_string()))?;
     let ground = Ground {
-        store: store.clone(),
+        store: watched.clone(),
         transport: Arc::new(transport),
         clock: Arc::clone(&clock),
         entropy: Arc::new(SystemEntropy),
@@ -63,12 +67,14 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
     // With port 0 the system has chosen one.
     let listen = listener.local_addr().unwrap_or(config.metrics.listen);
     let metrics = telemetry::install_metrics()?;
+    let mut meter =
+        Meter::new(watched.clone(), config.clone(), metrics.clone(), Arc::clone(&clock));
     let readiness = Arc::new(Readiness::new(Arc::clone(&clock), TICK_LIMIT));
     let may_claim = assemble::enough_room(config.database.path.clone(), config.database.min_free.0);
     let daemon = Daemon::start(
         assemble::engine(&config),
-        accounts,
-        store.clone(),
+        accounts.clone(),
+        watched.clone(),
         Arc::clone(&clock),
         Arc::new(SystemEntropy),
         info.clone(),
@@ -83,15 +89,17 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
         accounts = config.accounts.len(),
         "teardownd is running"
     );
+    // Nobody sees the gauges before they are true.
+    meter.read().await;
     let served = CancellationToken::new();
     let server = tokio::spawn(http::serve(
         listener,
         Arc::clone(&readiness),
-        metrics.clone(),
+        metrics,
         served.clone().cancelled_owned(),
     ));
-    let meter =
-        tokio::spawn(metering::keep(store.clone(), config.clone(), metrics, Arc::clone(&clock)));
+    let meter = tokio::spawn(meter.keep());
+    let counter = tokio::spawn(customers::watch(accounts, watched, Arc::clone(&clock)));
     let cron = start_cron(&config, &daemon).await?;
     let watcher = watch_for_drain(&stop, &readiness);
     let drained = daemon
@@ -106,6 +114,7 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
     watcher.abort();
     cron.stop().await;
     meter.abort();
+    counter.abort();
     served.cancel();
     server.abort();
     store.close().await;

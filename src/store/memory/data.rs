@@ -13,17 +13,17 @@ use crate::core::reason::Reason;
 use crate::core::teardown::{Lease, NewTeardown, State, Teardown};
 use crate::store::rules::{self, Event, after, before, due_at, millis, millis_up};
 use crate::store::{
-    ClaimRequest, Claimed, Count, DaemonInfo, EnqueueOutcome, Filter, Result, StoreError,
-    StoredPurchase, TransitionRecord, stops, window,
+    ClaimRequest, Claimed, DaemonInfo, EnqueueOutcome, Filter, Result, StoreError, StoredPurchase,
+    TransitionRecord, stops, window,
 };
 
 /// A reservation of sends.
 #[derive(Debug)]
 pub(super) struct Send {
-    account: AccountName,
-    resource: Resource,
-    at: Timestamp,
-    sends: u64,
+    pub(super) account: AccountName,
+    pub(super) resource: Resource,
+    pub(super) at: Timestamp,
+    pub(super) sends: u64,
 }
 
 /// Everything that is kept.
@@ -35,7 +35,7 @@ pub(super) struct Data {
     pub(super) transitions: Vec<TransitionRecord>,
     pub(super) accounts: BTreeMap<AccountName, Account>,
     pub(super) daemon: Option<DaemonInfo>,
-    sends: Vec<Send>,
+    pub(super) sends: Vec<Send>,
     last_teardown: i64,
     last_transition: i64,
 }
@@ -160,22 +160,6 @@ impl Data {
         let wanted =
             |row: &&Teardown| rules::matches(row, filter) && (!filter.latest_only || newest(row));
         self.teardowns.values().rev().filter(wanted).cloned().collect()
-    }
-
-    pub(super) fn counts(&self) -> Vec<Count> {
-        let mut counts = BTreeMap::<(&AccountName, State, bool), u64>::new();
-        for row in self.teardowns.values() {
-            *counts.entry((&row.account, row.state, row.hold.is_some())).or_default() += 1;
-        }
-        counts
-            .into_iter()
-            .map(|((account, state, held), rows)| Count {
-                account: account.clone(),
-                state,
-                held,
-                rows,
-            })
-            .collect()
     }
 
     // ---- leases --------------------------------------------------------------------------------

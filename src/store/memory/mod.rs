@@ -4,6 +4,7 @@
 mod data;
 mod operate;
 mod reconcile;
+mod survey;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,8 +16,8 @@ use uuid::Uuid;
 use self::data::Data;
 use super::rules::millis;
 use super::{
-    ClaimRequest, Claimed, Commit, Committed, Count, DaemonInfo, EnqueueOutcome, Filter,
-    OperatorRequest, RequestEffect, Result, Store, StoredPurchase, TransitionRecord, stops,
+    ClaimRequest, Claimed, Commit, Committed, DaemonInfo, EnqueueOutcome, Filter, OperatorRequest,
+    RequestEffect, Result, Store, StoredPurchase, Survey, SurveyRequest, TransitionRecord, stops,
 };
 use crate::core::account::{Account, TroubleKind};
 use crate::core::budget::{Ask, Budget, Grant};
@@ -228,8 +229,8 @@ impl Store for MemoryStore {
         Ok(self.data().daemon.clone())
     }
 
-    async fn counts(&self) -> Result<Vec<Count>> {
-        Ok(self.data().counts())
+    async fn survey(&self, request: &SurveyRequest, now: Timestamp) -> Result<Survey> {
+        Ok(self.data().survey(request, millis(now)))
     }
 
     async fn purge(&self, finished: Timestamp, history: Timestamp) -> Result<u64> {

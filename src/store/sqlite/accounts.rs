@@ -308,7 +308,7 @@ async fn used(conn: &mut SqliteConnection, name: &AccountName) -> Result<BTreeMa
         .collect()
 }
 
-fn resource(name: &str) -> Option<Resource> {
+pub(super) fn resource(name: &str) -> Option<Resource> {
     Resource::ALL.into_iter().find(|resource| resource.as_str() == name)
 }
 

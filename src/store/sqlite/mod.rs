@@ -11,6 +11,7 @@ mod operate;
 mod queue;
 mod rows;
 mod send;
+mod survey;
 mod upkeep;
 
 use std::path::PathBuf;
@@ -24,8 +25,8 @@ use uuid::Uuid;
 pub use self::open::{MigrateMode, MigrationReport, SqliteSettings, free_bytes};
 use super::rules::millis;
 use super::{
-    ClaimRequest, Claimed, Commit, Committed, Count, DaemonInfo, EnqueueOutcome, Filter,
-    OperatorRequest, RequestEffect, Result, Store, StoredPurchase, TransitionRecord,
+    ClaimRequest, Claimed, Commit, Committed, DaemonInfo, EnqueueOutcome, Filter, OperatorRequest,
+    RequestEffect, Result, Store, StoredPurchase, Survey, SurveyRequest, TransitionRecord,
 };
 use crate::core::account::{Account, TroubleKind};
 use crate::core::budget::{Ask, Budget, Grant};
@@ -262,8 +263,8 @@ impl Store for SqliteStore {
         upkeep::daemon(&mut *self.readers.acquire().await?).await
     }
 
-    async fn counts(&self) -> Result<Vec<Count>> {
-        upkeep::counts(&mut *self.readers.acquire().await?).await
+    async fn survey(&self, request: &SurveyRequest, now: Timestamp) -> Result<Survey> {
+        survey::survey(&mut *self.readers.acquire().await?, request, millis(now)).await
     }
 
     async fn purge(&self, finished: Timestamp, history: Timestamp) -> Result<u64> {

@@ -70,7 +70,7 @@ impl<'r> Fields<'r> {
     }
 
     /// A text that `parse` must understand, unless it is NULL.
-    fn parse_opt<T>(
+    pub(super) fn parse_opt<T>(
         &self,
         column: &str,
         parse: impl FnOnce(&str) -> Option<T>,
@@ -100,11 +100,11 @@ impl<'r> Fields<'r> {
         self.time_opt(column)?.ok_or_else(|| self.damaged(column, "is NULL"))
     }
 
-    fn flag(&self, column: &str) -> Result<bool> {
+    pub(super) fn flag(&self, column: &str) -> Result<bool> {
         Ok(self.get::<i64>(column)? != 0)
     }
 
-    fn account(&self) -> Result<AccountName> {
+    pub(super) fn account(&self) -> Result<AccountName> {
         self.get::<&str>("account").map(AccountName::new)
     }
 }

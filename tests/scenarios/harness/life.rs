@@ -17,8 +17,8 @@ use teardownd::core::observation::Observation;
 use teardownd::core::teardown::{NewTeardown, Teardown};
 use teardownd::partner_center::transport::{Request, Response, Transport, TransportError};
 use teardownd::store::{
-    ClaimRequest, Claimed, Commit, Committed, Count, DaemonInfo, EnqueueOutcome, Filter,
-    OperatorRequest, RequestEffect, Result, Store, StoredPurchase, TransitionRecord,
+    ClaimRequest, Claimed, Commit, Committed, DaemonInfo, EnqueueOutcome, Filter, OperatorRequest,
+    RequestEffect, Result, Store, StoredPurchase, Survey, SurveyRequest, TransitionRecord,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -160,6 +160,6 @@ forward! {
     check_accounts(known: &[AccountName], now: Timestamp) -> u64;
     tick(info: &DaemonInfo) -> ();
     daemon() -> Option<DaemonInfo>;
-    counts() -> Vec<Count>;
+    survey(request: &SurveyRequest, now: Timestamp) -> Survey;
     purge(finished: Timestamp, history: Timestamp) -> u64;
 }
