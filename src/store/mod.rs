@@ -423,7 +423,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// What the daemon last told of itself.
     async fn daemon(&self) -> Result<Option<DaemonInfo>>;
 
-    /// How things stand, by sets: what the gauges are read from. Costs a scan of what has ended.
+    /// How things stand, by sets: what the gauges are read from.
     async fn survey(&self, request: &SurveyRequest, now: Timestamp) -> Result<Survey>;
 
     /// Removes terminal rows that finished before `finished`, and history and settled commands

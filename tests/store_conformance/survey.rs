@@ -142,11 +142,8 @@ pub(crate) async fn a_survey_tells_every_move_once(backend: &dyn Backend) {
     bench.ask(Verb::Abort, 1, at(130)).await;
     let survey = told(from.last_move).await;
     let secs = |time: Option<Duration>| time.map(|time| time.as_secs());
-    let moves: Vec<_> = survey
-        .moves
-        .iter()
-        .map(|m| (m.from, m.to, secs(m.in_state), secs(m.in_run)))
-        .collect();
+    let moves: Vec<_> =
+        survey.moves.iter().map(|m| (m.from, m.to, secs(m.in_state), secs(m.in_run))).collect();
     let (queued, fetched) = (State::Queued, State::EntitlementsFetched);
     assert_eq!(
         moves,

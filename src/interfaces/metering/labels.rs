@@ -40,19 +40,19 @@ dimensions! {
         |_| moves();
     END = ["outcome"], "how a teardown ended",
         |_| single(State::ALL.into_iter().filter(|state| state.is_terminal()).map(State::as_str));
-    WAITING = ["reason"], "code of what it waits for; `none` where none is stored",
+    WAITING = ["reason"], "what it waits for; `none` where that is not stored",
         |_| single(reasons_or_none(&[ReasonKind::Waiting]));
-    HELD = ["reason"], "code of the hold",
+    HELD = ["reason"], "the guard that holds it, or `operator`",
         |_| single(reasons(&[ReasonKind::Held]));
-    BLOCKED = ["reason"], "code of what it waits for or is held by; `none` while it moves",
+    BLOCKED = ["reason"], "what it waits for or is held by; `none` while it moves",
         |_| single(reasons_or_none(&[ReasonKind::Waiting, ReasonKind::Held]));
-    FAILED = ["reason"], "code of the failure; `none` where none is stored",
+    FAILED = ["reason"], "why it failed; `none` where that is not stored",
         |_| single(reasons_or_none(&[ReasonKind::Failed]));
     ACKNOWLEDGED = ["acknowledged"], "whether a person has taken note of it",
         |_| single(["true", "false"]);
     ACCOUNT_STATE = ["state"], "state of an account",
         |_| single(AccountState::ALL.map(AccountState::as_str));
-    GUARD = ["guard"], "code of the guard",
+    GUARD = ["guard"], "the guard that refused",
         |_| single(reasons(&[ReasonKind::Held]));
     CALL = ["route", "method"], "call, with names in place of ids",
         |_| CALLS.iter().map(|call| pair(call.route, call.method)).collect();

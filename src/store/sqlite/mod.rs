@@ -15,6 +15,7 @@ mod survey;
 mod upkeep;
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -42,6 +43,8 @@ pub struct SqliteStore {
     path: PathBuf,
     writer: SqlitePool,
     readers: SqlitePool,
+    /// What the latest survey has counted of the rows that have ended.
+    ended: Arc<Mutex<Option<survey::Ended>>>,
 }
 
 impl SqliteStore {
@@ -264,7 +267,8 @@ impl Store for SqliteStore {
     }
 
     async fn survey(&self, request: &SurveyRequest, now: Timestamp) -> Result<Survey> {
-        survey::survey(&mut *self.readers.acquire().await?, request, millis(now)).await
+        let mut reader = self.readers.acquire().await?;
+        survey::survey(&mut reader, request, &self.ended, millis(now)).await
     }
 
     async fn purge(&self, finished: Timestamp, history: Timestamp) -> Result<u64> {

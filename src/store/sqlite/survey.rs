@@ -1,6 +1,7 @@
 //! The survey, as a handful of statements that work on sets.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -24,10 +25,14 @@ const ACKNOWLEDGED: &str = "0";
 pub(super) async fn survey(
     conn: &mut SqliteConnection,
     request: &SurveyRequest,
+    ended_before: &Mutex<Option<Ended>>,
     now: Timestamp,
 ) -> Result<Survey> {
     let mut tallies = active(conn, request.stuck_after, now).await?;
-    tallies.extend(ended(conn).await?);
+    let known = ended_before.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let ended = ended(conn, known).await?;
+    tallies.extend(ended.tallies.iter().cloned());
+    *ended_before.lock().unwrap_or_else(PoisonError::into_inner) = Some(ended);
     let mut accounts = BTreeMap::new();
     count_unsettled(conn, &mut accounts).await?;
     count_deletions(conn, &mut accounts, now).await?;
@@ -73,25 +78,62 @@ async fn active(
     rows::readable(&found, tally)
 }
 
-/// The rows that have ended. Of those of one tenant that failed, the newest counts for operators.
-async fn ended(conn: &mut SqliteConnection) -> Result<Vec<Tally>> {
+/// What has ended, as it was last counted. That takes a scan of the whole table, which retention may
+/// leave a hundred thousand rows in, so it is done only after something has changed there.
+#[derive(Debug)]
+pub(super) struct Ended {
+    mark: Mark,
+    tallies: Vec<Tally>,
+}
+
+/// How far the history goes that tells of ends, retries and new rows, and how far retention has gone.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Mark {
+    history: i64,
+    cutoff: String,
+}
+
+async fn mark(conn: &mut SqliteConnection, after: i64) -> Result<Mark> {
+    let row = sqlx::query(
+        "SELECT coalesce((SELECT max(id) FROM transitions WHERE id > ?1
+                 AND to_state IN ('deleted', 'aborted', 'failed', 'queued')), ?1) AS history,
+             (SELECT value FROM meta WHERE key = 'history_cutoff') AS cutoff",
+    )
+    .bind(after)
+    .fetch_one(conn)
+    .await?;
+    let f = Fields::new(&row, "transitions", "history");
+    Ok(Mark { history: f.get("history")?, cutoff: f.get("cutoff")? })
+}
+
+async fn ended(conn: &mut SqliteConnection, known: Option<Ended>) -> Result<Ended> {
+    let after = known.as_ref().map_or(0, |ended| ended.mark.history);
+    let mark = mark(conn, after).await?;
+    if let Some(ended) = known.filter(|ended| ended.mark == mark) {
+        return Ok(ended);
+    }
+    let done = sqlx::query(
+        "SELECT lower(account) AS account, state, 'done' AS status, NULL AS reason, 0 AS leased,
+                0 AS stuck, 0 AS acknowledged, 0 AS superseded, count(*) AS teardowns,
+                NULL AS due_since
+         FROM teardowns NOT INDEXED WHERE state IN ('deleted', 'aborted') GROUP BY 1, 2",
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    // Of those of one tenant that failed, the newest counts for operators.
     let sql = format!(
-        "SELECT account, state, status, reason, 0 AS leased, 0 AS stuck, acknowledged, superseded,
+        "SELECT lower(account) AS account, state, 'failed' AS status, reason, 0 AS leased,
+                0 AS stuck, {ACKNOWLEDGED} AS acknowledged,
+                EXISTS (SELECT 1 FROM teardowns AS newer
+                        WHERE lower(newer.account) = lower(t.account)
+                          AND lower(newer.tenant_id) = lower(t.tenant_id)
+                          AND newer.id > t.id) AS superseded,
                 count(*) AS teardowns, NULL AS due_since
-         FROM (SELECT lower(account) AS account, state,
-                   CASE state WHEN 'failed' THEN 'failed' ELSE 'done' END AS status,
-                   CASE state WHEN 'failed' THEN reason END AS reason,
-                   {ACKNOWLEDGED} AS acknowledged,
-                   CASE state WHEN 'failed' THEN EXISTS (
-                       SELECT 1 FROM teardowns AS newer
-                       WHERE lower(newer.account) = lower(t.account)
-                         AND lower(newer.tenant_id) = lower(t.tenant_id) AND newer.id > t.id)
-                   ELSE 0 END AS superseded
-               FROM teardowns AS t WHERE state IN ('deleted', 'aborted', 'failed'))
-         GROUP BY 1, 2, 3, 4, 7, 8"
+         FROM teardowns AS t NOT INDEXED WHERE state = 'failed' GROUP BY 1, 2, 4, 7, 8"
     );
-    let found = sqlx::query(AssertSqlSafe(sql)).fetch_all(conn).await?;
-    rows::readable(&found, tally)
+    let failed = sqlx::query(AssertSqlSafe(sql)).fetch_all(conn).await?;
+    let tallies = [rows::readable(&done, tally)?, rows::readable(&failed, tally)?].concat();
+    Ok(Ended { mark, tallies })
 }
 
 fn tally(row: &SqliteRow) -> Result<Tally> {
