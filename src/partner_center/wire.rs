@@ -99,3 +99,33 @@ fn answer(result: &Result<Response, TransportError>) -> (&'static str, &'static 
         Err(TransportError::Broken(_)) => ("none", "broken"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn every_answer_is_counted_as_one_of_the_closed_set() {
+        let answered = |status| {
+            let (headers, body) = (Vec::new(), Bytes::new());
+            answer(&Ok(Response { status, headers, body }))
+        };
+        for status in 100..=599 {
+            assert!(ANSWERS.contains(&answered(status)), "{status}");
+        }
+        assert_eq!(answered(204), ("2xx", "ok"));
+        assert_eq!(answered(429), ("4xx", "throttled"));
+        for error in [
+            TransportError::Timeout(Duration::from_secs(1)),
+            TransportError::Connect("refused".to_owned()),
+            TransportError::Broken("reset".to_owned()),
+        ] {
+            let labels = answer(&Err(error));
+            assert!(labels.0 == "none" && ANSWERS.contains(&labels), "{labels:?}");
+        }
+    }
+}

@@ -9,8 +9,11 @@
 mod beside;
 mod daemon;
 mod database;
+mod exposition;
 mod gate;
 mod killed;
+mod metrics;
+mod prometheus;
 mod sandbox;
 mod second_run;
 mod secrets;

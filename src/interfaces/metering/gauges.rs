@@ -134,13 +134,12 @@ fn standing(tally: &Tally, stops: &Stops, now: Timestamp) -> (Status, Option<Rea
 
 // ---- accounts ---------------------------------------------------------------------------------------
 
-/// A pause of everything pauses every account.
+/// A pause of everything pauses every account; a halt is graver.
 fn show_state(account: &Account, stops: &Stops, now: Timestamp) {
-    let everything = stops.of(&AccountName::every()).filter(|every| every.is_paused(now));
-    let state = match (account.condition(now).state, everything) {
-        (AccountState::Halted, _) | (_, None) => account.condition(now).state,
-        (_, Some(_)) => AccountState::Paused,
-    };
+    let own = account.condition(now).state;
+    let everything = stops.of(&AccountName::every());
+    let paused = everything.is_some_and(|every| every.is_paused(now));
+    let state = if paused && own != AccountState::Halted { AccountState::Paused } else { own };
     for one in AccountState::ALL {
         let on = if one == state { 1.0 } else { 0.0 };
         all::ACCOUNT_STATES.set(&[account.name.as_str(), one.as_str()], on);
