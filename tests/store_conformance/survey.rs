@@ -84,9 +84,12 @@ pub(crate) async fn a_survey_counts_what_stands_alike(backend: &dyn Backend) {
     assert_eq!(rows(&survey(&bench, at(149)).await), expected(true));
 
     bench.queue([7, 8], at(150)).await;
-    let rows = rows(&survey(&bench, at(150)).await);
-    assert_eq!((rows[0].6, rows[0].7), (3, Some(at(50))), "alike, and due since the first was");
-    assert!(rows.last().unwrap().5, "a failure with a newer teardown is told apart");
+    let told = rows(&survey(&bench, at(150)).await);
+    assert_eq!((told[0].6, told[0].7), (3, Some(at(50))), "alike, and due since the first was");
+    assert!(told.last().unwrap().5, "a failure with a newer teardown is told apart");
+    assert_eq!(bench.store.purge(at(999), start()).await.unwrap(), 2);
+    let told = rows(&survey(&bench, at(150)).await);
+    assert!(told.iter().all(|row| !row.0.is_terminal()), "what retention has removed is gone");
 }
 
 fn claim_all() -> teardownd::store::ClaimRequest {
