@@ -185,7 +185,34 @@ reasons! {
         "Nothing to do.";
 }
 
+/// What a reason says of the teardown that has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReasonKind {
+    /// It waits; nobody is needed.
+    Waiting,
+    /// It is held; a person is needed.
+    Held,
+    /// It has failed.
+    Failed,
+    /// It has moved: such a reason stands in the history only.
+    Moved,
+}
+
 impl Reason {
+    /// What it says. The list above is in the order of these kinds.
+    pub const fn kind(self) -> ReasonKind {
+        let place = self as usize;
+        if place < Self::Operator as usize {
+            ReasonKind::Waiting
+        } else if place < Self::CustomerNotFound as usize {
+            ReasonKind::Held
+        } else if place < Self::Retry as usize {
+            ReasonKind::Failed
+        } else {
+            ReasonKind::Moved
+        }
+    }
+
     /// The reason of a stored code.
     pub fn parse(code: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|reason| reason.as_str() == code)

@@ -223,7 +223,10 @@ pub enum Status {
 }
 
 impl Status {
-    /// The stable name used in JSON.
+    /// Every status, for tables and tests.
+    pub const ALL: [Self; 5] = [Self::Moving, Self::Waiting, Self::Held, Self::Failed, Self::Done];
+
+    /// The stable name used in JSON and in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Moving => "moving",
@@ -232,6 +235,11 @@ impl Status {
             Self::Failed => "failed",
             Self::Done => "done",
         }
+    }
+
+    /// The status of a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == name)
     }
 }
 

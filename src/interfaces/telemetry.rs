@@ -2,19 +2,15 @@
 
 use std::io::IsTerminal;
 
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{
+    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt, reload};
 
 use super::config::{Log, LogFormat};
-
-/// Upper bounds of the histograms in seconds: from a fast read to the longest wait between two
-/// looks, and then the hours a cancellation may take.
-const SECONDS: [f64; 16] = [
-    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0,
-    86_400.0,
-];
+use super::metering::{Kind, catalogue};
 
 /// Why logs or metrics could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -81,31 +77,45 @@ pub fn init_logs(log: &Log) -> Result<LogFilter, TelemetryError> {
 /// # Errors
 /// When the process has a recorder already.
 pub fn install_metrics() -> Result<PrometheusHandle, TelemetryError> {
-    let recorder = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
-        .build_recorder();
+    let recorder = recorder()?;
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder).map_err(|_| TelemetryError::Twice("the recorder"))?;
     Ok(handle)
 }
 
+/// A recorder that knows the buckets of every histogram.
+fn recorder() -> Result<PrometheusRecorder, TelemetryError> {
+    let mut builder = PrometheusBuilder::new();
+    for metric in catalogue::ALL {
+        if let Kind::Histogram(buckets) = metric.kind {
+            builder =
+                builder.set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), buckets)?;
+        }
+    }
+    Ok(builder.build_recorder())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::interfaces::metering::Scope;
 
     #[test]
-    fn seconds_are_drawn_as_histograms() {
-        let recorder = PrometheusBuilder::new()
-            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
-            .unwrap()
-            .build_recorder();
-        let handle = recorder.handle();
+    fn every_histogram_stands_there_with_its_buckets_before_the_first_sample() {
+        let recorder = recorder().unwrap();
+        let scope = Scope { accounts: vec!["default".to_owned()] };
         metrics::with_local_recorder(&recorder, || {
-            metrics::histogram!("teardownd_step_seconds").record(0.3);
+            catalogue::ALL.iter().for_each(|metric| metric.register(&scope));
+            catalogue::LAG_SECONDS.record(&[], 0.3);
         });
-        let text = handle.render();
-        assert!(text.contains("teardownd_step_seconds_bucket{le=\"0.25\"} 0"), "{text}");
-        assert!(text.contains("teardownd_step_seconds_bucket{le=\"0.5\"} 1"), "{text}");
+        let text = recorder.handle().render();
+        for (bound, count) in [("0.1", 0), ("0.5", 1), ("1800", 1), ("+Inf", 1)] {
+            let line = format!("teardownd_scheduler_lag_seconds_bucket{{le=\"{bound}\"}} {count}");
+            assert!(text.contains(&line), "{line}\n{text}");
+        }
+        for metric in catalogue::ALL.iter().filter(|m| matches!(m.kind, Kind::Histogram(_))) {
+            assert!(text.contains(&format!("{}_bucket{{", metric.name)), "{}", metric.name);
+        }
     }
 
     #[test]

@@ -35,6 +35,9 @@ impl fmt::Display for Call {
 macro_rules! calls {
     ($($name:ident = $method:literal $route:literal;)*) => {
         $(pub(super) const $name: Call = Call { method: $method, route: $route };)*
+
+        /// Every call.
+        pub const CALLS: &[Call] = &[$($name,)*];
     };
 }
 

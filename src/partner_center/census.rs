@@ -100,6 +100,8 @@ impl Client {
             .map_err(|damage| ApiError::damaged(exchange, damage))?;
         let ids: BTreeSet<String> =
             customers.iter().filter_map(|c| c.id.as_deref()).map(str::to_lowercase).collect();
+        let account = self.account().to_string();
+        metrics::gauge!("teardownd_customers", "account" => account).set(ids.len() as f64);
         let fact = CustomerList { customers, count: ids.len(), conclusive: pages == 1 };
         Ok((Seen { fact, at }, ids))
     }

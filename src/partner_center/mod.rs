@@ -30,10 +30,11 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use calls::{Call, bucket_of};
+pub use calls::{CALLS, Call, bucket_of};
 pub use client::{AccountSettings, Client, Timeouts};
 pub use error::{ApiError, Kind};
 pub use exchange::{Exchange, SentAs};
 pub use permits::{Permit, PermitKind};
 pub use reqwest_transport::{ReqwestTransport, TransportSettings};
 pub use send::Sent;
+pub use wire::ANSWERS;

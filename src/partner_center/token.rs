@@ -162,6 +162,10 @@ impl TokenSource {
             decode::token(&response.body).map_err(|damage| ApiError::damaged(exchange, damage))?;
         let renewed = answer.refresh_token.take();
         let token = self.accept(answer, exchange, begun)?;
+        let expires_at = sent_at.as_second() as f64 + (token.expires_at - begun).as_secs_f64();
+        let account = self.wire.account.to_string();
+        metrics::gauge!("teardownd_token_expiry_timestamp_seconds", "account" => account)
+            .set(expires_at);
         let now = self.wire.clock.now();
         settings
             .credential

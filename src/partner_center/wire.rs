@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::error::ApiError;
 use super::exchange::Exchange;
 use super::skew::Skew;
-use super::transport::{Request, Response, Transport};
+use super::transport::{Request, Response, Transport, TransportError};
 use crate::core::clock::Clock;
 use crate::core::ids::AccountName;
 
@@ -31,10 +31,8 @@ impl Wire {
         let (begun, sent_at) = (self.clock.uptime(), self.clock.now());
         let result = self.transport.exchange(request).await;
         let took = self.clock.uptime().saturating_sub(begun);
-        let (status, status_class) = match &result {
-            Ok(response) => (response.status, status_class(response.status)),
-            Err(_) => (0, "none"),
-        };
+        let status = result.as_ref().map_or(0, |response| response.status);
+        let (status_class, outcome) = answer(&result);
         let account = self.account.to_string();
         metrics::counter!(
             "teardownd_api_requests_total",
@@ -42,10 +40,11 @@ impl Wire {
             "route" => call.route,
             "method" => call.method,
             "status_class" => status_class,
+            "outcome" => outcome,
         )
         .increment(1);
         metrics::histogram!(
-            "teardownd_api_request_seconds",
+            "teardownd_api_request_duration_seconds",
             "account" => account,
             "route" => call.route,
             "method" => call.method,
@@ -71,13 +70,64 @@ impl Wire {
     }
 }
 
-/// The label of a status.
-fn status_class(status: u16) -> &'static str {
-    match status {
-        100..=199 => "1xx",
-        200..=299 => "2xx",
-        300..=399 => "3xx",
-        400..=499 => "4xx",
-        _ => "5xx",
+/// How exchanges end, as they are counted: the class of the status, and what came of it.
+pub const ANSWERS: [(&str, &str); 10] = [
+    ("1xx", "failed"),
+    ("2xx", "ok"),
+    ("3xx", "failed"),
+    ("4xx", "unauthorized"),
+    ("4xx", "throttled"),
+    ("4xx", "refused"),
+    ("5xx", "failed"),
+    ("none", "timeout"),
+    ("none", "unreachable"),
+    ("none", "broken"),
+];
+
+/// One of [`ANSWERS`].
+fn answer(result: &Result<Response, TransportError>) -> (&'static str, &'static str) {
+    match result {
+        Ok(response) => match response.status {
+            100..=199 => ("1xx", "failed"),
+            200..=299 => ("2xx", "ok"),
+            300..=399 => ("3xx", "failed"),
+            401 => ("4xx", "unauthorized"),
+            429 => ("4xx", "throttled"),
+            400..=499 => ("4xx", "refused"),
+            _ => ("5xx", "failed"),
+        },
+        Err(TransportError::Timeout(_)) => ("none", "timeout"),
+        Err(TransportError::Connect(_)) => ("none", "unreachable"),
+        Err(TransportError::Broken(_)) => ("none", "broken"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn every_answer_is_counted_as_one_of_the_closed_set() {
+        let answered = |status| {
+            let (headers, body) = (Vec::new(), Bytes::new());
+            answer(&Ok(Response { status, headers, body }))
+        };
+        for status in 100..=599 {
+            assert!(ANSWERS.contains(&answered(status)), "{status}");
+        }
+        assert_eq!(answered(204), ("2xx", "ok"));
+        assert_eq!(answered(429), ("4xx", "throttled"));
+        for error in [
+            TransportError::Timeout(Duration::from_secs(1)),
+            TransportError::Connect("refused".to_owned()),
+            TransportError::Broken("reset".to_owned()),
+        ] {
+            let labels = answer(&Err(error));
+            assert!(labels.0 == "none" && ANSWERS.contains(&labels), "{labels:?}");
+        }
     }
 }

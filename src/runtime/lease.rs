@@ -104,6 +104,7 @@ impl LeaseTable {
                 continue;
             };
             if lost.contains(&id) {
+                metrics::counter!("teardownd_lease_losses_total").increment(1);
                 tracing::warn!(teardown = %id, "the lease was lost; its work stops");
                 entry.stop.cancel();
             } else {

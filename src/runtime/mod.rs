@@ -3,6 +3,7 @@
 pub mod account;
 pub mod clock;
 pub mod cron;
+pub mod customers;
 pub mod daemon;
 pub mod discovery;
 pub mod lease;

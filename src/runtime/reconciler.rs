@@ -18,6 +18,7 @@ use crate::core::ids::CommandId;
 use crate::core::machine::{self, Decision, Policy, Situation, Transition, Wake};
 use crate::core::observation::{CustomerSeen, Entitlements, Observation};
 use crate::core::plan::{Memory, Remembered};
+use crate::core::reason::Reason;
 use crate::core::routes::{self, Purchase};
 use crate::core::teardown::Teardown;
 use crate::store::{
@@ -260,12 +261,6 @@ impl Pass<'_> {
                 text,
                 "transition"
             );
-            metrics::counter!(
-                "teardownd_transitions_total",
-                "account" => self.teardown.account.to_string(),
-                "to" => state.as_str()
-            )
-            .increment(1);
         }
         match &committed.verdict {
             None | Some(Verdict::Allow | Verdict::Stale) => {}
@@ -273,13 +268,23 @@ impl Pass<'_> {
                 tracing::debug!(gate = reason.as_str(), %until, text, "a gate says wait");
             }
             Some(Verdict::Hold { guard, text }) => {
+                self.count_refusal(*guard);
                 tracing::warn!(guard = guard.as_str(), text, "a guard holds the teardown");
             }
             Some(Verdict::Halt { guard, text }) => {
+                self.count_refusal(*guard);
                 tracing::error!(guard = guard.as_str(), text, "a guard halts the account");
             }
         }
         Ok(committed)
+    }
+
+    fn count_refusal(&self, guard: Reason) {
+        let account = self.teardown.account.to_string();
+        metrics::counter!(
+            "teardownd_guard_refusals_total", "account" => account, "guard" => guard.as_str()
+        )
+        .increment(1);
     }
 
     /// What of the purchases is to be stored: all of them after a full reading, only the status of

@@ -19,7 +19,7 @@ use super::account::AccountRuntime;
 use super::lease::LeaseTable;
 use super::reconciler::Reconciler;
 use crate::core::ids::AccountName;
-use crate::store::{ClaimRequest, Claimed, DaemonInfo, Result, StoreError};
+use crate::store::{ClaimRequest, Claimed, DaemonInfo, Result, StoreError, due_at};
 
 /// The longest sleep between two looks, whatever cron does.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
@@ -139,6 +139,8 @@ impl Scheduler {
                 self.tick().await;
             }
             let look = self.look(&stop).await;
+            let outcome = if look.is_ok() { "ok" } else { "failed" };
+            metrics::counter!("teardownd_scheduler_ticks_total", "outcome" => outcome).increment(1);
             looked(&look);
             let sleep = look.as_ref().map_or(LONGEST_SLEEP, |look| look.sleep);
             let found = look.map(|look| look.closed).map_err(|error| error.to_string());
@@ -189,6 +191,8 @@ impl Scheduler {
         let claimed = store.claim(&request, now).await?;
         let count = claimed.len();
         for claim in claimed {
+            let lag = now.duration_since(due_at(&claim.teardown)).as_secs_f64().max(0.0);
+            metrics::histogram!("teardownd_scheduler_lag_seconds").record(lag);
             self.start(claim, asked_at, stop);
         }
         let waiting: Vec<AccountName> = free.into_iter().map(|(name, _)| name).collect();

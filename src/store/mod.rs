@@ -7,6 +7,7 @@ mod audit;
 mod consent;
 mod customers;
 pub mod lock;
+pub mod measured;
 pub mod memory;
 mod operator;
 mod protect;
@@ -16,6 +17,7 @@ mod rules;
 mod shared;
 pub mod sqlite;
 mod stops;
+mod survey;
 mod typed;
 mod window;
 
@@ -24,7 +26,9 @@ pub use consent::{ApproveRequest, ArmRequest};
 pub use customers::{CustomersRead, KnownCustomer, KnownCustomers, ListedCustomer};
 pub use operator::{Ack, OperatorRequest, RequestEffect, Verb};
 pub use reload::ReloadAnswer;
-pub use rules::DAEMON;
+pub use rules::{DAEMON, due_at};
+pub use survey::{AccountSurvey, Move, Survey, SurveyRequest, Tally};
+pub use window::paced;
 
 use std::fmt;
 use std::time::Duration;
@@ -312,19 +316,6 @@ pub struct DaemonInfo {
     pub ticked_at: Timestamp,
 }
 
-/// Rows in each state, for metrics.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Count {
-    /// Account.
-    pub account: AccountName,
-    /// State.
-    pub state: State,
-    /// Whether held.
-    pub held: bool,
-    /// Rows.
-    pub rows: u64,
-}
-
 /// The store.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug {
@@ -532,8 +523,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// What the daemon last told of itself.
     async fn daemon(&self) -> Result<Option<DaemonInfo>>;
 
-    /// Rows by account, state and hold.
-    async fn counts(&self) -> Result<Vec<Count>>;
+    /// How things stand, by sets: what the gauges are read from.
+    async fn survey(&self, request: &SurveyRequest, now: Timestamp) -> Result<Survey>;
 
     /// Removes terminal rows that finished before `finished`, and history and settled commands
     /// older than `history` of rows that no longer exist, and answered requests of operators older

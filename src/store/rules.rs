@@ -134,7 +134,7 @@ pub(super) fn wake(row: &mut Teardown, now: Timestamp) {
 }
 
 /// When a row that waits for nothing else is due, and since when: the order of claims.
-pub(super) fn due_at(row: &Teardown) -> Timestamp {
+pub fn due_at(row: &Teardown) -> Timestamp {
     let due = row.next_attempt_at.unwrap_or(row.updated_at);
     row.not_before.map_or(due, |not_before| due.max(not_before))
 }

@@ -53,7 +53,7 @@ pub(super) fn put_off(grant: &mut Grant, scope: Bucket, opens: Timestamp) {
 const RECOVERY: Duration = Duration::from_secs(300);
 
 /// The budget in force when the account's latest closure ended at `reopened`.
-pub(super) fn paced(budget: &Budget, reopened: Option<Timestamp>, now: Timestamp) -> Budget {
+pub fn paced(budget: &Budget, reopened: Option<Timestamp>, now: Timestamp) -> Budget {
     let open_for = reopened.map_or(RECOVERY, |at| elapsed(at, now));
     if open_for >= RECOVERY {
         return *budget;

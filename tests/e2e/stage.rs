@@ -22,6 +22,8 @@ use crate::gate::{Gate, HANG, pause, until};
 
 const PARTNER: Uuid = Uuid::from_u128(0xbbbbbbbb_0000_4000_8000_000000000001);
 const CLIENT: Uuid = Uuid::from_u128(0xbbbbbbbb_0000_4000_8000_000000000002);
+/// A partner that the sandbox does not know.
+const OTHER_PARTNER: Uuid = Uuid::from_u128(0xbbbbbbbb_0000_4000_8000_000000000003);
 /// The client secret. It must be found nowhere but in its file.
 pub const SECRET: &str = "kept~between.you-and_me";
 /// A customer that no sandbox has and that the configuration protects.
@@ -160,10 +162,40 @@ authority = "{url}"
 
     /// Changes the configuration file: what stands there first is replaced by the second.
     pub fn reconfigure(&self, was: &str, becomes: &str) {
-        let file = self.path("teardownd.toml");
-        let text = std::fs::read_to_string(&file).unwrap();
-        assert!(text.contains(was), "{was} does not stand in the configuration");
-        std::fs::write(file, text.replace(was, becomes)).unwrap();
+        self.rewrite(|text| {
+            assert!(text.contains(was), "{was} does not stand in the configuration");
+            text.replace(was, becomes)
+        });
+    }
+
+    /// Changes what stands in the configuration.
+    pub fn rewrite(&self, change: impl FnOnce(String) -> String) {
+        let path = self.path("teardownd.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, change(text)).unwrap();
+    }
+
+    /// Adds an account of which the sandbox knows nothing, with a credential of this kind beside the
+    /// secret. What looks like a refresh token lies in the file `refresh`.
+    pub fn add_account(&self, name: &str, credential: &str) {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let mut options = std::fs::OpenOptions::new();
+        let options = options.write(true).create(true).truncate(true).mode(0o600);
+        options.open(self.path("refresh")).unwrap().write_all(b"0.refresh-me").unwrap();
+        let url = self.server.url();
+        self.rewrite(|text| {
+            format!(
+                r#"{text}
+[accounts.{name}]
+sandbox = true
+partner_tenant = "{OTHER_PARTNER}"
+client_id = "{CLIENT}"
+credential = {{ {credential}, file = "secret" }}
+api_base = "{url}"
+authority = "{url}"
+"#
+            )
+        });
     }
 
     /// A file of the folder.

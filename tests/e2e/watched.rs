@@ -18,9 +18,9 @@ async fn the_listener_tells_how_it_stands_and_never_names_a_tenant() {
     stage.until_all_ended().await;
     let lines = [
         "# TYPE teardownd_teardowns gauge",
-        r#"teardownd_teardowns{account="default",state="deleted",held="false"} 4"#,
-        r#"teardownd_transitions_total{account="default",to="deleted"} 4"#,
-        r#"teardownd_account_halted{account="default"} 0"#,
+        r#"teardownd_teardowns{account="default",state="deleted",status="done"} 4"#,
+        r#"teardownd_transitions_total{account="default",from="deleting",to="deleted"} 4"#,
+        r#"teardownd_account_state{account="default",state="halted"} 0"#,
         "teardownd_build_info{version=",
     ];
     // The gauges are read anew every few seconds.

@@ -12,6 +12,7 @@ pub(crate) mod operators;
 pub(crate) mod protections;
 pub(crate) mod queue;
 pub(crate) mod sends;
+pub(crate) mod survey;
 pub(crate) mod upkeep;
 
 use std::fmt::Debug;
@@ -108,7 +109,10 @@ macro_rules! conformance {
                 upkeep: invariant_11_unknown_accounts_hold_their_rows,
                     invariant_12_only_terminal_rows_are_purged,
                     a_delete_is_remembered_while_its_tenant_has_a_row,
-                    counts_and_the_sign_of_life, requests_to_reload_are_answered_once;
+                    the_sign_of_life, requests_to_reload_are_answered_once;
+                survey: a_survey_counts_what_stands_alike,
+                    a_survey_counts_commands_deletions_and_requests,
+                    a_survey_tells_every_move_once;
             );
         }
     };

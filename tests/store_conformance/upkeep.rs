@@ -92,19 +92,8 @@ pub(crate) async fn a_delete_is_remembered_while_its_tenant_has_a_row(backend: &
     assert_eq!(bench.store.commands(&default_account(), tenant(1)).await.unwrap(), []);
 }
 
-pub(crate) async fn counts_and_the_sign_of_life(backend: &dyn Backend) {
+pub(crate) async fn the_sign_of_life(backend: &dyn Backend) {
     let bench = Bench::new(backend).await;
-    assert_eq!(bench.store.counts().await.unwrap(), []);
-    bench.queue(1..=3, start()).await;
-    bench.ask(Verb::Hold, 2, at(1)).await;
-    bench.ask(Verb::Abort, 3, at(1)).await;
-    let counts = bench.store.counts().await.unwrap();
-    let mut counts: Vec<_> = counts.iter().map(|c| (c.state, c.held, c.rows)).collect();
-    counts.sort_unstable();
-    assert_eq!(
-        counts,
-        [(State::Queued, false, 1), (State::Queued, true, 1), (State::Aborted, false, 1)]
-    );
     assert_eq!(bench.store.daemon().await.unwrap(), None);
     let mut info = DaemonInfo {
         owner: "host:1:ab".to_owned(),

@@ -32,7 +32,7 @@ mod support;
 mod tenants;
 #[cfg(test)]
 mod testing;
-mod view;
+pub(super) mod view;
 mod wait;
 mod watch;
 mod when;

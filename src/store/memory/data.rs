@@ -17,18 +17,18 @@ use crate::core::teardown::{Lease, NewTeardown, State, Teardown};
 use crate::store::protect::check_enqueue;
 use crate::store::rules::{self, Event, after, before, millis, millis_up};
 use crate::store::{
-    Ack, ClaimRequest, Claimed, Count, DaemonInfo, EnqueueOutcome, FAULTS_KEPT, Filter,
-    KnownCustomers, RequestRecord, Result, StoreError, StoredFault, StoredPurchase,
-    TransitionRecord, stops, window,
+    Ack, ClaimRequest, Claimed, DaemonInfo, EnqueueOutcome, FAULTS_KEPT, Filter, KnownCustomers,
+    RequestRecord, Result, StoreError, StoredFault, StoredPurchase, TransitionRecord, stops,
+    window,
 };
 
 /// A reservation of sends.
 #[derive(Debug)]
 pub(super) struct Send {
-    account: AccountName,
-    bucket: Bucket,
-    at: Timestamp,
-    sends: u64,
+    pub(super) account: AccountName,
+    pub(super) bucket: Bucket,
+    pub(super) at: Timestamp,
+    pub(super) sends: u64,
 }
 
 /// Everything that is kept.
@@ -47,7 +47,7 @@ pub(super) struct Data {
     pub(super) requests: Vec<RequestRecord>,
     pub(super) customers: BTreeMap<AccountName, KnownCustomers>,
     pub(super) reloads: Reloads,
-    sends: Vec<Send>,
+    pub(super) sends: Vec<Send>,
     last_teardown: i64,
     last_transition: i64,
     last_fault: i64,
@@ -212,22 +212,6 @@ impl Data {
         let wanted =
             |row: &&Teardown| rules::matches(row, filter) && (!filter.latest_only || newest(row));
         self.teardowns.values().rev().filter(wanted).cloned().collect()
-    }
-
-    pub(super) fn counts(&self) -> Vec<Count> {
-        let mut counts = BTreeMap::<(&AccountName, State, bool), u64>::new();
-        for row in self.teardowns.values() {
-            *counts.entry((&row.account, row.state, row.hold.is_some())).or_default() += 1;
-        }
-        counts
-            .into_iter()
-            .map(|((account, state, held), rows)| Count {
-                account: account.clone(),
-                state,
-                held,
-                rows,
-            })
-            .collect()
     }
 
     // ---- leases --------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ mod known;
 mod operate;
 mod reconcile;
 mod reload;
+mod survey;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,8 +20,8 @@ use self::data::Data;
 use super::rules::millis;
 use super::{
     Ack, ApproveRequest, ArmRequest, AuditEntry, AuditRange, ClaimRequest, Claimed, Commit,
-    Committed, Count, CustomersRead, DaemonInfo, EnqueueOutcome, Filter, KnownCustomers,
-    OperatorRequest, ReloadAnswer, RequestEffect, Result, Store, StoredFault, StoredPurchase,
+    Committed, CustomersRead, DaemonInfo, EnqueueOutcome, Filter, KnownCustomers, OperatorRequest,
+    ReloadAnswer, RequestEffect, Result, Store, StoredFault, StoredPurchase, Survey, SurveyRequest,
     TransitionRecord, stops,
 };
 use crate::core::account::{Account, TroubleKind};
@@ -307,8 +308,8 @@ impl Store for MemoryStore {
         Ok(self.data().daemon.clone())
     }
 
-    async fn counts(&self) -> Result<Vec<Count>> {
-        Ok(self.data().counts())
+    async fn survey(&self, request: &SurveyRequest, now: Timestamp) -> Result<Survey> {
+        Ok(self.data().survey(request, millis(now)))
     }
 
     async fn purge(&self, finished: Timestamp, history: Timestamp) -> Result<u64> {

@@ -347,7 +347,7 @@ fn customer_text(bucket: Bucket) -> String {
     bucket.customer.map(|customer| customer.to_string()).unwrap_or_default()
 }
 
-fn resource(name: &str) -> Option<Resource> {
+pub(super) fn resource(name: &str) -> Option<Resource> {
     Resource::ALL.into_iter().find(|resource| resource.as_str() == name)
 }
 

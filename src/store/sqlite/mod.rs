@@ -19,9 +19,11 @@ mod reload;
 mod restore;
 mod rows;
 mod send;
+mod survey;
 mod upkeep;
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -35,8 +37,8 @@ pub use self::restore::{Carried, RestoreReport, restore};
 use super::rules::millis;
 use super::{
     Ack, ApproveRequest, ArmRequest, AuditEntry, AuditRange, ClaimRequest, Claimed, Commit,
-    Committed, Count, CustomersRead, DaemonInfo, EnqueueOutcome, Filter, KnownCustomers,
-    OperatorRequest, ReloadAnswer, RequestEffect, Result, Store, StoredFault, StoredPurchase,
+    Committed, CustomersRead, DaemonInfo, EnqueueOutcome, Filter, KnownCustomers, OperatorRequest,
+    ReloadAnswer, RequestEffect, Result, Store, StoredFault, StoredPurchase, Survey, SurveyRequest,
     TransitionRecord,
 };
 use crate::core::account::{Account, TroubleKind};
@@ -54,6 +56,8 @@ pub struct SqliteStore {
     path: PathBuf,
     writer: SqlitePool,
     readers: SqlitePool,
+    /// What the latest survey has counted of the rows that have ended.
+    ended: Arc<Mutex<Option<survey::Ended>>>,
 }
 
 impl SqliteStore {
@@ -358,8 +362,9 @@ impl Store for SqliteStore {
         upkeep::daemon(&mut *self.readers.acquire().await?).await
     }
 
-    async fn counts(&self) -> Result<Vec<Count>> {
-        upkeep::counts(&mut *self.readers.acquire().await?).await
+    async fn survey(&self, request: &SurveyRequest, now: Timestamp) -> Result<Survey> {
+        let mut reader = self.readers.acquire().await?;
+        survey::survey(&mut reader, request, &self.ended, millis(now)).await
     }
 
     async fn purge(&self, finished: Timestamp, history: Timestamp) -> Result<u64> {

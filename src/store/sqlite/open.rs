@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -77,7 +78,7 @@ impl SqliteStore {
         }
         let writer = connect(1, options(&path)).await?;
         let readers = connect(READERS, options(&path).pragma("query_only", "ON")).await?;
-        Ok(Self { path, writer, readers })
+        Ok(Self { path, writer, readers, ended: Arc::default() })
     }
 
     /// Brings a database to this program's schema, creating it if it does not exist.

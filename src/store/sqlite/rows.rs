@@ -104,11 +104,11 @@ impl<'r> Fields<'r> {
         self.time_opt(column)?.ok_or_else(|| self.damaged(column, "is NULL"))
     }
 
-    fn flag(&self, column: &str) -> Result<bool> {
+    pub(super) fn flag(&self, column: &str) -> Result<bool> {
         Ok(self.get::<i64>(column)? != 0)
     }
 
-    fn account(&self) -> Result<AccountName> {
+    pub(super) fn account(&self) -> Result<AccountName> {
         self.get::<&str>("account").map(AccountName::new)
     }
 }

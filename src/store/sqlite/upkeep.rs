@@ -3,10 +3,8 @@
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
-use super::rows::{self, Fields, time_text};
-use crate::core::ids::AccountName;
-use crate::core::teardown::State;
-use crate::store::{Count, DaemonInfo, Result};
+use super::rows::{Fields, time_text};
+use crate::store::{DaemonInfo, Result};
 
 pub(super) async fn tick(conn: &mut SqliteConnection, info: &DaemonInfo) -> Result<()> {
     sqlx::query(
@@ -33,24 +31,6 @@ pub(super) async fn daemon(conn: &mut SqliteConnection) -> Result<Option<DaemonI
         })
     })
     .transpose()
-}
-
-pub(super) async fn counts(conn: &mut SqliteConnection) -> Result<Vec<Count>> {
-    let found = sqlx::query(
-        "SELECT lower(account) AS account, state, hold_code IS NOT NULL AS held, count(*) AS teardowns
-         FROM teardowns GROUP BY 1, 2, 3",
-    )
-    .fetch_all(conn)
-    .await?;
-    rows::readable(&found, |row| {
-        let f = Fields::new(row, "teardowns", "state");
-        Ok(Count {
-            account: f.get::<&str>("account").map(AccountName::new)?,
-            state: f.parse("state", State::parse)?,
-            held: f.get::<i64>("held")? != 0,
-            rows: f.number("teardowns")?,
-        })
-    })
 }
 
 /// Retention (invariant 12). The triggers ask the same questions again.

@@ -19,8 +19,8 @@ use teardownd::core::teardown::{NewTeardown, Teardown};
 use teardownd::partner_center::transport::{Request, Response, Transport, TransportError};
 use teardownd::store::{
     Ack, ApproveRequest, ArmRequest, AuditEntry, AuditRange, ClaimRequest, Claimed, Commit,
-    Committed, Count, CustomersRead, DaemonInfo, EnqueueOutcome, Filter, KnownCustomers,
-    OperatorRequest, ReloadAnswer, RequestEffect, Result, Store, StoredFault, StoredPurchase,
+    Committed, CustomersRead, DaemonInfo, EnqueueOutcome, Filter, KnownCustomers, OperatorRequest,
+    ReloadAnswer, RequestEffect, Result, Store, StoredFault, StoredPurchase, Survey, SurveyRequest,
     TransitionRecord,
 };
 use tokio_util::sync::CancellationToken;
@@ -177,6 +177,6 @@ forward! {
     reload_answer(id: i64) -> Option<ReloadAnswer>;
     tick(info: &DaemonInfo) -> ();
     daemon() -> Option<DaemonInfo>;
-    counts() -> Vec<Count>;
+    survey(request: &SurveyRequest, now: Timestamp) -> Survey;
     purge(finished: Timestamp, history: Timestamp) -> u64;
 }

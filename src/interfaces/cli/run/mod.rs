@@ -20,15 +20,18 @@ use crate::core::clock::Clock;
 use crate::interfaces::assemble::{self, Ground};
 use crate::interfaces::config::{Config, Discovery, Migrate, load};
 use crate::interfaces::http::{self, Readiness};
+use crate::interfaces::metering::Meter;
 use crate::interfaces::reload::Reloader;
-use crate::interfaces::{metering, telemetry};
+use crate::interfaces::telemetry;
 use crate::partner_center::{ReqwestTransport, TransportSettings};
 use crate::runtime::account::AccountRuntime;
 use crate::runtime::clock::{SystemClock, SystemEntropy};
 use crate::runtime::cron::Cron;
+use crate::runtime::customers;
 use crate::runtime::daemon::Daemon;
 use crate::runtime::discovery;
 use crate::store::lock::RunLock;
+use crate::store::measured::MeasuredStore;
 use crate::store::sqlite::{MigrateMode, SqliteSettings, SqliteStore};
 
 /// A scheduler that has not looked for so long is not ready.
@@ -63,10 +66,11 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
         },
     };
     let store = Arc::new(SqliteStore::open(&settings, clock.now()).await?);
+    let watched = Arc::new(MeasuredStore::new(store.clone(), Arc::clone(&clock)));
     let transport = ReqwestTransport::new(&TransportSettings::default())
         .map_err(|error| Failure::new(Exit::Unfit, error.to_string()))?;
     let ground = Ground {
-        store: store.clone(),
+        store: watched.clone(),
         transport: Arc::new(transport),
         clock: Arc::clone(&clock),
         entropy: Arc::new(SystemEntropy),
@@ -78,13 +82,15 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
     // With port 0 the system has chosen one.
     let listen = listener.local_addr().unwrap_or(config.metrics.listen);
     let metrics = telemetry::install_metrics()?;
+    let mut meter =
+        Meter::new(watched.clone(), config.clone(), &accounts, metrics.clone(), Arc::clone(&clock));
     let readiness = Arc::new(Readiness::new(Arc::clone(&clock), TICK_LIMIT));
     let reloader = Reloader::new(sources, config.clone(), filter, accounts.clone());
     let may_claim = assemble::enough_room(config.database.path.clone(), config.database.min_free.0);
     let daemon = Daemon::start(
         assemble::engine(&config),
         accounts.clone(),
-        store.clone(),
+        watched.clone(),
         Arc::clone(&clock),
         Arc::new(SystemEntropy),
         info.clone(),
@@ -99,15 +105,15 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
         accounts = config.accounts.len(),
         "teardownd is running"
     );
+    // Nobody sees the gauges before they are true.
+    meter.read().await;
     let served = CancellationToken::new();
     let server = tokio::spawn(http::serve(
         listener,
         Arc::clone(&readiness),
-        metrics.clone(),
+        metrics,
         served.clone().cancelled_owned(),
     ));
-    let meter =
-        tokio::spawn(metering::keep(store.clone(), config.clone(), metrics, Arc::clone(&clock)));
     let mut jobs = base_jobs(&config, &daemon);
     jobs.extend(start_discovery(&config, &accounts, &ground, &daemon, &stop));
     let cron = start_cron(jobs).await?;
@@ -118,7 +124,8 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
         supervisor: Arc::clone(&supervisor),
     };
     let helpers = [
-        meter,
+        tokio::spawn(meter.keep()),
+        tokio::spawn(customers::watch(accounts.clone(), watched.clone(), Arc::clone(&clock))),
         tokio::spawn(watch_for_drain(stop.clone(), beside.clone())),
         tokio::spawn(beside.clone().tell_the_supervisor()),
         tokio::spawn(beside.reload_on_request(reloader, hangups)),
