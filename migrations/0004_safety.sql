@@ -11,6 +11,32 @@ ALTER TABLE accounts ADD COLUMN armed_since TEXT;
 ALTER TABLE accounts ADD COLUMN armed_partner_tenant TEXT;
 ALTER TABLE accounts ADD COLUMN armed_cloud TEXT;
 ALTER TABLE accounts ADD COLUMN armed_client_id TEXT;
+-- How often teardownd itself armed or disarmed it: a change that leaves this alone was typed in.
+ALTER TABLE accounts ADD COLUMN armings INTEGER NOT NULL DEFAULT 0;
+
+-- Who arms has seen what the API says of the account, which no statement can show.
+CREATE TRIGGER accounts_insert_arming BEFORE INSERT ON accounts
+WHEN NOT EXISTS (
+        SELECT 1 FROM (SELECT 1) LEFT JOIN accounts AS old ON old.name = NEW.name
+        WHERE NEW.armings = coalesce(old.armings, 0) + 1
+           OR (NEW.armings = coalesce(old.armings, 0) AND NEW.armed_by IS old.armed_by
+               AND NEW.armed_since IS old.armed_since
+               AND NEW.armed_partner_tenant IS old.armed_partner_tenant
+               AND NEW.armed_cloud IS old.armed_cloud
+               AND NEW.armed_client_id IS old.armed_client_id))
+BEGIN
+    SELECT RAISE(ABORT, 'an account is armed with `teardownd arm`: leave those columns alone');
+END;
+
+CREATE TRIGGER accounts_update_arming BEFORE UPDATE ON accounts
+WHEN NEW.armings <> OLD.armings + 1
+ AND (NEW.armings IS NOT OLD.armings OR NEW.armed_by IS NOT OLD.armed_by
+      OR NEW.armed_since IS NOT OLD.armed_since
+      OR NEW.armed_partner_tenant IS NOT OLD.armed_partner_tenant
+      OR NEW.armed_cloud IS NOT OLD.armed_cloud OR NEW.armed_client_id IS NOT OLD.armed_client_id)
+BEGIN
+    SELECT RAISE(ABORT, 'an account is armed with `teardownd arm`: leave those columns alone');
+END;
 
 -- approved: what may be cancelled, as JSON. approved_run: the run_since it was given for, so that it
 -- does not count after a retry. approvals: how many teardownd stored itself.

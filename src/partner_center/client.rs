@@ -116,6 +116,7 @@ impl Client {
         let wire = Wire { account: name, transport, clock, skew: Arc::default() };
         let token_settings = TokenSettings {
             partner_tenant,
+            issuer: Some(partner_tenant),
             client_id,
             credential,
             authority: settings.authority,

@@ -48,7 +48,7 @@ pub(super) fn delete() -> Command {
     command(Action::DeleteCustomer, Method::Delete, &format!("/v1/customers/{TENANT}"), None)
 }
 
-async fn send_on(bench: &Bench, command: &Command) -> Sent {
+pub(super) async fn send_on(bench: &Bench, command: &Command) -> Sent {
     let bucket = bucket_of(command);
     let permit = bench.client.permit(PermitKind::Write, bucket).await.unwrap();
     bench.client.send(command, CORRELATION, permit).await

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
 use url::form_urlencoded;
 
+use super::send::{delete, send_on};
 use crate::core::clock::Clock;
 use crate::partner_center::credentials::{Credential, CredentialKind, SecretSource, TokenEndpoint};
 use crate::partner_center::testing::{
@@ -40,6 +42,15 @@ async fn invariant_1_a_foreign_or_undecodable_token_is_never_used() {
     // The tid is a GUID: letter case does not count.
     queue(&bench, [Ok(ok(&token_body(&PARTNER.to_uppercase(), 3)))]);
     bench.client.check_credential().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn guard_mutation_token_issuer() {
+    let mut bench = Bench::new([Ok(reply(204, ""))]);
+    Arc::get_mut(&mut bench.client).unwrap().tokens.trust_any_issuer();
+    queue(&bench, [Ok(ok(&token_body(OTHER, 1)))]);
+    send_on(&bench, &delete()).await;
+    assert!(bench.calls()[0].starts_with("DELETE "), "nothing got through: another guard hides it");
 }
 
 #[tokio::test(start_paused = true)]

@@ -56,8 +56,13 @@ pub(super) async fn save(conn: &mut SqliteConnection, account: &Account) -> Resu
              halted_reason, halted_by, halted_since, throttled_until, throttled_since, trouble_kind,
              trouble_text, trouble_since, trouble_next_probe_at, proven_write, proven_reservation,
              proven_delete, clock_high, armed_by, armed_since, armed_partner_tenant, armed_cloud,
-             armed_client_id)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             armed_client_id, armings)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
+             ?19, ?20, ?21, ?22, ?23,
+             coalesce((SELECT armings + (armed_by IS NOT ?19 OR armed_since IS NOT ?20
+                           OR armed_partner_tenant IS NOT ?21 OR armed_cloud IS NOT ?22
+                           OR armed_client_id IS NOT ?23)
+                       FROM accounts WHERE name = ?1), ?19 IS NOT NULL))",
     )
     .bind(account.name.as_str())
     .bind(paused.map(|stop| &stop.reason))

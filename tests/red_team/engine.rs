@@ -1,0 +1,180 @@
+//! An engine gone wrong: it wants what it should never have decided, and only the guards in the
+//! transaction stand between that and a request. These ask the guards themselves, because the engine
+//! as it is does not get as far.
+
+use jiff::Timestamp;
+use teardownd::core::account::{Account, Proven};
+use teardownd::core::command::{Action, Intent, Method};
+use teardownd::core::gates::{self, Guard, SafetyPolicy, StoredFacts, Verdict};
+use teardownd::core::ids::AccountName;
+use teardownd::core::inventory::{Customer, Order};
+use teardownd::core::observation::{Census, CustomerSeen, Entitlements, Observation, Seen};
+use teardownd::core::protection::{Protection, Subject};
+use teardownd::core::teardown::{State, Teardown};
+use teardownd::store::memory::MemoryStore;
+use teardownd::store::{Filter, Store};
+
+use super::harness::*;
+use super::{Written, attempts};
+
+attempts! {
+    red_team_a_delete_while_something_is_active, guard_mutation_nothing_active = NothingActive => |without| {
+        wanted(without, Action::DeleteCustomer, |forged| {
+            forged.seen.orders = Some(Seen { fact: vec![active_order()], at: forged.now });
+        })
+    };
+    red_team_a_delete_on_facts_of_eleven_seconds_ago, guard_mutation_fresh_facts = FreshFacts => |without| {
+        wanted(without, Action::DeleteCustomer, |forged| forged.now += secs(11))
+    };
+    red_team_a_cancellation_on_facts_of_a_minute_ago => |without| {
+        wanted(without, Action::CancelOrder, |forged| forged.now += secs(61))
+    };
+    red_team_a_delete_without_a_list_of_subscriptions => |without| {
+        wanted(without, Action::DeleteCustomer, |forged| forged.seen.subscriptions = None)
+    };
+    red_team_a_cancellation_without_a_list_of_customers => |without| {
+        wanted(without, Action::CancelOrder, |forged| forged.seen.census = None)
+    };
+    red_team_a_customer_that_is_gone_and_still_listed, guard_mutation_presence = Presence => |without| {
+        wanted(without, Action::CancelOrder, |forged| {
+            let gone = CustomerSeen::Gone { code: "60003".to_owned(), text: "gone".to_owned() };
+            forged.seen.customer = Some(Seen { fact: gone, at: forged.now });
+        })
+    };
+    red_team_a_write_against_a_deny_entry, guard_mutation_protection = Protection => |without| {
+        wanted(without, Action::CancelOrder, |forged| {
+            forged.facts.protections.push(Protection {
+                account: AccountName::every(),
+                subject: Subject::Tenant(tenant(1)),
+                actor: "ann".to_owned(),
+                reason: None,
+                since: forged.now,
+            });
+        })
+    };
+    red_team_a_write_after_the_end, guard_mutation_ended = Ended => |without| {
+        wanted(without, Action::CancelOrder, |forged| forged.facts.teardown.state = State::Aborted)
+    };
+    red_team_a_write_within_a_retry_after, guard_mutation_throttle = Throttle => |without| {
+        wanted(without, Action::CancelOrder, |forged| {
+            forged.facts.account.throttled_until = Some(forged.now + secs(30));
+        })
+    };
+    red_team_a_second_write_to_what_is_unsettled, guard_mutation_resource_busy = ResourceBusy => |without| {
+        wanted(without, Action::CancelOrder, |forged| forged.facts.resource_busy = true)
+    };
+    red_team_a_clock_set_back_to_dodge_the_cap => |without| {
+        wanted(without, Action::DeleteCustomer, |forged| {
+            // A day of deletions, counted at the highest time that was ever stored.
+            forged.policy.max_deletions_per_day = 1;
+            forged.facts.deletions = vec![forged.now];
+            forged.facts.account.clock_high = Some(forged.now);
+            forged.now -= hours(48);
+            forged.seen = as_read(forged.now);
+        })
+    };
+}
+
+/// A command before the guards, with everything as it should be.
+struct Forged {
+    facts: StoredFacts,
+    seen: Observation,
+    policy: SafetyPolicy,
+    now: Timestamp,
+}
+
+impl Forged {
+    async fn new(without: Option<Guard>) -> Self {
+        let scene = Given::new([]).set();
+        let store = MemoryStore::new();
+        let now = scene.now();
+        store.enqueue(&[scene.new_teardown(1)], now).await.unwrap();
+        let teardown: Teardown = store.list(&Filter::default()).await.unwrap().remove(0);
+        let facts = StoredFacts {
+            account: Account::fresh(teardown.account.clone()),
+            every: Account::fresh(AccountName::every()),
+            teardown,
+            deletions: Vec::new(),
+            in_flight: Proven::default(),
+            on_its_way: false,
+            resource_busy: false,
+            unapproved: 0,
+            protections: Vec::new(),
+        };
+        let policy = SafetyPolicy { skip: without, ..scene.given.safety.clone() };
+        Self { facts, seen: as_read(now), policy, now }
+    }
+
+    fn verdict(&self, intent: &Intent) -> Verdict {
+        gates::admit(intent, &self.facts, &self.seen, &self.policy, self.now)
+    }
+}
+
+/// The first tenant with nothing active, read at that moment.
+pub(super) fn as_read(at: Timestamp) -> Observation {
+    let id = tenant(1).to_string();
+    let customer = Customer {
+        id: Some(id.clone()),
+        tenant_id: Some(id),
+        domain: Some(domain(1)),
+        company_name: None,
+        relationship: Some("reseller".to_owned()),
+    };
+    Observation {
+        customer: Some(Seen { fact: CustomerSeen::Present(customer.clone()), at }),
+        census: Some(Seen {
+            fact: Census { customers: 3, entry: Some(customer), conclusive: true },
+            at,
+        }),
+        orders: Some(Seen { fact: Vec::new(), at }),
+        subscriptions: Some(Seen { fact: Vec::new(), at }),
+        entitlements: Some(Seen { fact: Entitlements::Listed(Vec::new()), at }),
+        ..Observation::default()
+    }
+}
+
+pub(super) fn intent(action: Action) -> Intent {
+    let (resource, method, path) = match action {
+        Action::DeleteCustomer => ("customer", Method::Delete, "/v1/customers/x"),
+        _ => ("order:o", Method::Patch, "/v1/customers/x/orders/o"),
+    };
+    Intent {
+        action,
+        reservation: false,
+        resource: resource.to_owned(),
+        method,
+        path: path.to_owned(),
+        body: None,
+        if_match: None,
+    }
+}
+
+fn active_order() -> Order {
+    Order {
+        id: "o".to_owned(),
+        alternate_id: None,
+        status: Some("completed".to_owned()),
+        billing_cycle: Some("one_time".to_owned()),
+        transaction_type: None,
+        created_at: None,
+        lines: Vec::new(),
+        etag: None,
+        raw: serde_json::Value::Null,
+    }
+}
+
+/// Asks for a write that must be refused after `spoil`, and was allowed before it.
+async fn wanted(
+    without: Option<Guard>,
+    action: Action,
+    spoil: impl FnOnce(&mut Forged),
+) -> Written {
+    let mut forged = Forged::new(without).await;
+    let intent = intent(action);
+    assert_eq!(forged.verdict(&intent), Verdict::Allow, "nothing speaks against it yet");
+    spoil(&mut forged);
+    match forged.verdict(&intent) {
+        Verdict::Allow => vec![format!("{} {}", intent.method.as_str(), intent.path)],
+        _ => Written::new(),
+    }
+}
