@@ -129,9 +129,10 @@ async fn a_real_prometheus_sees_what_goes_wrong() {
     let alerts = prometheus.alerts().await.unwrap();
     assert!(FROM_FAULTS.iter().all(|name| !alerts.contains(*name)), "{alerts:?}");
 
-    // A run in which every seventh answer is a proxy's, and every eleventh gets lost.
-    stage.simulator.add_rule(Rule::new(When::Every(7), Effect::bad_gateway()));
-    stage.simulator.add_rule(Rule::new(When::Every(11), Effect::DropAfter));
+    // A run in which a seventh of all answers is a proxy's, and an eleventh gets lost. Not each seventh:
+    // a pass of seven calls would then never get through.
+    stage.simulator.add_rule(Rule::new(When::Chance(1.0 / 7.0), Effect::bad_gateway()));
+    stage.simulator.add_rule(Rule::new(When::Chance(1.0 / 11.0), Effect::DropAfter));
     let [one, two, three, mistaken, last, with_savings_plan] =
         [0, 1, 2, 3, 4, 5].map(|index| stage.tenants[index].to_string());
     let default = ["--account", "default"];
