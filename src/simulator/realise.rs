@@ -18,6 +18,8 @@ use super::world::{
 /// Everything needed to draw what the description leaves open.
 pub(crate) struct Maker<'a> {
     pub(crate) dice: &'a mut Dice,
+    /// What the dice began with.
+    pub(crate) seed: u64,
     pub(crate) options: &'a Options,
     pub(crate) start: Timestamp,
 }
@@ -31,6 +33,7 @@ impl Maker<'_> {
             tenants: sandbox.customers.iter().map(|customer| self.tenant(customer)).collect(),
             protected: sandbox.protected,
             throttle: Throttle::default(),
+            faults: Dice::new(self.seed ^ sandbox.partner_tenant.as_u64_pair().1),
             customers_read: None,
         }
     }

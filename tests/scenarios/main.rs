@@ -3,6 +3,7 @@
 
 mod budget;
 mod canary;
+mod faults;
 mod guards;
 mod happy_path;
 mod harness;
