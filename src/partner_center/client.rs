@@ -1,7 +1,7 @@
 //! The client of one account: what its calls have in common.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -84,6 +84,8 @@ pub struct Client {
     pub(super) census: Flight<Arc<CustomerList>>,
     /// Milliseconds of uptime until which entitlements are not asked for again.
     pub(super) no_entitlements_until: AtomicU64,
+    /// Whether entitlements were ever given to this credential.
+    pub(super) entitlements_given: AtomicBool,
     entropy: Arc<dyn Entropy>,
 }
 
@@ -129,6 +131,7 @@ impl Client {
             gate,
             census: Flight::default(),
             no_entitlements_until: AtomicU64::new(0),
+            entitlements_given: AtomicBool::new(false),
             entropy,
         })
     }
@@ -191,8 +194,7 @@ impl Client {
         url: &Url,
         continuation: Option<&str>,
     ) -> Result<Answered, ApiError> {
-        let token = self.tokens.get().await?;
-        self.usable_read_permit(resource).await?;
+        let token = self.cleared_to_read(resource).await?;
         let correlation = self.entropy.uuid();
         let mut headers = headers(&token, self.entropy.uuid(), correlation);
         if let Some(continuation) = continuation {
@@ -208,11 +210,15 @@ impl Client {
         self.exchange(call, request, correlation, &token).await
     }
 
-    async fn usable_read_permit(&self, resource: Resource) -> Result<(), ApiError> {
+    /// Waits for the right to send one read, and returns the token to send it with. The wait may
+    /// outlast a token, so that one is taken when it is over; a new one may take longer than the
+    /// permit is good for.
+    async fn cleared_to_read(&self, resource: Resource) -> Result<SecretString, ApiError> {
         for _ in 0..PERMIT_TRIES {
-            let permit = self.gate.acquire(PermitKind::Read, resource).await?;
+            let permit = self.permit(PermitKind::Read, resource).await?;
+            let token = self.tokens.get().await?;
             if self.gate.is_usable(&permit)? {
-                return Ok(());
+                return Ok(token);
             }
         }
         Err(ApiError::Ledger("each reservation took longer than it is good for".to_owned()))

@@ -132,9 +132,10 @@ impl Client {
         let asked_at = self.wire.clock.now();
         match self.items(ENTITLEMENTS, Resource::Customer, &path, decode::entitlement).await {
             Ok(Seen { fact, at }) => {
+                self.entitlements_given.store(true, Ordering::Relaxed);
                 Ok(Seen { fact: Some(fact.into_iter().flatten().collect()), at })
             }
-            Err(error) if is_refusal_of_app(&error) => {
+            Err(error) if self.is_refusal_of_app(&error) => {
                 self.pause_entitlements(&error);
                 Ok(Seen { fact: None, at: asked_at })
             }
@@ -156,6 +157,22 @@ impl Client {
         }
         let fact = self.decoded(LEGAL_BUSINESS, &value, decode::legal_business)?;
         Ok(Seen { fact, at })
+    }
+
+    /// Whether the API refuses entitlements to an app without a user: code 900329, a token refused
+    /// for this call, or any 403 that is not about the customer or the environment. Which of them
+    /// really comes is not documented. To a credential that has had entitlements before, a 401 is
+    /// only what it is everywhere: trouble with the token.
+    fn is_refusal_of_app(&self, error: &ApiError) -> bool {
+        match error {
+            ApiError::Unauthorized { .. } => !self.entitlements_given.load(Ordering::Relaxed),
+            ApiError::Fault { fault, class, .. } => {
+                let refusing =
+                    matches!(class, Class::Permanent | Class::OtherRoute | Class::Unknown);
+                fault.status == 403 && fault.structured && refusing
+            }
+            _ => false,
+        }
     }
 
     fn no_entitlements_until(&self) -> Duration {
@@ -273,18 +290,4 @@ fn demand_same<T>(
         return Ok(seen);
     }
     Err(ApiError::damaged(call, Damaged::new("it is about another resource than was asked for")))
-}
-
-/// Whether the API refuses entitlements to an app without a user: code 900329, a token refused for
-/// this call, or any 403 that is not about the customer or the environment. Which of them really
-/// comes is not documented.
-fn is_refusal_of_app(error: &ApiError) -> bool {
-    match error {
-        ApiError::Unauthorized { .. } => true,
-        ApiError::Fault { fault, class, .. } => {
-            let refusing = matches!(class, Class::Permanent | Class::OtherRoute | Class::Unknown);
-            fault.status == 403 && fault.structured && refusing
-        }
-        _ => false,
-    }
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use crate::core::clock::Clock;
 use crate::core::observation::CustomerSeen;
-use crate::partner_center::testing::{Bench, Reply, TENANT, fault, ok, reply, tenant};
+use crate::partner_center::testing::{
+    Bench, PARTNER, Reply, TENANT, fault, ok, reply, tenant, token_body,
+};
 use crate::partner_center::transport::TransportError;
 use crate::partner_center::{ApiError, Kind};
 
@@ -222,6 +224,29 @@ async fn entitlements_that_are_refused_to_an_app_are_not_asked_for_again_for_an_
     }
     let bench = Bench::new([Ok(fault(401, 400)), Ok(fault(401, 400))]);
     assert_eq!(bench.client.entitlements(tenant()).await.unwrap().fact, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_7_a_401_is_no_refusal_of_entitlements_to_a_credential_that_has_had_them() {
+    let list = || page(&["a"], None);
+    let bench = Bench::new([list(), Ok(fault(401, 400)), Ok(fault(401, 400)), list()]);
+    bench.client.entitlements(tenant()).await.unwrap();
+    let error = bench.client.entitlements(tenant()).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::CredentialRefused);
+    // They are asked for again, and the cross-check is not lost for an hour.
+    assert!(bench.client.entitlements(tenant()).await.unwrap().fact.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_waited_for_longer_than_its_token_lives_goes_out_with_a_new_one() {
+    let bench = Bench::new([page(&["a"], None)]);
+    let short = token_body(PARTNER, 0).replace("3600", "3");
+    bench.script.tokens.lock().unwrap().push_back(Ok(ok(&short)));
+    *bench.books.left.lock().unwrap() = Some(0);
+    *bench.books.refill.lock().unwrap() = 1;
+    *bench.books.retry_after.lock().unwrap() = Duration::from_secs(30);
+    bench.client.orders(tenant()).await.unwrap();
+    assert_eq!((bench.token_requests(), bench.calls().len()), (2, 1));
 }
 
 #[tokio::test(start_paused = true)]

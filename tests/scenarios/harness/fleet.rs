@@ -85,7 +85,8 @@ impl Fleet {
         for cloud in members.iter().map(|member| member.cloud) {
             let own = members.iter().filter(|member| member.cloud == cloud);
             // A token is good for the cloud that it was asked for.
-            let options = Options { audience: Some(cloud.api_base().to_owned()), ..options.clone() };
+            let options =
+                Options { audience: Some(cloud.api_base().to_owned()), ..options.clone() };
             let simulator =
                 Simulator::new(Arc::clone(&clock), 1, options, own.map(Member::sandbox));
             clouds.insert(cloud.as_str(), simulator);
@@ -228,7 +229,9 @@ impl Transport for Switchboard {
             let serves = |cloud: &Cloud| [cloud.api_base(), cloud.authority()].contains(&&*asked);
             let cloud = Cloud::ALL.into_iter().find(serves);
             match cloud.and_then(|cloud| self.0.get(cloud.as_str())) {
-                Some(simulator) => SimulatorTransport::new(simulator.clone()).exchange(request).await,
+                Some(simulator) => {
+                    SimulatorTransport::new(simulator.clone()).exchange(request).await
+                }
                 None => Err(TransportError::Connect(format!("nobody answers at {asked}"))),
             }
         })
