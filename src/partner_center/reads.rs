@@ -9,8 +9,8 @@ use serde_json::Value;
 use url::Url;
 
 use super::calls::{
-    self, AZURE_ENTITLEMENTS, CUSTOMER, Call, ENTITLEMENTS, LEGAL_BUSINESS, ORDER, ORDERS,
-    SUBSCRIPTION, SUBSCRIPTIONS,
+    self, AZURE_ENTITLEMENT, AZURE_ENTITLEMENTS, CUSTOMER, Call, ENTITLEMENTS, LEGAL_BUSINESS,
+    ORDER, ORDERS, SUBSCRIPTION, SUBSCRIPTIONS,
 };
 use super::client::Client;
 use super::decode::{self, Damaged, LegalBusinessProfile};
@@ -113,6 +113,30 @@ impl Client {
         let path = ["customers", &tenant, "subscriptions", subscription, "azureEntitlements"];
         let decode = decode::azure_entitlement;
         self.items(AZURE_ENTITLEMENTS, Resource::Subscription, &path, decode).await
+    }
+
+    /// One Azure subscription under an Azure plan; `None` when it cannot be read by itself. The page
+    /// of this read prints another method than GET, so that 404 and 405 say nothing of the Azure
+    /// subscription.
+    ///
+    /// # Errors
+    /// When it could not be read for any other reason.
+    pub async fn azure_entitlement(
+        &self,
+        tenant: TenantId,
+        subscription: &str,
+        id: &str,
+    ) -> Result<Seen<Option<AzureEntitlement>>, ApiError> {
+        let call = AZURE_ENTITLEMENT;
+        let tenant = tenant.to_string();
+        let path = ["customers", &tenant, "subscriptions", subscription, "azureEntitlements", id];
+        let (at, result) = self.resource(call, Resource::Subscription, &path).await?;
+        let fact = match result {
+            Ok(value) => Some(self.decoded(call, &value, decode::azure_entitlement)?),
+            Err(fault) if matches!(fault.status, 404 | 405) && !settlement::is_gone(&fault) => None,
+            Err(fault) => return Err(ApiError::fault(call, fault)),
+        };
+        demand_same(call, Seen { fact, at }, |read| read.id.eq_ignore_ascii_case(id))
     }
 
     /// Every entitlement of a customer, included ones beside those that include them. `None` when

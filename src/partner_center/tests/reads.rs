@@ -278,3 +278,23 @@ async fn azure_entitlements_and_the_profile_have_their_addresses() {
         ]
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_azure_subscription_that_cannot_be_read_by_itself_is_no_fault() {
+    let bench = Bench::new([
+        Ok(ok(r#"{"id":"E","status":"Active"}"#)),
+        Ok(reply(405, "")),
+        Ok(reply(404, r#"{"statusCode":404,"message":"Resource not found"}"#)),
+        Ok(fault(404, 60_003)),
+        Ok(ok(r#"{"id":"other","status":"Active"}"#)),
+    ]);
+    let read = || bench.client.azure_entitlement(tenant(), "plan", "e");
+    assert_eq!(read().await.unwrap().fact.unwrap().status.as_deref(), Some("active"));
+    for _ in 0..2 {
+        assert_eq!(read().await.unwrap().fact, None);
+    }
+    assert_eq!(read().await.unwrap_err().kind(), Kind::CustomerGone);
+    assert_eq!(read().await.unwrap_err().kind(), Kind::Transient, "about another one");
+    let address = format!("GET /v1/customers/{TENANT}/subscriptions/plan/azureEntitlements/e");
+    assert_eq!(bench.calls()[0], address);
+}
