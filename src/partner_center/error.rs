@@ -79,6 +79,10 @@ pub enum ApiError {
         /// The 429, if this call was answered with it; without one, nothing was sent.
         fault: Option<Fault>,
     },
+    /// What another call of the account failed with, while this one waited for what it would bring: a
+    /// token or the customer list.
+    #[error(transparent)]
+    Shared(Box<Self>),
     /// The books of the request budget cannot be written, so nothing may be sent.
     #[error("the request budget cannot be booked: {0}")]
     Ledger(String),
@@ -114,6 +118,16 @@ impl ApiError {
         Self::Throttled { until, fault: None }
     }
 
+    /// The same failure, for those who only waited for what the call would bring.
+    pub(super) fn shared(self) -> Self {
+        if self.is_shared() { self } else { Self::Shared(Box::new(self)) }
+    }
+
+    /// Whether nothing of this call's own failed. Many share one failure, and it counts once.
+    pub const fn is_shared(&self) -> bool {
+        matches!(self, Self::Shared(_))
+    }
+
     pub(super) fn damaged(call: Call, Damaged(what): Damaged) -> Self {
         Self::Damaged { call, what }
     }
@@ -128,6 +142,7 @@ impl ApiError {
         match self {
             Self::Fault { fault, .. } | Self::Unauthorized { fault, .. } => Some(fault),
             Self::Throttled { fault, .. } => fault.as_ref(),
+            Self::Shared(error) => error.as_fault(),
             _ => None,
         }
     }
@@ -139,6 +154,7 @@ impl ApiError {
             Self::Unauthorized { .. } => Some(Class::Unauthorized),
             Self::Throttled { .. } => Some(Class::Throttled),
             Self::ForeignToken { .. } => Some(Class::SafetyStop),
+            Self::Shared(error) => error.class(),
             _ => None,
         }
     }
@@ -146,6 +162,7 @@ impl ApiError {
     /// Whom the error concerns.
     pub fn kind(&self) -> Kind {
         match self {
+            Self::Shared(error) => error.kind(),
             Self::Transport { .. } => Kind::Unreachable,
             Self::Damaged { call, .. } | Self::Fault { call, .. } if call.is_token() => {
                 Kind::Unreachable
