@@ -146,6 +146,12 @@ impl Client {
         self.tokens.credential()
     }
 
+    /// How many tenants may be worked on at once: more would read for so long under the request
+    /// budget that what they have read grows stale.
+    pub fn capacity(&self) -> usize {
+        self.gate.capacity()
+    }
+
     /// Makes sure that a token can be had, and that it is one of the partner tenant. Sends nothing
     /// to the API.
     ///
