@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::account::AccountRuntime;
 use super::lease::Lease;
@@ -18,6 +19,7 @@ use crate::core::ids::CommandId;
 use crate::core::machine::{self, Decision, Policy, Situation, Transition, Wake};
 use crate::core::observation::{CustomerSeen, Observation};
 use crate::core::plan::{Memory, Remembered};
+use crate::core::reason::Reason;
 use crate::core::routes::{self, Purchase};
 use crate::core::teardown::Teardown;
 use crate::store::{
@@ -27,6 +29,12 @@ use crate::store::{
 /// A pass that has not come to an end after so many steps is parked: facts that keep going stale
 /// while they are read must not keep a slot for ever.
 const MAX_STEPS: u32 = 60;
+/// A pass that reads waits by itself for a closure no longer than this, and keeps what it has read.
+/// If each closure ended every pass, an account with many tenants in flight and a 429 now and then
+/// would begin anew all the time and never get to a write.
+const SHORT_CLOSURE: Duration = Duration::from_secs(10);
+/// How often a pass does that.
+const MAX_CLOSURES: u32 = 10;
 
 /// What every pass shares.
 #[derive(Debug, Clone)]
@@ -49,6 +57,7 @@ struct Pass<'a> {
     teardown: Teardown,
     memory: Memory,
     seen: Observation,
+    closures: u32,
 }
 
 /// Whether the pass goes on.
@@ -74,7 +83,7 @@ impl Reconciler {
     ) -> Result<()> {
         let memory = self.recall(&teardown).await?;
         let seen = Observation::default();
-        let mut pass = Pass { shared: self, account, lease, teardown, memory, seen };
+        let mut pass = Pass { shared: self, account, lease, teardown, memory, seen, closures: 0 };
         for _ in 0..MAX_STEPS {
             if lease.stop.is_cancelled() {
                 return pass.give_back().await;
@@ -136,12 +145,33 @@ impl Pass<'_> {
                     Ok(()) => account.answered(store, clock.now()).await?,
                     Err(error) => {
                         let trouble = account.failed(&error, tenant, store, clock).await?;
-                        self.seen.trouble = Some(trouble);
+                        match self.short_closure(&trouble) {
+                            Some(wait) => return self.wait(wait).await,
+                            None => self.seen.trouble = Some(trouble),
+                        }
                     }
                 }
                 Ok(Flow::Continue)
             }
             Decision::Transition(transition) => self.take(*transition).await,
+        }
+    }
+
+    /// How long the account stays closed by a 429, where that is worth waiting for.
+    fn short_closure(&self, trouble: &Trouble) -> Option<Duration> {
+        let Trouble::Account { reason: Reason::Throttled, until, .. } = trouble else {
+            return None;
+        };
+        let wait = until.duration_since(self.shared.clock.now());
+        let wait = Duration::try_from(wait).unwrap_or_default();
+        (wait <= SHORT_CLOSURE && self.closures < MAX_CLOSURES).then_some(wait)
+    }
+
+    async fn wait(&mut self, duration: Duration) -> Result<Flow> {
+        self.closures += 1;
+        tokio::select! {
+            () = self.lease.stop.cancelled() => Ok(Flow::Stopped),
+            () = self.shared.clock.sleep(duration) => Ok(Flow::Continue),
         }
     }
 
