@@ -83,7 +83,7 @@ impl Simulator {
         let mut dice = Dice::new(seed);
         let start = clock.now();
         let mut maker = realise::Maker { dice: &mut dice, seed, options: &options, start };
-        let accounts = sandboxes.into_iter().map(|sandbox| maker.account(sandbox)).collect();
+        let accounts = (0..).zip(sandboxes).map(|(n, sandbox)| maker.account(n, sandbox)).collect();
         let state = State {
             start,
             options,

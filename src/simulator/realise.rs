@@ -25,7 +25,7 @@ pub(crate) struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    pub(crate) fn account(&mut self, sandbox: Sandbox) -> Account {
+    pub(crate) fn account(&mut self, number: u64, sandbox: Sandbox) -> Account {
         Account {
             partner_tenant: sandbox.partner_tenant,
             app: sandbox.app,
@@ -33,7 +33,7 @@ impl Maker<'_> {
             tenants: sandbox.customers.iter().map(|customer| self.tenant(customer)).collect(),
             protected: sandbox.protected,
             throttle: Throttle::default(),
-            faults: Dice::new(self.seed ^ sandbox.partner_tenant.as_u64_pair().1),
+            faults: Dice::new(self.seed.wrapping_add(number)),
             customers_read: None,
         }
     }

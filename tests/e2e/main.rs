@@ -9,6 +9,7 @@
 mod beside;
 mod daemon;
 mod database;
+mod demo;
 mod gate;
 mod killed;
 mod sandbox;

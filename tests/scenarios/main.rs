@@ -9,6 +9,7 @@ mod happy_path;
 mod harness;
 mod lists;
 mod outages;
+mod positions;
 mod proof;
 mod restarts;
 mod stops;
