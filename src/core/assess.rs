@@ -435,3 +435,6 @@ fn order_the_work(purchases: &mut [Purchase], subscriptions: &[Subscription]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
