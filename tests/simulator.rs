@@ -9,6 +9,8 @@ mod breaches;
 mod damage;
 #[path = "simulator/endpoints.rs"]
 mod endpoints;
+#[path = "simulator/profiles.rs"]
+mod profiles;
 #[path = "simulator/rules.rs"]
 mod rules;
 #[path = "simulator/sample_loop.rs"]

@@ -20,6 +20,8 @@ pub struct Assessment {
     pub read_at: Timestamp,
     /// Whether everything was read that can be read, entitlements included.
     pub complete: bool,
+    /// What was read by id, and when: a list may lag behind.
+    pub by_id: BTreeMap<Read, Timestamp>,
 }
 
 impl Assessment {
@@ -55,7 +57,18 @@ pub fn assess(seen: &Observation) -> Option<Assessment> {
         }
         None => complete = false,
     }
-    Some(Assessment { purchases: judge(seen), read_at, complete })
+    Some(Assessment { purchases: judge(seen), read_at, complete, by_id: by_id(seen) })
+}
+
+/// Everything that was read by id, and when.
+pub fn by_id(seen: &Observation) -> BTreeMap<Read, Timestamp> {
+    let orders = seen.named_orders.iter().map(|(id, read)| (Read::Order(id.clone()), read.at));
+    let subscriptions = seen.named_subscriptions.iter();
+    let subscriptions = subscriptions.map(|(id, read)| (Read::Subscription(id.clone()), read.at));
+    let azure = seen.named_azure.iter();
+    let azure =
+        azure.map(|((plan, id), read)| (Read::AzureEntitlement(plan.clone(), id.clone()), read.at));
+    orders.chain(subscriptions).chain(azure).collect()
 }
 
 /// Judges whatever was read, without a claim to completeness: for looking up single purchases while
@@ -85,7 +98,7 @@ pub fn judge(seen: &Observation) -> Vec<Purchase> {
                 .map(|s| subscription_purchase(s, subscriptions, &orders, subscriptions_at)),
         )
         .chain(seen.azure.iter().flat_map(|(plan, read)| {
-            read.fact.iter().map(|entitlement| azure_purchase(plan, entitlement))
+            read.fact.iter().map(|listed| azure_purchase(plan, by_itself(seen, plan, listed)))
         }))
         .collect();
     order_the_work(&mut purchases, subscriptions);
@@ -362,6 +375,16 @@ fn subscription_purchase(
     }
 }
 
+/// The Azure subscription as read by id, where it was: that is newer than the list.
+fn by_itself<'a>(
+    seen: &'a Observation,
+    plan: &str,
+    listed: &'a AzureEntitlement,
+) -> &'a AzureEntitlement {
+    let named = seen.named_azure.get(&(plan.to_owned(), listed.id.clone()));
+    named.and_then(|read| read.fact.as_ref()).unwrap_or(listed)
+}
+
 fn azure_purchase(plan: &str, entitlement: &AzureEntitlement) -> Purchase {
     let standing = match entitlement.status.as_deref() {
         Some("inactive" | "deleted" | "disabled" | "expired" | "cancelled" | "canceled") => {
@@ -419,3 +442,6 @@ fn order_the_work(purchases: &mut [Purchase], subscriptions: &[Subscription]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

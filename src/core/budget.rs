@@ -118,3 +118,47 @@ pub struct Grant {
     /// Whether it is the customer's own part that is full: then the others of the account go on.
     pub own_part_is_full: bool,
 }
+
+/// After a closure the pace comes back gradually: a quarter of the budget at once, all of it after
+/// this long.
+const RECOVERY: Duration = Duration::from_secs(300);
+
+/// So many reads of one class are reckoned for each tenant that is worked on: what one takes from its
+/// first look to the proof (`docs/api-facts.md` counts them). With more tenants, what each has read
+/// grows stale while it waits for the budget, all of them begin anew, and none gets to its DELETE.
+const READS_OF_A_TENANT: f64 = 6.0;
+
+/// The share of the budget in force when the account's latest closure ended at `reopened`: from a
+/// quarter to 1.0.
+pub fn pace(reopened: Option<Timestamp>, now: Timestamp) -> f64 {
+    let open_for = reopened.map_or(RECOVERY, |at| {
+        Duration::try_from(now.duration_since(at)).unwrap_or_default().min(RECOVERY)
+    });
+    0.25 + 0.75 * open_for.as_secs_f64() / RECOVERY.as_secs_f64()
+}
+
+/// How many tenants may be worked on at once under a budget of so many reads a minute. At least one.
+pub fn capacity(reads_per_minute: u32, pace: f64) -> usize {
+    ((f64::from(reads_per_minute) * pace / READS_OF_A_TENANT) as usize).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pace_comes_back_in_five_minutes() {
+        let at = |second: i64| Timestamp::from_second(1_750_000_000 + second).unwrap();
+        assert_eq!(pace(None, at(0)), 1.0);
+        // Still closed, just reopened, half-way, over.
+        let paces = [-60, 0, 150, 300, 9000].map(|second| pace(Some(at(0)), at(second)));
+        assert_eq!(paces, [0.25, 0.25, 0.625, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn no_more_tenants_are_taken_on_than_the_budget_serves() {
+        assert_eq!(capacity(600, 1.0), 100);
+        assert_eq!(capacity(240, 0.25), 10);
+        assert_eq!(capacity(1, 0.25), 1);
+    }
+}

@@ -85,6 +85,9 @@ pub struct Observation {
     pub entitlements: Option<Seen<Entitlements>>,
     /// Azure subscriptions by the subscription id of their Azure plan.
     pub azure: BTreeMap<String, Seen<Vec<AzureEntitlement>>>,
+    /// Azure subscriptions read by id, by the subscription id of their Azure plan and their own:
+    /// `None` is "cannot be read by itself".
+    pub named_azure: BTreeMap<(String, String), Seen<Option<AzureEntitlement>>>,
     /// The first thing that went wrong in this pass, if any: the pass ends there.
     pub trouble: Option<Trouble>,
 }
@@ -111,4 +114,6 @@ pub enum Read {
     Entitlements,
     /// `GET …/subscriptions/{plan}/azureEntitlements`.
     AzureEntitlements(String),
+    /// `GET …/subscriptions/{plan}/azureEntitlements/{id}`.
+    AzureEntitlement(String, String),
 }

@@ -1,6 +1,6 @@
 //! What each unfinished purchase needs next, from what is read and from the commands on record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,6 +11,7 @@ use super::command::{Action, Command, Intent, Outcome};
 use super::fault::{Class, Fault};
 use super::ids::{CommandId, TenantId};
 use super::machine::Policy;
+use super::observation::Read;
 use super::routes::{Purchase, Standing};
 use super::settlement;
 
@@ -142,6 +143,9 @@ pub enum Need {
     Others,
     /// A refusal is on record that is newer than what was read: read again.
     Read,
+    /// A list shows it active although its cancellation was accepted: read it by id, since lists lag
+    /// behind.
+    Confirm(BTreeSet<Read>),
     /// The API refuses it for good.
     Refused(String),
     /// Only a person can cancel it.
@@ -211,6 +215,15 @@ impl Plan {
         self.needs.iter().any(|(_, need)| *need == Need::Read)
     }
 
+    /// What must be read by id before a cancellation that was accepted is asked for once more.
+    pub fn doubtful(&self) -> Vec<Read> {
+        let reads = self.needs.iter().filter_map(|(_, need)| match need {
+            Need::Confirm(reads) => Some(reads),
+            _ => None,
+        });
+        reads.flatten().cloned().collect()
+    }
+
     /// The keys of purchases only a person can cancel, with the reasons.
     pub fn for_a_person(&self) -> Vec<String> {
         self.collect(|need| if let Need::Person(why) = need { Some(why) } else { None })
@@ -229,7 +242,7 @@ impl Plan {
             Need::Goal => "cancellation accepted".to_owned(),
             Need::Ready => "not ready yet".to_owned(),
             Need::Others => "waits for others".to_owned(),
-            Need::Read => "to be read again".to_owned(),
+            Need::Read | Need::Confirm(_) => "to be read again".to_owned(),
             Need::Refused(_) => "refused".to_owned(),
             Need::Person(_) => "needs a person".to_owned(),
         };
@@ -347,10 +360,17 @@ impl Looker<'_> {
             .and_then(|known| known.last_inactive_at)
             .is_some_and(|at| at > settled_at);
         let too_long = self.is_past(settled_at, self.policy.reissue_after);
-        if came_back || too_long {
+        if !came_back && !too_long {
+            return Need::Goal;
+        }
+        let was_read =
+            |read: &Read| self.assessment.by_id.get(read).is_some_and(|at| *at >= settled_at);
+        let mut doubtful = purchase.reads_by_id();
+        doubtful.retain(|read| !was_read(read));
+        if doubtful.is_empty() {
             self.again(purchase, settled_at, Duration::ZERO)
         } else {
-            Need::Goal
+            Need::Confirm(doubtful)
         }
     }
 

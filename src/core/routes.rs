@@ -3,11 +3,14 @@
 //! The rules are those of Microsoft's "Cancel an order from the integration sandbox";
 //! `docs/api-facts.md` gives the source of each.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::command::{Action, Intent, Method};
 use super::ids::TenantId;
+use super::observation::Read;
 use super::resource::set_status;
 
 /// Kinds of purchase, each with a route of its own.
@@ -138,6 +141,11 @@ impl Purchase {
         self.routes.iter().map(|(_, target)| target.resource())
     }
 
+    /// The reads that show it by itself: a list may lag behind.
+    pub fn reads_by_id(&self) -> BTreeSet<Read> {
+        self.routes.iter().map(|(_, target)| target.read_by_id()).collect()
+    }
+
     /// Why it cannot be cancelled by the API, as far as is known, where it is active and cannot. Only
     /// an operator's `retry --try-anyway` sends its routes all the same.
     pub fn blocked(&self) -> Option<&'static str> {
@@ -233,6 +241,14 @@ impl Target {
             Self::Order { id, .. } => format!("order:{id}"),
             Self::Subscription { id, .. } => format!("subscription:{id}"),
             Self::Azure { plan, id } => format!("azure:{plan}/{id}"),
+        }
+    }
+
+    fn read_by_id(&self) -> Read {
+        match self {
+            Self::Order { id, .. } => Read::Order(id.clone()),
+            Self::Subscription { id, .. } => Read::Subscription(id.clone()),
+            Self::Azure { plan, id } => Read::AzureEntitlement(plan.clone(), id.clone()),
         }
     }
 }

@@ -195,6 +195,9 @@ impl Situation<'_> {
             Read::Entitlements => self.seen.entitlements.as_ref().map(|seen| seen.at),
             Read::Order(id) => self.seen.named_orders.get(id).map(|seen| seen.at),
             Read::AzureEntitlements(plan) => self.seen.azure.get(plan).map(|seen| seen.at),
+            Read::AzureEntitlement(plan, id) => {
+                self.seen.named_azure.get(&(plan.clone(), id.clone())).map(|seen| seen.at)
+            }
             Read::Customer => self.seen.customer.as_ref().map(|seen| seen.at),
             Read::Census { .. } => self.seen.census.as_ref().map(|seen| seen.at),
         };
@@ -234,7 +237,8 @@ impl Situation<'_> {
         }
         let mut purchases = assess::judge(self.seen);
         purchases.retain(|purchase| awaited.contains(&&purchase.key));
-        let partial = Assessment { purchases, read_at: self.now, complete: false };
+        let by_id = assess::by_id(self.seen);
+        let partial = Assessment { purchases, read_at: self.now, complete: false, by_id };
         let still_active = partial.unfinished().count();
         let finished_one = still_active < awaited.len();
         let others_wait = awaited.len() < unfinished.len();
@@ -285,6 +289,10 @@ impl Situation<'_> {
         let plan = self.plan(inventory);
         if plan.wants_read() {
             return Err(Decision::Read(self.every_list()));
+        }
+        let doubtful = plan.doubtful();
+        if !doubtful.is_empty() {
+            return Err(Decision::Read(doubtful));
         }
         match self.blocked(&plan, inventory) {
             Some(failure) => Err(failure),

@@ -38,6 +38,18 @@ impl Ground {
     /// # Errors
     /// When one of its addresses is not fit.
     pub fn account(&self, account: &AccountConfig) -> Result<AccountRuntime, InvalidEndpoint> {
+        self.account_within(account, Timeouts::default())
+    }
+
+    /// An account as configured, with other limits on time.
+    ///
+    /// # Errors
+    /// When one of its addresses is not fit.
+    pub fn account_within(
+        &self,
+        account: &AccountConfig,
+        timeouts: Timeouts,
+    ) -> Result<AccountRuntime, InvalidEndpoint> {
         let rules = AccountRules::new(account.policy.clone(), account.requests_per_minute);
         let ledger = StoreLedger::new(
             Arc::clone(&self.store),
@@ -46,7 +58,7 @@ impl Ground {
             rules.requests_per_minute.clone(),
         );
         let client = Client::new(
-            account_settings(account),
+            account_settings(account, timeouts),
             Arc::clone(&self.transport),
             Arc::new(ledger),
             Arc::clone(&self.clock),
@@ -67,7 +79,7 @@ impl Ground {
     }
 }
 
-fn account_settings(account: &AccountConfig) -> AccountSettings {
+fn account_settings(account: &AccountConfig, timeouts: Timeouts) -> AccountSettings {
     AccountSettings {
         name: account.name.clone(),
         partner_tenant: account.policy.partner_tenant,
@@ -75,7 +87,7 @@ fn account_settings(account: &AccountConfig) -> AccountSettings {
         credential: account.credential.clone(),
         api_base: account.api_base.clone(),
         authority: account.authority.clone(),
-        timeouts: Timeouts::default(),
+        timeouts,
     }
 }
 

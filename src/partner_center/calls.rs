@@ -53,6 +53,7 @@ calls! {
     SUBSCRIPTIONS = "GET" "/v1/customers/{customer}/subscriptions";
     SUBSCRIPTION = "GET" "/v1/customers/{customer}/subscriptions/{subscription}";
     AZURE_ENTITLEMENTS = "GET" "/v1/customers/{customer}/subscriptions/{subscription}/azureEntitlements";
+    AZURE_ENTITLEMENT = "GET" "/v1/customers/{customer}/subscriptions/{subscription}/azureEntitlements/{entitlement}";
     CANCEL_ORDER = "PATCH" "/v1/customers/{customer}/orders/{order}";
     CHANGE_SUBSCRIPTION = "PATCH" "/v1/customers/{customer}/subscriptions/{subscription}";
     CANCEL_AZURE = "POST" "/v1/customers/{customer}/subscriptions/{subscription}/azureEntitlements/{entitlement}/cancel";

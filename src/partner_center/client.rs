@@ -1,7 +1,7 @@
 //! The client of one account: what its calls have in common.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -86,6 +86,8 @@ pub struct Client {
     /// Milliseconds of uptime until which entitlements are not asked for again.
     pub(super) no_entitlements_until: AtomicU64,
     pub(super) ledger: Arc<dyn Ledger>,
+    /// Whether entitlements were ever given to this credential.
+    pub(super) entitlements_given: AtomicBool,
     entropy: Arc<dyn Entropy>,
 }
 
@@ -134,6 +136,7 @@ impl Client {
             census: Flight::default(),
             no_entitlements_until: AtomicU64::new(0),
             ledger,
+            entitlements_given: AtomicBool::new(false),
             entropy,
         })
     }
@@ -152,6 +155,12 @@ impl Client {
     /// before the first time.
     pub async fn credential_has_changed(&self) -> bool {
         self.tokens.credential_has_changed().await
+    }
+
+    /// How many tenants may be worked on at once: more would read for so long under the request
+    /// budget that what they have read grows stale.
+    pub fn capacity(&self) -> usize {
+        self.gate.capacity()
     }
 
     /// Makes sure that a token can be had, and that it is one of the partner tenant. Sends nothing
@@ -177,7 +186,9 @@ impl Client {
     pub async fn reach(&self) -> Result<(), ApiError> {
         let url = address(&self.base, &["profiles", "legalbusiness"])
             .map_err(|damage| ApiError::damaged(LEGAL_BUSINESS, damage))?;
-        self.usable_read_permit(Bucket::of_account(Resource::Customer)).await?;
+        let bucket = Bucket::of_account(Resource::Customer);
+        let permit = self.gate.acquire(PermitKind::Read, bucket).await?;
+        drop(self.gate.refresh(permit, bucket).await?);
         let headers = vec![("Accept", "application/json".to_owned())];
         let (method, timeout) = (LEGAL_BUSINESS.method, self.timeouts.read);
         let request = Request { method, url, headers, body: None, timeout };
@@ -223,8 +234,7 @@ impl Client {
         url: &Url,
         continuation: Option<&str>,
     ) -> Result<Answered, ApiError> {
-        let token = self.tokens.get().await?;
-        self.usable_read_permit(bucket).await?;
+        let token = self.cleared_to_read(bucket).await?;
         let (correlation, request_id) = (self.entropy.uuid(), self.entropy.uuid());
         let mut headers = headers(&token, request_id, correlation);
         if let Some(continuation) = continuation {
@@ -240,11 +250,15 @@ impl Client {
         self.exchange(call, request, (request_id, correlation), &token).await
     }
 
-    async fn usable_read_permit(&self, bucket: Bucket) -> Result<(), ApiError> {
+    /// Waits for the right to send one read, and returns the token to send it with. The wait may
+    /// outlast a token, so that one is taken when it is over; a new one may take longer than the
+    /// permit is good for.
+    async fn cleared_to_read(&self, bucket: Bucket) -> Result<SecretString, ApiError> {
         for _ in 0..PERMIT_TRIES {
-            let permit = self.gate.acquire(PermitKind::Read, bucket).await?;
+            let permit = self.permit(PermitKind::Read, bucket).await?;
+            let token = self.tokens.get().await?;
             if self.gate.is_usable(&permit)? {
-                return Ok(());
+                return Ok(token);
             }
         }
         Err(ApiError::Ledger("each reservation took longer than it is good for".to_owned()))

@@ -87,6 +87,10 @@ pub enum ApiError {
         /// The request that was answered with it.
         exchange: Option<Box<Exchange>>,
     },
+    /// What another call of the account failed with, while this one waited for what it would bring: a
+    /// token or the customer list.
+    #[error(transparent)]
+    Shared(Box<Self>),
     /// The books of the request budget cannot be written, so nothing may be sent.
     #[error("the request budget cannot be booked: {0}")]
     Ledger(String),
@@ -126,6 +130,16 @@ impl ApiError {
         Self::Damaged { exchange: Box::new(exchange.into()), what }
     }
 
+    /// The same failure, for those who only waited for what the call would bring.
+    pub(super) fn shared(self) -> Self {
+        if self.is_shared() { self } else { Self::Shared(Box::new(self)) }
+    }
+
+    /// Whether nothing of this call's own failed. Many share one failure, and it counts once.
+    pub const fn is_shared(&self) -> bool {
+        matches!(self, Self::Shared(_))
+    }
+
     pub(super) fn fault(exchange: impl Into<Exchange>, fault: Fault) -> Self {
         let class = settlement::classify(&fault);
         Self::Fault { exchange: Box::new(exchange.into()), fault, class }
@@ -143,6 +157,7 @@ impl ApiError {
             Self::Credential { exchange, .. } | Self::Throttled { exchange, .. } => {
                 exchange.as_deref().copied()
             }
+            Self::Shared(error) => error.exchange(),
             Self::Ledger(_) => None,
         }
         .filter(|exchange| exchange.sent.is_some())
@@ -150,6 +165,9 @@ impl ApiError {
 
     /// What is to be stored of the failure; `None` where nothing was sent.
     pub fn failed_call(&self) -> Option<FailedCall> {
+        if let Self::Shared(error) = self {
+            return error.failed_call();
+        }
         let exchange = self.exchange()?;
         let text = match self {
             Self::Transport { error, .. } => error.to_string(),
@@ -161,6 +179,7 @@ impl ApiError {
             Self::Credential { .. }
             | Self::ForeignToken { .. }
             | Self::UnusableToken { .. }
+            | Self::Shared(_)
             | Self::Ledger(_) => self.to_string(),
         };
         let code = match self {
@@ -177,6 +196,7 @@ impl ApiError {
         match self {
             Self::Fault { fault, .. } | Self::Unauthorized { fault, .. } => Some(fault),
             Self::Throttled { fault, .. } => fault.as_deref(),
+            Self::Shared(error) => error.as_fault(),
             _ => None,
         }
     }
@@ -188,6 +208,7 @@ impl ApiError {
             Self::Unauthorized { .. } => Some(Class::Unauthorized),
             Self::Throttled { .. } => Some(Class::Throttled),
             Self::ForeignToken { .. } => Some(Class::SafetyStop),
+            Self::Shared(error) => error.class(),
             _ => None,
         }
     }
@@ -195,6 +216,7 @@ impl ApiError {
     /// Whom the error concerns.
     pub fn kind(&self) -> Kind {
         match self {
+            Self::Shared(error) => error.kind(),
             Self::Transport { .. } => Kind::Unreachable,
             Self::Damaged { exchange, .. } | Self::Fault { exchange, .. }
                 if exchange.call.is_token() =>

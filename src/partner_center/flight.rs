@@ -43,7 +43,7 @@ impl<T: Clone> Flight<T> {
             return Ok(value.clone());
         }
         if let Some((_, error)) = slot.failure.as_ref().filter(|(newest, _)| ticket <= *newest) {
-            return Err(error.clone());
+            return Err(error.clone().shared());
         }
         match read.await {
             Ok(value) => {

@@ -16,6 +16,9 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     /// Reserves sends. An error text means the books cannot be written: nothing may be sent.
     async fn reserve(&self, asks: &[Ask]) -> Result<Vec<Grant>, String>;
 
+    /// How many reads of one class the budget has in a minute.
+    fn reads_per_minute(&self) -> u32;
+
     /// Closes the account until then, after a 429.
     async fn close(&self, until: Timestamp) -> Result<(), String>;
 

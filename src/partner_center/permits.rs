@@ -15,7 +15,7 @@ use tokio::sync::{Notify, oneshot};
 use super::error::ApiError;
 use super::ledger::Ledger;
 use super::throttle::Closure;
-use crate::core::budget::{Ask, Bucket, Grant};
+use crate::core::budget::{self, Ask, Bucket, Grant};
 use crate::core::clock::Clock;
 use crate::core::ids::AccountName;
 
@@ -165,6 +165,12 @@ impl Gate {
             );
         }
         until
+    }
+
+    /// How many tenants may be worked on at once: as many as the budget serves at the present pace.
+    pub(super) fn capacity(&self) -> usize {
+        let pace = budget::pace(self.state().closure.reopened(), self.clock.now());
+        budget::capacity(self.ledger.reads_per_minute(), pace)
     }
 
     /// A request sent at `sent_at` was answered with something other than 429.

@@ -9,8 +9,8 @@ use serde_json::Value;
 use url::Url;
 
 use super::calls::{
-    self, AZURE_ENTITLEMENTS, CUSTOMER, Call, ENTITLEMENTS, LEGAL_BUSINESS, ORDER, ORDERS,
-    SUBSCRIPTION, SUBSCRIPTIONS,
+    self, AZURE_ENTITLEMENT, AZURE_ENTITLEMENTS, CUSTOMER, Call, ENTITLEMENTS, LEGAL_BUSINESS,
+    ORDER, ORDERS, SUBSCRIPTION, SUBSCRIPTIONS,
 };
 use super::client::{Answered, Client};
 use super::decode::{self, Damaged, LegalBusinessProfile};
@@ -117,6 +117,36 @@ impl Client {
         self.items(AZURE_ENTITLEMENTS, bucket, &path, decode).await
     }
 
+    /// One Azure subscription under an Azure plan; `None` when it cannot be read by itself. The page
+    /// of this read prints another method than GET, so that 404 and 405 say nothing of the Azure
+    /// subscription.
+    ///
+    /// # Errors
+    /// When it could not be read for any other reason.
+    pub async fn azure_entitlement(
+        &self,
+        tenant: TenantId,
+        subscription: &str,
+        id: &str,
+    ) -> Result<Seen<Option<AzureEntitlement>>, ApiError> {
+        let path = [
+            "customers",
+            &tenant.to_string(),
+            "subscriptions",
+            subscription,
+            "azureEntitlements",
+            id,
+        ];
+        let bucket = Bucket::of_customer(Resource::Subscription, tenant);
+        let Read { at, exchange, result } = self.resource(AZURE_ENTITLEMENT, bucket, &path).await?;
+        let fact = match result {
+            Ok(value) => Some(decoded(exchange, &value, decode::azure_entitlement)?),
+            Err(fault) if matches!(fault.status, 404 | 405) && !settlement::is_gone(&fault) => None,
+            Err(fault) => return Err(ApiError::fault(exchange, fault)),
+        };
+        demand_same(exchange, Seen { fact, at }, |read| read.id.eq_ignore_ascii_case(id))
+    }
+
     /// Every entitlement of a customer, included ones beside those that include them. `None` when
     /// the API does not give them to an app without a user: its pages conflict on that. They are
     /// then not asked for again for an hour, and the inventory rests on orders and subscriptions.
@@ -135,9 +165,10 @@ impl Client {
         let bucket = Bucket::of_customer(Resource::Customer, tenant);
         match self.items(ENTITLEMENTS, bucket, &path, decode::entitlement).await {
             Ok(Seen { fact, at }) => {
+                self.entitlements_given.store(true, Ordering::Relaxed);
                 Ok(Seen { fact: Some(fact.into_iter().flatten().collect()), at })
             }
-            Err(error) if is_refusal_of_app(&error) => {
+            Err(error) if self.is_refusal_of_app(&error) => {
                 self.pause_entitlements(&error);
                 Ok(Seen { fact: None, at: asked_at })
             }
@@ -160,6 +191,22 @@ impl Client {
         }
         let fact = decoded(exchange, &value, decode::legal_business)?;
         Ok(Seen { fact, at })
+    }
+
+    /// Whether the API refuses entitlements to an app without a user: code 900329, a token refused
+    /// for this call, or any 403 that is not about the customer or the environment. Which of them
+    /// really comes is not documented. To a credential that has had entitlements before, a 401 is
+    /// only what it is everywhere: trouble with the token.
+    fn is_refusal_of_app(&self, error: &ApiError) -> bool {
+        match error {
+            ApiError::Unauthorized { .. } => !self.entitlements_given.load(Ordering::Relaxed),
+            ApiError::Fault { fault, class, .. } => {
+                let refusing =
+                    matches!(class, Class::Permanent | Class::OtherRoute | Class::Unknown);
+                fault.status == 403 && fault.structured && refusing
+            }
+            _ => false,
+        }
     }
 
     fn no_entitlements_until(&self) -> Duration {
@@ -217,11 +264,7 @@ impl Client {
             }
             Err(fault) => return Err(ApiError::fault(exchange, fault)),
         };
-        if !fact.as_ref().is_none_or(same) {
-            let what = Damaged::new("it is about another resource than was asked for");
-            return Err(ApiError::damaged(exchange, what));
-        }
-        Ok(Seen { fact, at })
+        demand_same(exchange, Seen { fact, at }, same)
     }
 
     /// Reads one resource: its JSON, or the fault that came instead.
@@ -262,6 +305,19 @@ pub(super) fn json_of_200(answered: &Answered) -> Result<Value, ApiError> {
     }
 }
 
+/// Refuses an answer about another resource than was asked for.
+fn demand_same<T>(
+    exchange: Exchange,
+    seen: Seen<Option<T>>,
+    same: impl Fn(&T) -> bool,
+) -> Result<Seen<Option<T>>, ApiError> {
+    if seen.fact.as_ref().is_none_or(same) {
+        return Ok(seen);
+    }
+    let what = Damaged::new("it is about another resource than was asked for");
+    Err(ApiError::damaged(exchange, what))
+}
+
 /// Decodes a resource. A 200 without one that carries an error code is that fault.
 fn decoded<T>(
     exchange: Exchange,
@@ -275,18 +331,4 @@ fn decoded<T>(
             ApiError::damaged(exchange, damage)
         }
     })
-}
-
-/// Whether the API refuses entitlements to an app without a user: code 900329, a token refused for
-/// this call, or any 403 that is not about the customer or the environment. Which of them really
-/// comes is not documented.
-fn is_refusal_of_app(error: &ApiError) -> bool {
-    match error {
-        ApiError::Unauthorized { .. } => true,
-        ApiError::Fault { fault, class, .. } => {
-            let refusing = matches!(class, Class::Permanent | Class::OtherRoute | Class::Unknown);
-            fault.status == 403 && fault.structured && refusing
-        }
-        _ => false,
-    }
 }

@@ -151,6 +151,10 @@ impl Ledger for Books {
         Ok(asks.iter().map(|ask| self.grant(*ask, now)).collect())
     }
 
+    fn reads_per_minute(&self) -> u32 {
+        240
+    }
+
     async fn close(&self, until: Timestamp) -> Result<(), String> {
         self.closed.lock().unwrap().push(until);
         Ok(())

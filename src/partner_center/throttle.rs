@@ -57,6 +57,11 @@ impl Closure {
         self.until.filter(|until| now < *until)
     }
 
+    /// When the latest closure ended, or will.
+    pub(super) const fn reopened(&self) -> Option<Timestamp> {
+        self.until
+    }
+
     /// Closes after a 429 to a request that was sent at `sent_at`, and returns until when.
     pub(super) fn close(
         &mut self,

@@ -133,7 +133,7 @@ impl AccountRuntime {
             Kind::SafetyStop => self.halt(text, store, now).await,
             Kind::Unreachable => {
                 let transport = error.as_fault().is_none();
-                if self.health.failed(tenant, transport) {
+                if self.health.failed(tenant, transport, error.is_shared()) {
                     self.trouble(TroubleKind::Unreachable, text, store, now).await
                 } else {
                     Ok(Trouble::Transient(text))
@@ -255,10 +255,11 @@ impl Health {
     }
 
     /// Returns whether the failures are the account's: many in a row without one answer, and either
-    /// of the transport, which no tenant has for itself, or seen by several tenants.
-    fn failed(&self, tenant: TenantId, transport: bool) -> bool {
+    /// of the transport, which no tenant has for itself, or seen by several tenants. A failure that
+    /// many share is one.
+    fn failed(&self, tenant: TenantId, transport: bool, shared: bool) -> bool {
         self.with(|streak| {
-            streak.failures = streak.failures.saturating_add(1);
+            streak.failures = streak.failures.saturating_add(u32::from(!shared));
             streak.transport |= transport;
             streak.tenants.insert(tenant);
             streak.failures >= OUTAGE_AFTER && (streak.transport || streak.tenants.len() > 1)
@@ -296,17 +297,27 @@ mod tests {
     #[test]
     fn invariant_14_failures_of_one_tenant_are_not_an_outage_and_of_several_are() {
         let health = Health::default();
-        assert!((0..50).all(|_| !health.failed(tenant(1), false)));
-        assert!(health.failed(tenant(2), false));
+        assert!((0..50).all(|_| !health.failed(tenant(1), false, false)));
+        assert!(health.failed(tenant(2), false, false));
         health.answered();
-        assert!((0..OUTAGE_AFTER - 1).all(|n| !health.failed(tenant(n.into()), false)));
-        assert!(health.failed(tenant(99), false));
+        assert!((0..OUTAGE_AFTER - 1).all(|n| !health.failed(tenant(n.into()), false, false)));
+        assert!(health.failed(tenant(99), false, false));
     }
 
     #[test]
     fn invariant_14_a_broken_transport_is_the_accounts_even_with_one_tenant() {
         let health = Health::default();
-        assert!((0..OUTAGE_AFTER - 1).all(|_| !health.failed(tenant(1), true)));
-        assert!(health.failed(tenant(1), true));
+        assert!((0..OUTAGE_AFTER - 1).all(|_| !health.failed(tenant(1), true, false)));
+        assert!(health.failed(tenant(1), true, false));
+    }
+
+    #[test]
+    fn invariant_14_one_failure_that_many_tenants_share_is_no_outage() {
+        let health = Health::default();
+        assert!(!health.failed(tenant(1), true, false));
+        assert!((2..64).all(|n| !health.failed(tenant(n), true, true)));
+        assert!((0..OUTAGE_AFTER - 2).all(|_| !health.failed(tenant(1), true, false)));
+        assert!(health.failed(tenant(1), true, false));
+        assert!(health.failed(tenant(2), true, true), "who shares it waits as well");
     }
 }

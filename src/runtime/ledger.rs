@@ -65,6 +65,10 @@ impl Ledger for StoreLedger {
             .map_err(|error| error.to_string())
     }
 
+    fn reads_per_minute(&self) -> u32 {
+        self.budget().account.reads
+    }
+
     async fn close(&self, until: Timestamp) -> Result<(), String> {
         self.store
             .throttle(&self.account, until, self.clock.now())

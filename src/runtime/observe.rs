@@ -17,6 +17,7 @@ enum Fact {
     Subscription(String, Seen<Option<Subscription>>),
     Entitlements(Seen<Entitlements>),
     Azure(String, Seen<Vec<AzureEntitlement>>),
+    AzureById(String, String, Seen<Option<AzureEntitlement>>),
 }
 
 async fn fetch(client: &Client, tenant: TenantId, read: Read) -> Result<Fact, ApiError> {
@@ -41,6 +42,10 @@ async fn fetch(client: &Client, tenant: TenantId, read: Read) -> Result<Fact, Ap
         Read::AzureEntitlements(plan) => {
             let seen = client.azure_entitlements(tenant, &plan).await?;
             Fact::Azure(plan, seen)
+        }
+        Read::AzureEntitlement(plan, id) => {
+            let seen = client.azure_entitlement(tenant, &plan, &id).await?;
+            Fact::AzureById(plan, id, seen)
         }
     })
 }
@@ -82,6 +87,9 @@ fn enter(seen: &mut Observation, fact: Fact) {
         Fact::Entitlements(read) => seen.entitlements = Some(read),
         Fact::Azure(plan, read) => {
             seen.azure.insert(plan, read);
+        }
+        Fact::AzureById(plan, id, read) => {
+            seen.named_azure.insert((plan, id), read);
         }
     }
 }

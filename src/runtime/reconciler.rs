@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::account::AccountRuntime;
 use super::lease::Lease;
@@ -28,6 +29,12 @@ use crate::store::{
 /// A pass that has not come to an end after so many steps is parked: facts that keep going stale
 /// while they are read must not keep a slot for ever.
 const MAX_STEPS: u32 = 60;
+/// A pass that reads waits by itself for a closure no longer than this, and keeps what it has read.
+/// If each closure ended every pass, an account with many tenants in flight and a 429 now and then
+/// would begin anew all the time and never get to a write.
+const SHORT_CLOSURE: Duration = Duration::from_secs(10);
+/// How often a pass does that.
+const MAX_CLOSURES: u32 = 10;
 
 /// What every pass shares.
 #[derive(Debug, Clone)]
@@ -52,6 +59,8 @@ struct Pass<'a> {
     seen: Observation,
     /// Calls that failed since the last commit, to be stored with the next one.
     failures: Vec<FailedCall>,
+    /// How often it has waited for a short closure.
+    closures: u32,
 }
 
 /// Whether the pass goes on.
@@ -77,8 +86,16 @@ impl Reconciler {
     ) -> Result<()> {
         let memory = self.recall(&teardown).await?;
         let seen = Observation::default();
-        let failures = Vec::new();
-        let mut pass = Pass { shared: self, account, lease, teardown, memory, seen, failures };
+        let mut pass = Pass {
+            shared: self,
+            account,
+            lease,
+            teardown,
+            memory,
+            seen,
+            failures: Vec::new(),
+            closures: 0,
+        };
         for _ in 0..MAX_STEPS {
             if lease.stop.is_cancelled() {
                 return pass.give_back().await;
@@ -141,12 +158,33 @@ impl Pass<'_> {
                     Err(error) => {
                         self.failures.extend(error.failed_call());
                         let trouble = account.failed(&error, tenant, store, clock).await?;
-                        self.seen.trouble = Some(trouble);
+                        match self.short_closure(&trouble) {
+                            Some(wait) => return self.wait(wait).await,
+                            None => self.seen.trouble = Some(trouble),
+                        }
                     }
                 }
                 Ok(Flow::Continue)
             }
             Decision::Transition(transition) => self.take(*transition).await,
+        }
+    }
+
+    /// How long the account stays closed by a 429, where that is worth waiting for.
+    fn short_closure(&self, trouble: &Trouble) -> Option<Duration> {
+        let Trouble::Account { reason: Reason::Throttled, until, .. } = trouble else {
+            return None;
+        };
+        let wait = until.duration_since(self.shared.clock.now());
+        let wait = Duration::try_from(wait).unwrap_or_default();
+        (wait <= SHORT_CLOSURE && self.closures < MAX_CLOSURES).then_some(wait)
+    }
+
+    async fn wait(&mut self, duration: Duration) -> Result<Flow> {
+        self.closures += 1;
+        tokio::select! {
+            () = self.lease.stop.cancelled() => Ok(Flow::Stopped),
+            () = self.shared.clock.sleep(duration) => Ok(Flow::Continue),
         }
     }
 

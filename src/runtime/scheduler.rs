@@ -181,7 +181,8 @@ impl Scheduler {
             .iter()
             .map(|lane| {
                 let busy = lane.busy.load(Ordering::Acquire);
-                (lane.account.name.clone(), lane.slots.saturating_sub(busy))
+                let slots = lane.slots.min(lane.account.client.capacity());
+                (lane.account.name.clone(), slots.saturating_sub(busy))
             })
             .filter(|(_, free)| *free > 0)
             .collect();

@@ -83,6 +83,7 @@ pub(crate) fn deliver(answer: Option<Answer>, effect: Option<&Effect>, at: Times
             })
         })),
         Effect::PascalCase => Delivery::Whole(edited(answer, pascal_case)),
+        Effect::ByteOrderMark => Delivery::Whole(marked_otherwise(answer)),
         _ => Delivery::Whole(answer),
     }
 }
@@ -92,6 +93,15 @@ fn replace(mut body: Value, change: impl FnOnce(&mut serde_json::Map<String, Val
         change(fields);
     }
     body
+}
+
+fn marked_otherwise(answer: Answer) -> Answer {
+    let body = match answer.body.strip_prefix(BOM.as_bytes()) {
+        Some(bare) => answer.body.slice_ref(bare),
+        None if answer.body.is_empty() => answer.body,
+        None => [BOM.as_bytes(), &answer.body].concat().into(),
+    };
+    Answer { body, ..answer }
 }
 
 fn edited(answer: Answer, edit: impl FnOnce(Value) -> Value) -> Answer {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::profile::FaultKind;
 use super::route::Template;
 
 /// One request.
@@ -38,6 +39,8 @@ pub struct Entry {
     pub replayed: bool,
     /// The answer reached the client whole, as far as the simulator can tell.
     pub delivered: bool,
+    /// The fault that the profile of faults gave it.
+    pub fault: Option<FaultKind>,
     /// Index of the account.
     #[serde(skip)]
     pub(crate) account: Option<usize>,
@@ -122,6 +125,15 @@ impl Journal {
     /// How many requests were answered 429.
     pub fn throttled(&self) -> u64 {
         self.throttled
+    }
+
+    /// How many answers got each kind of fault from the profile of faults.
+    pub fn faults(&self) -> BTreeMap<FaultKind, u64> {
+        let mut faults = BTreeMap::new();
+        for kind in self.entries.iter().filter_map(|entry| entry.fault) {
+            *faults.entry(kind).or_default() += 1;
+        }
+        faults
     }
 
     /// How many requests each method and endpoint had.

@@ -18,6 +18,7 @@ mod dice;
 mod journal;
 mod life;
 mod options;
+mod profile;
 mod purchase;
 mod realise;
 mod route;
@@ -29,6 +30,7 @@ mod state;
 mod target;
 mod throttle;
 mod transport;
+mod visit;
 mod world;
 
 use std::collections::HashMap;
@@ -45,6 +47,7 @@ pub use call::{Answer, Call, Delivery, Reply};
 pub use journal::{Breach, BreachKind, Entry, Journal};
 pub use life::{Appears, ComesBack};
 pub use options::{Allowances, Options, RetryAfterForm};
+pub use profile::{FaultKind, FaultProfile};
 pub use purchase::{Kind, Purchase};
 pub use route::Template;
 pub use rules::{Effect, Matching, Rule, When};
@@ -79,8 +82,8 @@ impl Simulator {
     ) -> Self {
         let mut dice = Dice::new(seed);
         let start = clock.now();
-        let mut maker = realise::Maker { dice: &mut dice, options: &options, start };
-        let accounts = sandboxes.into_iter().map(|sandbox| maker.account(sandbox)).collect();
+        let mut maker = realise::Maker { dice: &mut dice, seed, options: &options, start };
+        let accounts = (0..).zip(sandboxes).map(|(n, sandbox)| maker.account(n, sandbox)).collect();
         let state = State {
             start,
             options,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::profile::FaultProfile;
+
 /// How a `Retry-After` is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RetryAfterForm {
@@ -80,6 +82,8 @@ pub struct Options {
     pub azure_cancel_status: u16,
     /// PATCH of a subscription answers 202 with a `Location` instead of 200 with the resource.
     pub subscription_patch_is_deferred: bool,
+    /// Faults by chance; `None`: only those of rules.
+    pub faults: Option<FaultProfile>,
     /// What the journal lets pass.
     pub allowances: Allowances,
 }
@@ -106,6 +110,7 @@ impl Default for Options {
             blocked_delete: (400, None),
             azure_cancel_status: 200,
             subscription_patch_is_deferred: false,
+            faults: None,
             allowances: Allowances::default(),
         }
     }

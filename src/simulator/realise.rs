@@ -18,12 +18,14 @@ use super::world::{
 /// Everything needed to draw what the description leaves open.
 pub(crate) struct Maker<'a> {
     pub(crate) dice: &'a mut Dice,
+    /// What the dice began with.
+    pub(crate) seed: u64,
     pub(crate) options: &'a Options,
     pub(crate) start: Timestamp,
 }
 
 impl Maker<'_> {
-    pub(crate) fn account(&mut self, sandbox: Sandbox) -> Account {
+    pub(crate) fn account(&mut self, number: u64, sandbox: Sandbox) -> Account {
         Account {
             partner_tenant: sandbox.partner_tenant,
             app: sandbox.app,
@@ -31,6 +33,7 @@ impl Maker<'_> {
             tenants: sandbox.customers.iter().map(|customer| self.tenant(customer)).collect(),
             protected: sandbox.protected,
             throttle: Throttle::default(),
+            faults: Dice::new(self.seed.wrapping_add(number)),
             customers_read: None,
         }
     }

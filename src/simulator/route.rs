@@ -71,6 +71,18 @@ impl Template {
         }
     }
 
+    /// Whether GET answers a list.
+    pub(crate) const fn is_list(self) -> bool {
+        matches!(
+            self,
+            Self::Customers
+                | Self::Entitlements
+                | Self::Orders
+                | Self::Subscriptions
+                | Self::AzureEntitlements
+        )
+    }
+
     /// Which of the API's counters a request falls under.
     pub(crate) const fn class(self) -> Class {
         match self {

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::call::Call;
 use super::dice::Dice;
 use super::life::Moment;
+use super::options::RetryAfterForm;
 use super::route::{Route, Template};
 
 /// Which calls a rule is about. What is `None` or empty matches everything.
@@ -20,6 +21,8 @@ pub struct Matching {
     pub path_contains: Option<String>,
     /// The customer.
     pub customer: Option<Uuid>,
+    /// The partner tenant of the account, its token requests included.
+    pub partner: Option<Uuid>,
 }
 
 /// Which of the matching calls a rule strikes.
@@ -59,8 +62,12 @@ pub enum Effect {
         /// Whether the call is applied nonetheless.
         applied: bool,
     },
-    /// 429 with this `Retry-After`; nothing is applied.
+    /// 429 with this `Retry-After`, in the form of the options; nothing is applied.
     Throttle(Duration),
+    /// 429 with this `Retry-After`, in this form; nothing is applied.
+    ThrottleIn(Duration, RetryAfterForm),
+    /// A list as it was so long ago.
+    Stale(Duration),
     /// The answer is whole, but its JSON ends half-way.
     TruncatedJson,
     /// The connection breaks in the middle of the body.
@@ -73,6 +80,8 @@ pub enum Effect {
     CodeInSuccess(u32),
     /// Names in `PascalCase`.
     PascalCase,
+    /// A byte order mark where there is none as a rule, and none where there is one.
+    ByteOrderMark,
     /// A list leads back to a page that was served before.
     DuplicatePage,
     /// A token whose `tid` names another tenant.
@@ -121,6 +130,7 @@ impl Effect {
             self,
             Self::DropBefore
                 | Self::Throttle(_)
+                | Self::ThrottleIn(..)
                 | Self::CodeInSuccess(_)
                 | Self::Answer { applied: false, .. }
         )
@@ -128,7 +138,15 @@ impl Effect {
 
     /// Whether what arrives teaches a reader nothing.
     pub(crate) fn spoils_reading(&self) -> bool {
-        !matches!(self, Self::Delay(_) | Self::PascalCase | Self::ForeignTid | Self::InVain)
+        !matches!(
+            self,
+            Self::Delay(_)
+                | Self::Stale(_)
+                | Self::PascalCase
+                | Self::ByteOrderMark
+                | Self::ForeignTid
+                | Self::InVain
+        )
     }
 }
 
@@ -177,12 +195,19 @@ impl Rule {
         self
     }
 
-    fn matches(&self, route: &Route, call: &Call) -> bool {
+    /// Restricts it to the account of a partner tenant.
+    pub fn partner(mut self, partner: Uuid) -> Self {
+        self.matching.partner = Some(partner);
+        self
+    }
+
+    fn matches(&self, route: &Route, call: &Call, partner: Option<Uuid>) -> bool {
         let matching = &self.matching;
         matching.method.is_none_or(|method| method == call.method)
             && (matching.templates.is_empty() || matching.templates.contains(&route.template))
             && matching.path_contains.as_ref().is_none_or(|part| call.path.contains(part))
             && matching.customer.is_none_or(|customer| route.customer == Some(customer))
+            && matching.partner.is_none_or(|own| partner == Some(own))
     }
 }
 
@@ -203,11 +228,13 @@ impl Rules {
         &mut self,
         route: &Route,
         call: &Call,
+        partner: Option<Uuid>,
         now: Moment,
         dice: &mut Dice,
     ) -> Option<Effect> {
         let mut struck = None;
-        for (rule, count) in self.0.iter_mut().filter(|(rule, _)| rule.matches(route, call)) {
+        let matching = |(rule, _): &&mut (Rule, u64)| rule.matches(route, call, partner);
+        for (rule, count) in self.0.iter_mut().filter(matching) {
             *count += 1;
             let strikes = match rule.when {
                 When::Always => true,

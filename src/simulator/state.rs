@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use bytes::Bytes;
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::answering::{self, date_header};
 use super::api::tokens::{Issued, Issuer};
@@ -15,9 +15,11 @@ use super::dice::Dice;
 use super::journal::{Breach, BreachKind, Entry, Journal};
 use super::life::{InFlight, Moment};
 use super::options::{Options, RetryAfterForm};
+use super::profile::FaultKind;
 use super::route::{Route, Template};
 use super::rules::{Effect, Rules};
 use super::target;
+use super::visit::{Fingerprint, Produced, Visit, bearer, fingerprint, unauthorised};
 use super::world::Account;
 
 /// Everything the simulator remembers.
@@ -41,50 +43,6 @@ pub(crate) struct Seen {
     answer: Option<Answer>,
 }
 
-/// What must be the same whenever an id is repeated.
-type Fingerprint = (String, String, Option<String>, Bytes);
-
-/// A request on its way through.
-struct Visit<'a> {
-    number: u64,
-    call: &'a Call,
-    route: &'a Route,
-    effect: Option<Effect>,
-    now: Moment,
-    wall: Timestamp,
-    delay: Duration,
-    request_id: Option<String>,
-}
-
-impl Visit<'_> {
-    fn context<'o>(&self, options: &'o Options, start: Timestamp) -> Context<'o> {
-        Context {
-            now: self.now,
-            start,
-            options,
-            user: false,
-            in_vain: self.effect == Some(Effect::InVain),
-            repeat_page: self.effect == Some(Effect::DuplicatePage),
-        }
-    }
-
-    fn answered_at(&self) -> Timestamp {
-        self.wall + self.delay
-    }
-}
-
-/// What is to be answered and what it did.
-#[derive(Default)]
-struct Produced {
-    /// `None`: nothing at all.
-    answer: Option<Answer>,
-    applied: bool,
-    replayed: bool,
-    complete_since: Option<Moment>,
-    /// The `Retry-After` of a 429.
-    closes: Option<Duration>,
-}
-
 impl State {
     /// The time since the start.
     pub(crate) fn moment(&self, wall: Timestamp) -> Moment {
@@ -94,13 +52,14 @@ impl State {
     pub(crate) fn handle(&mut self, call: &Call, wall: Timestamp) -> Reply {
         let now = self.moment(wall);
         let route = Route::of(&call.path);
-        let effect = self.rules.strike(&route, call, now, &mut self.dice);
+        let (effect, fault) = self.goes_wrong(&route, call, now);
         let later = if let Some(Effect::Delay(later)) = effect { later } else { Duration::ZERO };
         let visit = Visit {
             number: self.journal.entries.len() as u64,
             call,
             route: &route,
             effect,
+            fault,
             now,
             wall,
             delay: self.dice.between(self.options.latency) + later,
@@ -111,6 +70,41 @@ impl State {
             _ => self.api(&visit),
         };
         self.finish(&visit, account, produced)
+    }
+
+    /// What goes wrong with a call: a rule decides before the profile of faults does.
+    fn goes_wrong(
+        &mut self,
+        route: &Route,
+        call: &Call,
+        now: Moment,
+    ) -> (Option<Effect>, Option<FaultKind>) {
+        let account = self.account_of(route, call);
+        let partner = account.map(|index| self.accounts[index].partner_tenant);
+        if let Some(effect) = self.rules.strike(route, call, partner, now, &mut self.dice) {
+            return (Some(effect), None);
+        }
+        let dice = account.map_or(&mut self.dice, |index| &mut self.accounts[index].faults);
+        let profile = self.options.faults.as_ref();
+        match profile.and_then(|profile| profile.draw(&call.method, route.template, dice)) {
+            Some((kind, effect)) => (Some(effect), Some(kind)),
+            None => (None, None),
+        }
+    }
+
+    /// The account that a call concerns: by the path of a token request, else by the token or the
+    /// customer.
+    fn account_of(&self, route: &Route, call: &Call) -> Option<usize> {
+        if matches!(route.template, Template::TokenV1 | Template::TokenV2) {
+            let partner = Uuid::try_parse(&route.item).ok()?;
+            return self.accounts.iter().position(|own| own.partner_tenant == partner);
+        }
+        let issued = bearer(call).and_then(|token| self.tokens.get(token));
+        issued.map(|issued| issued.account).or_else(|| self.owner_of(route.customer))
+    }
+
+    fn owner_of(&self, customer: Option<Uuid>) -> Option<usize> {
+        self.accounts.iter().position(|own| customer.and_then(|id| own.tenant(id)).is_some())
     }
 
     fn token(&mut self, visit: &Visit<'_>) -> Produced {
@@ -146,7 +140,7 @@ impl State {
         let produced = match (hindrance, denied, limited, account) {
             (Some(effect), ..) => self.hindered(effect, visit),
             (None, Some(denied), ..) => self.plainly(denied, visit),
-            (None, None, Some(wait), _) => self.throttled(wait, visit),
+            (None, None, Some(wait), _) => self.throttled(wait, self.options.retry_after, visit),
             (None, None, None, Some(_)) if reused => {
                 let text = "The request id was used for another request.";
                 self.plainly(faults::fault(400, 800002, text), visit)
@@ -160,14 +154,12 @@ impl State {
     /// The account of the token, or of the customer where the token is not known, and why the call
     /// is denied.
     fn authorise(&self, visit: &Visit<'_>) -> (Option<usize>, Option<Outcome>) {
-        let customer = visit.route.customer;
-        let of_customer =
-            || self.accounts.iter().position(|a| customer.and_then(|id| a.tenant(id)).is_some());
+        let account = self.account_of(visit.route, visit.call);
         let Some(token) = bearer(visit.call) else {
-            return (of_customer(), Some(unauthorised(800001)));
+            return (account, Some(unauthorised(800001)));
         };
         let Some(issued) = self.tokens.get(token) else {
-            return (of_customer(), Some(unauthorised(400)));
+            return (account, Some(unauthorised(400)));
         };
         let denied = if issued.expires <= visit.now {
             Some(unauthorised(400))
@@ -176,7 +168,7 @@ impl State {
         } else {
             None
         };
-        (Some(issued.account), denied)
+        (account, denied)
     }
 
     /// Counts the call; says how long to wait where it is one too many.
@@ -252,7 +244,8 @@ impl State {
 
     fn hindered(&mut self, effect: &Effect, visit: &Visit<'_>) -> Produced {
         match effect {
-            Effect::Throttle(wait) => self.throttled(*wait, visit),
+            Effect::Throttle(wait) => self.throttled(*wait, self.options.retry_after, visit),
+            Effect::ThrottleIn(wait, form) => self.throttled(*wait, *form, visit),
             Effect::CodeInSuccess(code) => {
                 self.plainly(faults::fault(200, *code, "The request has failed."), visit)
             }
@@ -275,10 +268,10 @@ impl State {
         }
     }
 
-    fn throttled(&self, wait: Duration, visit: &Visit<'_>) -> Produced {
+    fn throttled(&self, wait: Duration, form: RetryAfterForm, visit: &Visit<'_>) -> Produced {
         let seconds = wait.as_secs().max(1);
         let text = format!("Rate limit is exceeded. Try again in {seconds} seconds.");
-        let (value, closes) = match self.options.retry_after {
+        let (value, closes) = match form {
             RetryAfterForm::Seconds => (seconds.to_string(), wait),
             // The date has whole seconds, so that its window is up to a second shorter.
             RetryAfterForm::Date => (
@@ -365,6 +358,7 @@ impl State {
             applied: produced.applied,
             replayed: produced.replayed,
             delivered: whole.is_some(),
+            fault: visit.fault,
             account,
         });
         Reply { call: visit.number, delay: visit.delay, delivery }
@@ -413,6 +407,7 @@ impl State {
             user: false,
             in_vain: false,
             repeat_page: false,
+            lag: self.options.list_lag,
         };
         let account = &mut self.accounts[index];
         if let Some((_, life)) = target::of_write(account, &entry.method, &route, &context)
@@ -426,22 +421,4 @@ impl State {
     fn breach(&mut self, visit: &Visit<'_>, (kind, text): Finding) {
         self.journal.breaches.push(Breach { at: visit.wall, call: visit.number, kind, text });
     }
-}
-
-fn bearer(call: &Call) -> Option<&str> {
-    call.header("Authorization")?.strip_prefix("Bearer ")
-}
-
-fn fingerprint(call: &Call) -> Fingerprint {
-    let if_match = call.header("If-Match").map(str::to_owned);
-    (call.method.clone(), call.path.clone(), if_match, call.body.clone())
-}
-
-fn unauthorised(code: u32) -> Outcome {
-    let text = match code {
-        800001 => "No access token was sent.",
-        900420 => "The audience of the access token is not valid.",
-        _ => "Access is denied: the access token is not valid or has expired.",
-    };
-    faults::fault(401, code, text)
 }

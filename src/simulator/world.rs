@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::app::App;
+use super::dice::Dice;
 use super::life::{Life, Moment};
 use super::purchase::Kind;
 use super::throttle::Throttle;
@@ -21,6 +22,8 @@ pub(crate) struct Account {
     pub(crate) tenants: Vec<Tenant>,
     pub(crate) protected: BTreeSet<Uuid>,
     pub(crate) throttle: Throttle,
+    /// For the profile of faults.
+    pub(crate) faults: Dice,
     /// When the latest complete reading of the customer list was begun.
     pub(crate) customers_read: Option<Moment>,
 }

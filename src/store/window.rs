@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::rules::{after, elapsed};
-use crate::core::budget::{Ask, Bucket, Budget, Grant, Limit};
+use crate::core::budget::{Ask, Bucket, Budget, Grant, Limit, pace};
 
 /// The clock of the books.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,17 +48,9 @@ pub(super) fn put_off(grant: &mut Grant, scope: Bucket, opens: Timestamp) {
     grant.own_part_is_full |= scope.customer.is_some();
 }
 
-/// After a closure the pace comes back gradually: a quarter of the budget at once, all of it after
-/// this long.
-const RECOVERY: Duration = Duration::from_secs(300);
-
 /// The budget in force when the account's latest closure ended at `reopened`.
 pub fn paced(budget: &Budget, reopened: Option<Timestamp>, now: Timestamp) -> Budget {
-    let open_for = reopened.map_or(RECOVERY, |at| elapsed(at, now));
-    if open_for >= RECOVERY {
-        return *budget;
-    }
-    let share = 0.25 + 0.75 * open_for.as_secs_f64() / RECOVERY.as_secs_f64();
+    let share = pace(reopened, now);
     // At least one request, so that the account always moves.
     let part = |whole: u32| ((f64::from(whole) * share) as u32).max(1);
     let paced = |full: Limit| Limit { requests: part(full.requests), reads: part(full.reads) };

@@ -11,6 +11,7 @@ mod consent;
 mod copies;
 mod daemon;
 mod database;
+mod demo;
 mod exposition;
 mod gate;
 mod killed;

@@ -281,6 +281,7 @@ fn observation() -> impl Strategy<Value = Observation> {
                     named_subscriptions: BTreeMap::new(),
                     entitlements,
                     azure,
+                    named_azure: BTreeMap::new(),
                     trouble,
                 }
             },

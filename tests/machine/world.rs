@@ -11,7 +11,7 @@ use teardownd::core::assess;
 use teardownd::core::command::{Action, Command, Intent, Outcome};
 use teardownd::core::fault::Trouble;
 use teardownd::core::ids::{AccountName, CommandId, TeardownId};
-use teardownd::core::inventory::{AzureEntitlement, Entitlement};
+use teardownd::core::inventory::{AzureEntitlement, Entitlement, Subscription};
 use teardownd::core::machine::{Decision, Situation, Transition, Wake, decide};
 use teardownd::core::observation::{Census, CustomerSeen, Entitlements, Observation, Read, Seen};
 use teardownd::core::plan::Memory;
@@ -242,21 +242,14 @@ impl World {
                 seen.named_orders.insert(id.clone(), Seen { fact, at });
             }
             Read::Subscriptions => {
-                let subscriptions = visible("subscription:")
-                    .into_iter()
-                    .map(|(t, id)| {
-                        let inactive = if t.product == "saas" { "deleted" } else { "suspended" };
-                        subscription(
-                            &id,
-                            t.product,
-                            if self.is_active(t) { "active" } else { inactive },
-                        )
-                    })
-                    .collect();
-                seen.subscriptions = Some(Seen { fact: subscriptions, at });
+                let all = visible("subscription:").into_iter();
+                let fact = all.map(|(t, id)| self.subscription_of(t, &id)).collect();
+                seen.subscriptions = Some(Seen { fact, at });
             }
             Read::Subscription(id) => {
-                seen.named_subscriptions.insert(id.clone(), Seen { fact: None, at });
+                let found = visible("subscription:").into_iter().find(|(_, known)| known == id);
+                let fact = found.map(|(t, id)| self.subscription_of(t, &id));
+                seen.named_subscriptions.insert(id.clone(), Seen { fact, at });
             }
             Read::Entitlements => {
                 let listed = visible("order:")
@@ -279,17 +272,27 @@ impl World {
             Read::AzureEntitlements(plan) => {
                 let list = visible(&format!("azure:{plan}/"))
                     .into_iter()
-                    .map(|(t, id)| AzureEntitlement {
-                        id,
-                        name: None,
-                        status: Some(
-                            if self.is_active(t) { "active" } else { "inactive" }.to_owned(),
-                        ),
-                    })
+                    .map(|(t, id)| self.azure_of(t, id))
                     .collect();
                 seen.azure.insert(plan.clone(), Seen { fact: list, at });
             }
+            Read::AzureEntitlement(plan, id) => {
+                let all = visible(&format!("azure:{plan}/"));
+                let found = all.into_iter().find(|(_, known)| known == id);
+                let fact = found.map(|(t, id)| self.azure_of(t, id));
+                seen.named_azure.insert((plan.clone(), id.clone()), Seen { fact, at });
+            }
         }
+    }
+
+    fn subscription_of(&self, thing: &Thing, id: &str) -> Subscription {
+        let inactive = if thing.product == "saas" { "deleted" } else { "suspended" };
+        subscription(id, thing.product, if self.is_active(thing) { "active" } else { inactive })
+    }
+
+    fn azure_of(&self, thing: &Thing, id: String) -> AzureEntitlement {
+        let status = if self.is_active(thing) { "active" } else { "inactive" };
+        AzureEntitlement { id, name: None, status: Some(status.to_owned()) }
     }
 
     fn take(&mut self, step: Transition, seen: &mut Observation) -> Wake {

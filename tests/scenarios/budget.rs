@@ -200,3 +200,35 @@ async fn invariant_9_a_429_of_the_token_endpoint_closes_the_account_too() {
     scene.assert_all_deleted().await;
     assert!(scene.calls()[1].at >= begun + mins(5), "{:#?}", scene.calls()[1]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn invariant_14_a_small_budget_slows_a_full_sandbox_down_and_does_not_choke_it() {
+    // With as many tenants at once as there are slots, what each has read would be stale before it
+    // has the budget for its next step.
+    for budget in [60_u32, 30] {
+        let scene = given_mix(75, 11).budget(budget).running().await;
+        scene.settle_within(hours(1)).await;
+        scene.assert_all_deleted().await;
+        let calls = scene.calls().len();
+        assert!(calls < 75 * 20, "budget {budget}: {calls} calls, most of them in vain");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_9_a_short_closure_is_waited_for_and_what_was_read_is_kept() {
+    for form in [RetryAfterForm::Seconds, RetryAfterForm::Date] {
+        let given = given([buy(Kind::Reservation)]).api(|api| api.retry_after = form);
+        let mut scene = given.queued().await;
+        scene.rule(Rule::new(When::Nth(1), Effect::Throttle(secs(4))).on(Template::Subscriptions));
+        scene.start().await;
+        scene.until_call("the first write", is_write).await;
+        let refused = &refused(&scene)[0];
+        assert_heeded(&scene, refused, secs(3));
+        let calls = scene.calls();
+        let before = |wanted: Template| calls.iter().filter(|e| e.template == wanted).count();
+        assert_eq!((before(Template::Customer), before(Template::Orders)), (1, 1), "{form:?}");
+        assert_eq!(before(Template::Subscriptions), 2, "{form:?}");
+        scene.settle().await;
+        scene.assert_all_deleted().await;
+    }
+}

@@ -1,7 +1,5 @@
 //! Nothing goes wrong: what is stored, in which order the work is done, and how many calls it takes.
 
-use std::collections::BTreeMap;
-
 use crate::harness::*;
 
 /// Every kind that the API can cancel, and what the daemon calls what it holds.
@@ -188,34 +186,4 @@ async fn a_pending_order_is_waited_for_and_then_cancelled_once() {
     scene.settle().await;
     scene.assert_all_deleted().await;
     assert_eq!(scene.writes().len(), 2);
-}
-
-/// The calls of a tenant with three orders, from the first read to the proof, without any fault.
-/// The customer list is shared by all tenants of an account; here one tenant pays for it alone.
-const CALLS: [(&str, Template, u64); 8] = [
-    ("DELETE", Template::Customer, 1),
-    ("GET", Template::Customer, 4),
-    ("GET", Template::Customers, 3),
-    ("GET", Template::Entitlements, 2),
-    ("GET", Template::Orders, 3),
-    ("GET", Template::Subscriptions, 2),
-    ("PATCH", Template::Order, 3),
-    ("POST", Template::TokenV2, 1),
-];
-
-#[tokio::test(start_paused = true)]
-async fn the_calls_of_a_tenant_with_three_orders_are_few() {
-    let kinds = [Kind::Reservation, Kind::PerpetualSoftware, Kind::MixedOrder];
-    let scene = given(kinds.map(|kind| buy(kind).takes(secs(3)))).running().await;
-    scene.settle().await;
-    scene.assert_all_deleted().await;
-    for call in scene.calls() {
-        println!("{} {} {} {:?}", call.at, call.method, call.template, call.status);
-    }
-    let calls = scene.simulator.journal().calls_by_template();
-    let pinned: BTreeMap<(String, Template), u64> = CALLS
-        .into_iter()
-        .map(|(method, template, count)| ((method.to_owned(), template), count))
-        .collect();
-    assert_eq!(calls, pinned);
 }

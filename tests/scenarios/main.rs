@@ -3,15 +3,18 @@
 
 mod accounts;
 mod budget;
+mod calls;
 mod canary;
 mod consent;
 mod discovery;
+mod faults;
 mod guards;
 mod happy_path;
 mod harness;
 mod lists;
 mod operators;
 mod outages;
+mod positions;
 mod proof;
 mod records;
 mod restarts;

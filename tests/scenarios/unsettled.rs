@@ -54,7 +54,7 @@ fn by_resource(scene: &Scene) -> BTreeMap<String, Vec<Entry>> {
 
 /// Each resource was written under one id alone, and before each repetition something of the tenant
 /// was read.
-fn assert_one_id_each(scene: &Scene, what: &str) {
+pub(crate) fn assert_one_id_each(scene: &Scene, what: &str) {
     let calls = scene.calls();
     for (resource, writes) in by_resource(scene) {
         for pair in writes.windows(2) {
@@ -66,7 +66,7 @@ fn assert_one_id_each(scene: &Scene, what: &str) {
     }
 }
 
-async fn assert_one_command_each(scene: &Scene, what: &str) {
+pub(crate) async fn assert_one_command_each(scene: &Scene, what: &str) {
     let mut resources: Vec<String> = Vec::new();
     for command in scene.commands(1).await {
         let settled = matches!(command.outcome, Some(Outcome::Accepted | Outcome::GoalReached));

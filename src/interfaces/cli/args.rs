@@ -144,7 +144,7 @@ pub(crate) struct DemoArgs {
     /// How many customers the simulated sandbox has
     #[arg(long, value_name = "N", default_value_t = 75)]
     pub(crate) tenants: u32,
-    /// Let the simulator misbehave
+    /// Let one answer in ten be faulty, in every way the simulator knows, with tokens of 3 seconds
     #[arg(long)]
     pub(crate) faults: bool,
     /// Requests a minute that the simulator allows for each resource

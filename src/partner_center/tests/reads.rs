@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use crate::core::clock::Clock;
 use crate::core::observation::CustomerSeen;
-use crate::partner_center::testing::{Bench, Reply, TENANT, fault, ok, reply, tenant};
+use crate::partner_center::testing::{
+    Bench, PARTNER, Reply, TENANT, fault, ok, reply, tenant, token_body,
+};
 use crate::partner_center::transport::TransportError;
 use crate::partner_center::{ApiError, Kind};
 
@@ -225,6 +227,29 @@ async fn entitlements_that_are_refused_to_an_app_are_not_asked_for_again_for_an_
 }
 
 #[tokio::test(start_paused = true)]
+async fn invariant_7_a_401_is_no_refusal_of_entitlements_to_a_credential_that_has_had_them() {
+    let list = || page(&["a"], None);
+    let bench = Bench::new([list(), Ok(fault(401, 400)), Ok(fault(401, 400)), list()]);
+    bench.client.entitlements(tenant()).await.unwrap();
+    let error = bench.client.entitlements(tenant()).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::CredentialRefused);
+    // They are asked for again, and the cross-check is not lost for an hour.
+    assert!(bench.client.entitlements(tenant()).await.unwrap().fact.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_waited_for_longer_than_its_token_lives_goes_out_with_a_new_one() {
+    let bench = Bench::new([page(&["a"], None)]);
+    let short = token_body(PARTNER, 0).replace("3600", "3");
+    bench.script.tokens.lock().unwrap().push_back(Ok(ok(&short)));
+    *bench.books.left.lock().unwrap() = Some(0);
+    *bench.books.refill.lock().unwrap() = 1;
+    *bench.books.retry_after.lock().unwrap() = Duration::from_secs(30);
+    bench.client.orders(tenant()).await.unwrap();
+    assert_eq!((bench.token_requests(), bench.calls().len()), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn other_faults_on_entitlements_are_faults() {
     for (status, code) in [(403, 800_019), (403, 20002), (403, 800_073), (404, 3000), (500, 1)] {
         let bench = Bench::new([Ok(fault(status, code))]);
@@ -252,4 +277,24 @@ async fn azure_entitlements_and_the_profile_have_their_addresses() {
             "GET /v1/profiles/legalbusiness".to_owned(),
         ]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_azure_subscription_that_cannot_be_read_by_itself_is_no_fault() {
+    let bench = Bench::new([
+        Ok(ok(r#"{"id":"E","status":"Active"}"#)),
+        Ok(reply(405, "")),
+        Ok(reply(404, r#"{"statusCode":404,"message":"Resource not found"}"#)),
+        Ok(fault(404, 60_003)),
+        Ok(ok(r#"{"id":"other","status":"Active"}"#)),
+    ]);
+    let read = || bench.client.azure_entitlement(tenant(), "plan", "e");
+    assert_eq!(read().await.unwrap().fact.unwrap().status.as_deref(), Some("active"));
+    for _ in 0..2 {
+        assert_eq!(read().await.unwrap().fact, None);
+    }
+    assert_eq!(read().await.unwrap_err().kind(), Kind::CustomerGone);
+    assert_eq!(read().await.unwrap_err().kind(), Kind::Transient, "about another one");
+    let address = format!("GET /v1/customers/{TENANT}/subscriptions/plan/azureEntitlements/e");
+    assert_eq!(bench.calls()[0], address);
 }

@@ -70,6 +70,8 @@ async fn one_request_serves_everybody_who_waits_also_when_it_fails() {
     queue(&bench, [Err(TransportError::Connect("refused".to_owned()))]);
     let results = join_all((0..8).map(|_| bench.client.check_credential())).await;
     assert!(results.iter().all(|r| r.as_ref().is_err_and(|e| e.kind() == Kind::Unreachable)));
+    let shared = results.iter().filter(|r| r.as_ref().is_err_and(ApiError::is_shared));
+    assert_eq!(shared.count(), 7, "one of them failed by itself");
     assert_eq!(bench.token_requests(), 1);
     let results = join_all((0..8).map(|_| bench.client.check_credential())).await;
     assert!(results.iter().all(Result::is_ok));

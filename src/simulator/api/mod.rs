@@ -34,12 +34,14 @@ pub(crate) struct Context<'a> {
     pub(crate) in_vain: bool,
     /// Serve a page that was served before.
     pub(crate) repeat_page: bool,
+    /// How far lists lag behind.
+    pub(crate) lag: Duration,
 }
 
 impl Context<'_> {
     /// The moment that lists show.
     pub(crate) fn listed(&self) -> Moment {
-        self.now.saturating_sub(self.options.list_lag)
+        self.now.saturating_sub(self.lag)
     }
 
     /// Applies a write to a life.

@@ -26,7 +26,7 @@ pub(crate) const LATENCY: Duration = Duration::from_millis(50);
 /// From an accepted cancellation to its goal, unless a scenario says otherwise.
 pub(crate) const CANCELLATION: Duration = Duration::from_secs(5);
 
-const START: &str = "2026-11-22T10:00:00Z";
+pub(super) const START: &str = "2026-11-22T10:00:00Z";
 
 /// The tenant id of the n-th customer.
 pub(crate) const fn tenant(n: usize) -> TenantId {

@@ -2,6 +2,7 @@
 //! seeded chance. Nothing in it can fail on a wall clock.
 
 mod dice;
+mod fleet;
 mod given;
 mod life;
 mod look;
@@ -11,6 +12,7 @@ mod wait;
 
 use std::time::Duration;
 
+pub(crate) use fleet::*;
 pub(crate) use given::*;
 pub(crate) use look::*;
 pub(crate) use neighbour::*;
@@ -18,7 +20,7 @@ pub(crate) use scene::{PATIENCE, Scene};
 pub(crate) use teardownd::core::reason::Reason;
 pub(crate) use teardownd::core::teardown::State;
 pub(crate) use teardownd::simulator::{
-    Appears, ComesBack, Effect, Kind, Purchase, Rule, Template, When,
+    Appears, ComesBack, Effect, FaultKind, FaultProfile, Kind, Purchase, Rule, Template, When,
 };
 pub(crate) use teardownd::store::Verb;
 

@@ -106,14 +106,7 @@ impl Scene {
             connect(&AccountName::new(NEIGHBOUR), partner_tenant, neighbour.cut.clone())
         });
         let accounts = [own].into_iter().chain(neighbour).map(Arc::new).collect();
-        let engine = EngineSettings {
-            max_in_flight: given.in_flight,
-            lease_ttl: Duration::from_secs(60),
-            drain_timeout: Duration::from_secs(25),
-            policy: given.timing.clone(),
-            keep_finished: Duration::from_hours(90 * 24),
-            keep_history: Duration::from_hours(400 * 24),
-        };
+        let engine = engine(given);
         let now = clock.now();
         let info = DaemonInfo {
             owner: format!("scenario/{}", self.started),
@@ -323,6 +316,18 @@ impl Scene {
 
     pub(crate) async fn purchases(&self, n: usize) -> Vec<StoredPurchase> {
         self.store.purchases(self.row(n).await.id).await.unwrap()
+    }
+}
+
+/// The engine's settings.
+pub(super) fn engine(given: &Given) -> EngineSettings {
+    EngineSettings {
+        max_in_flight: given.in_flight,
+        lease_ttl: Duration::from_secs(60),
+        drain_timeout: Duration::from_secs(25),
+        policy: given.timing.clone(),
+        keep_finished: Duration::from_hours(90 * 24),
+        keep_history: Duration::from_hours(400 * 24),
     }
 }
 

@@ -26,16 +26,29 @@ use crate::core::teardown::{NewTeardown, Teardown};
 use crate::interfaces::assemble::{self, Ground};
 use crate::interfaces::config::{AccountConfig, Config, Credential, SecretSource, Sources, load};
 use crate::partner_center::clouds::Cloud;
-use crate::partner_center::{ReqwestTransport, TransportSettings};
+use crate::partner_center::{ReqwestTransport, Timeouts, TransportSettings};
 use crate::runtime::clock::{SystemClock, SystemEntropy};
 use crate::runtime::daemon::Daemon;
 use crate::simulator::server::{ServerHandle, serve};
-use crate::simulator::{Kind, Mix, Options, Sandbox, Simulator};
+use crate::simulator::{FaultProfile, Kind, Mix, Options, Sandbox, Simulator};
 use crate::store::sqlite::{MigrateMode, SqliteSettings, SqliteStore};
 use crate::store::{Filter, Store};
 
 /// The API's latency in the demo.
 const LATENCY: Duration = Duration::from_millis(50);
+/// With `--faults`: the share of answers that are faulty.
+const FAULTY: f64 = 0.1;
+/// With `--faults`: how long tokens live.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(3);
+/// With `--faults`: when an answer comes that nobody waits for any more.
+const SILENCE: Duration = Duration::from_secs(6);
+/// With `--faults`: the client's patience, so that nobody who watches needs more.
+const HASTY: Timeouts = Timeouts {
+    read: Duration::from_secs(3),
+    write: Duration::from_secs(3),
+    token: Duration::from_secs(3),
+    census_max_age: Duration::from_secs(5),
+};
 /// A demo that takes longer than this is stuck.
 const LONGEST: Duration = Duration::from_secs(30 * 60);
 /// How often progress is looked at.
@@ -43,10 +56,6 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// Runs the command.
 pub(crate) async fn execute(globals: &Globals, args: &DemoArgs) -> Ending {
-    if args.faults {
-        return Err(Failure::new(Exit::Usage, "--faults is not available in this version")
-            .hint("run `teardownd demo` without it"));
-    }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let folder = Folder::create()?;
     let stage = Stage::set(args, &clock, folder.path()).await?;
@@ -105,12 +114,7 @@ impl Stage {
             .populate(args.tenants as usize, args.seed, &mix)
             .map_err(|full| Failure::new(Exit::Usage, full.to_string()))?;
         let tenants = sandbox.customers().iter().map(|c| TenantId::new(c.id)).collect();
-        let options = Options {
-            latency: (LATENCY, LATENCY),
-            limit_per_minute: Some(args.budget as usize),
-            ..Options::default()
-        };
-        let simulator = Simulator::new(Arc::clone(clock), args.seed, options, [sandbox]);
+        let simulator = Simulator::new(Arc::clone(clock), args.seed, options(args), [sandbox]);
         let unfit = |error: std::io::Error| {
             Failure::new(Exit::Unfit, format!("the simulator cannot listen on 127.0.0.1: {error}"))
         };
@@ -130,14 +134,18 @@ impl Stage {
     }
 
     fn opening(&self, args: &DemoArgs) -> String {
-        format!(
+        let mut text = format!(
             "A simulated integration sandbox of {} customers at {}: {} ms latency, cancellations of 1 \
              to 10 s, {} requests a minute and resource.",
             self.tenants.len(),
             self.server.url(),
             LATENCY.as_millis(),
             args.budget
-        )
+        );
+        if args.faults {
+            text.push_str(" One answer in ten is faulty, and tokens live three seconds.");
+        }
+        text
     }
 
     async fn enqueue(&self, clock: &dyn Clock) -> Result<(), Failure> {
@@ -174,8 +182,9 @@ impl Stage {
             clock: Arc::clone(clock),
             entropy: Arc::new(SystemEntropy),
         };
+        let timeouts = if args.faults { HASTY } else { Timeouts::default() };
         let account = ground
-            .account(&self.account)
+            .account_within(&self.account, timeouts)
             .map_err(|error| Failure::new(Exit::Unfit, error.to_string()))?;
         self.enqueue(clock.as_ref()).await?;
         let daemon = Daemon::start(
@@ -230,6 +239,24 @@ impl Stage {
             }
             clock.sleep(LOOK).await;
         }
+    }
+}
+
+/// How the simulated API behaves.
+fn options(args: &DemoArgs) -> Options {
+    let plain = Options {
+        latency: (LATENCY, LATENCY),
+        limit_per_minute: Some(args.budget as usize),
+        ..Options::default()
+    };
+    if !args.faults {
+        return plain;
+    }
+    let everything = FaultProfile::everything(FAULTY);
+    Options {
+        token_lifetime: TOKEN_LIFETIME,
+        faults: Some(FaultProfile { silence: SILENCE, retry_after: (1, 3), ..everything }),
+        ..plain
     }
 }
 

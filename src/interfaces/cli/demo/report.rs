@@ -119,6 +119,13 @@ fn text(facts: &Facts) -> String {
         facts.critical_path.as_secs_f64(),
         facts.budget_floor().as_secs_f64()
     ));
+    let faults = facts.journal.faults();
+    if !faults.is_empty() {
+        let by_kind: Vec<String> =
+            faults.iter().map(|(kind, count)| format!("{count} {}", kind.as_str())).collect();
+        let all: u64 = faults.values().sum();
+        line(format!("faulty answers: {all} ({})", by_kind.join(", ")));
+    }
     line(format!("breaches of the API's rules: {}", facts.journal.breaches().len()));
     for breach in facts.journal.breaches().iter().take(20) {
         line(format!("  {breach:?}"));
@@ -168,6 +175,7 @@ fn json_of(facts: &Facts) -> Value {
         "calls_by_route": routes,
         "calls_per_customer": per_customer(total, all),
         "throttled": facts.journal.throttled(),
+        "faults": facts.journal.faults(),
         "wall_seconds": facts.wall.as_secs_f64(),
         "critical_path_seconds": facts.critical_path.as_secs_f64(),
         "budget_seconds": facts.budget_floor().as_secs_f64(),

@@ -1,0 +1,160 @@
+//! What the fields of a purchase say, by the tables of `docs/api-facts.md`.
+
+use serde_json::Value;
+
+use super::*;
+use crate::core::observation::Seen;
+
+fn at(day: i64) -> Timestamp {
+    Timestamp::from_second(1_750_000_000 + day * 86_400).unwrap()
+}
+
+fn text(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// A subscription of this product type, offer and status.
+fn subscription(product: &str, offer: &str, status: &str) -> Subscription {
+    Subscription {
+        id: "s".to_owned(),
+        offer_id: text(offer),
+        name: None,
+        status: text(status),
+        order_id: None,
+        product_type: text(product),
+        unit_type: None,
+        billing_type: None,
+        is_microsoft_product: None,
+        parent_subscription_id: None,
+        cancellation_allowed_until: None,
+        created_at: None,
+        etag: None,
+        raw: Value::Null,
+    }
+}
+
+/// An order with a line for each of these quantities.
+fn order(status: &str, quantities: &[i64]) -> Order {
+    let line = |quantity: &i64| OrderLine { quantity: Some(*quantity), ..OrderLine::default() };
+    Order {
+        id: "o".to_owned(),
+        alternate_id: None,
+        status: text(status),
+        billing_cycle: None,
+        transaction_type: None,
+        created_at: Some(at(0)),
+        lines: quantities.iter().map(line).collect(),
+        etag: None,
+        raw: Value::Null,
+    }
+}
+
+/// What a customer with one order, or one subscription, has bought, read on a day.
+fn bought(orders: Vec<Order>, subscriptions: Vec<Subscription>, day: i64) -> Vec<Purchase> {
+    judge(&Observation {
+        orders: Some(Seen { fact: orders, at: at(day) }),
+        subscriptions: Some(Seen { fact: subscriptions, at: at(day) }),
+        ..Observation::default()
+    })
+}
+
+#[test]
+fn subscriptions_are_recognised_by_offer_and_product_type() {
+    let kind = |product, offer| subscription_kind(&subscription(product, offer, "active"));
+    assert_eq!(kind("onlineservicesnce", "CFQ7TTC0LH18:0001:CFQ7"), Kind::NewCommerceLicence);
+    assert_eq!(kind("software", "DG7GMGF0FKZV:0003:DG7G"), Kind::SoftwareSubscription);
+    assert_eq!(kind("azure", "DZH318Z0BPS6:0001:DZH3"), Kind::AzurePlan);
+    assert_eq!(kind("", "dzh318z0bps6:0001:dzh3"), Kind::AzurePlan);
+    assert_eq!(kind("azure", "MS-AZR-0145P"), Kind::LegacySubscription);
+    assert_eq!(kind("", "195416C1-3447-423A-B37B-EE59A99A19C4"), Kind::LegacySubscription);
+    assert_eq!(kind("something new", "X"), Kind::Unknown);
+    let marketplace =
+        Subscription { is_microsoft_product: Some(false), ..subscription("", "X", "active") };
+    assert_eq!(subscription_kind(&marketplace), Kind::MarketplaceSaas);
+    let benefit = || Some("benefit".to_owned());
+    let plan = subscription("azure", "DZH318Z0BPS6:0001:DZH3", "active");
+    for savings in [
+        Subscription { unit_type: benefit(), ..plan.clone() },
+        Subscription { billing_type: benefit(), ..plan },
+    ] {
+        assert_eq!(subscription_kind(&savings), Kind::SavingsPlan);
+    }
+}
+
+#[test]
+fn subscriptions_are_inactive_by_their_status() {
+    let standing = |product, status| {
+        bought(Vec::new(), vec![subscription(product, "X", status)], 1)[0].standing
+    };
+    for over in ["deleted", "suspended", "expired", "disabled"] {
+        assert_eq!(standing("onlineservicesnce", over), Standing::Inactive, "{over}");
+    }
+    assert_eq!(standing("onlineservicesnce", "pending"), Standing::Pending);
+    for unclear in ["active", "none", "something new", ""] {
+        assert_eq!(standing("onlineservicesnce", unclear), Standing::Active, "{unclear:?}");
+    }
+    // The documented goal of a marketplace purchase is `deleted`.
+    let marketplace =
+        Subscription { is_microsoft_product: Some(false), ..subscription("", "X", "suspended") };
+    assert_eq!(bought(Vec::new(), vec![marketplace], 1)[0].standing, Standing::Active);
+}
+
+#[test]
+fn orders_are_inactive_by_their_status_or_when_every_line_is_emptied() {
+    let standing = |status, quantities: &[i64]| {
+        bought(vec![order(status, quantities)], Vec::new(), 1)[0].standing
+    };
+    assert_eq!(standing("cancelled", &[1]), Standing::Inactive);
+    assert_eq!(standing("completed", &[0, 0]), Standing::Inactive);
+    assert_eq!(standing("completed", &[0, 1]), Standing::Active);
+    assert_eq!(standing("completed", &[]), Standing::Active);
+    for pending in ["pending", "unknown", "pending_po_upload", "pending review"] {
+        assert_eq!(standing(pending, &[1]), Standing::Pending, "{pending}");
+    }
+    for unclear in ["suspended", "partial success", "po_upload_complete", ""] {
+        assert_eq!(standing(unclear, &[1]), Standing::Active, "{unclear:?}");
+    }
+}
+
+#[test]
+fn an_order_with_a_reservation_in_it_goes_first_whatever_else_it_holds() {
+    let entitlement = |kind: &str| Entitlement {
+        order_id: text("o"),
+        entitlement_type: text(kind),
+        ..Entitlement::default()
+    };
+    for (held, kind) in [
+        (vec!["software"], Kind::PerpetualSoftware),
+        (vec!["software", "reservedinstance"], Kind::Reservation),
+    ] {
+        let listed = held.into_iter().map(entitlement).collect();
+        let purchases = judge(&Observation {
+            orders: Some(Seen { fact: vec![order("completed", &[1])], at: at(1) }),
+            entitlements: Some(Seen { fact: Entitlements::Listed(listed), at: at(1) }),
+            ..Observation::default()
+        });
+        assert_eq!(purchases[0].kind, kind);
+    }
+}
+
+#[test]
+fn an_order_of_more_than_60_days_needs_a_person() {
+    let blocked = |day| bought(vec![order("completed", &[1])], Vec::new(), day)[0].blocked();
+    assert_eq!(blocked(60), None);
+    assert!(blocked(61).unwrap().contains("60 days"));
+}
+
+#[test]
+fn a_licence_past_its_day_can_only_be_suspended() {
+    let licence = |until| Subscription {
+        cancellation_allowed_until: until,
+        ..subscription("onlineservicesnce", "X", "active")
+    };
+    let actions = |until| -> Vec<Action> {
+        bought(Vec::new(), vec![licence(until)], 5)[0].actions().collect()
+    };
+    let (delete, suspend) = (Action::DeleteSubscription, Action::SuspendSubscription);
+    assert_eq!(actions(Some(at(6))), [delete, suspend]);
+    assert_eq!(actions(None), [delete, suspend]);
+    assert_eq!(actions(Some(at(4))), [suspend]);
+}
