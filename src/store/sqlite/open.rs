@@ -355,6 +355,11 @@ pub(super) async fn lock_migration(path: &Path) -> Result<File> {
     locked.await.map_err(|error| StoreError::Engine(error.to_string()))?
 }
 
+/// A time as part of a file's name.
+pub(super) fn in_a_name(time: Timestamp) -> impl std::fmt::Display {
+    time.strftime("%Y%m%dT%H%M%S%.3fZ")
+}
+
 /// Copies the database beside itself, whole or not at all.
 async fn copy_aside(
     pool: &SqlitePool,
@@ -364,8 +369,7 @@ async fn copy_aside(
 ) -> Result<PathBuf> {
     let mut copy = beside(path, &format!(".before-{version}"));
     if copy.exists() {
-        let time = now.strftime("%Y%m%dT%H%M%S%.3fZ");
-        copy = beside(path, &format!(".before-{version}-{time}"));
+        copy = beside(path, &format!(".before-{version}-{}", in_a_name(now)));
     }
     let partial = beside(path, ".before.partial");
     if partial.exists() {

@@ -9,7 +9,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use super::{copy, open_alone};
 use crate::store::lock::beside;
 use crate::store::sqlite::backup::Partial;
-use crate::store::sqlite::open::{BUSY_TIMEOUT, MIGRATOR, bring_up, read_schema, unfit};
+use crate::store::sqlite::open::{BUSY_TIMEOUT, MIGRATOR, bring_up, in_a_name, read_schema, unfit};
 use crate::store::{Result, StoreError};
 
 /// The database that was there, under another name.
@@ -33,8 +33,7 @@ impl Replaced {
             sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut conn).await.ok();
             conn.close().await.ok();
         }
-        let time = now.strftime("%Y%m%dT%H%M%S%.3fZ");
-        let file = beside(database, &format!(".before-restore-{time}"));
+        let file = beside(database, &format!(".before-restore-{}", in_a_name(now)));
         let mut replaced = Self { database: database.to_owned(), file, is_readable: false };
         replaced.rename(&replaced.database, &replaced.file)?;
         match is_alone(&replaced.file).await {
