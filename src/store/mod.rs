@@ -3,6 +3,7 @@
 //! `now` is the caller's clock. Times are kept to the millisecond. A method that takes a [`Fence`]
 //! refuses with [`StoreError::LeaseLost`] when the row has moved on to another claim.
 
+mod admission;
 mod audit;
 mod consent;
 mod customers;
