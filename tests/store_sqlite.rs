@@ -11,6 +11,8 @@ mod opening;
 mod operators;
 #[path = "store_sqlite/protections.rs"]
 mod protections;
+#[path = "store_sqlite/restored.rs"]
+mod restored;
 #[path = "store_sqlite/shell.rs"]
 mod shell;
 #[path = "store_conformance/mod.rs"]

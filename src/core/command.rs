@@ -181,6 +181,33 @@ pub struct Command {
 }
 
 impl Command {
+    /// A command as it is committed: unsent and unsettled.
+    pub fn fresh(
+        new: NewCommand,
+        account: AccountName,
+        tenant_id: TenantId,
+        teardown_id: TeardownId,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id: new.id,
+            account,
+            tenant_id,
+            teardown_id,
+            intent: new.intent,
+            created_at: now,
+            sends: 0,
+            first_sent_at: None,
+            last_sent_at: None,
+            correlation_id: None,
+            outcome: None,
+            settled_at: None,
+            http_status: None,
+            ms_code: None,
+            text: None,
+        }
+    }
+
     /// Whether its effect is still unknown.
     pub fn is_unsettled(&self) -> bool {
         self.outcome.is_none()

@@ -166,6 +166,44 @@ pub struct Teardown {
 }
 
 impl Teardown {
+    /// A row as it is when nothing is known of it but whom it is about. Its deadline's clock stands.
+    pub fn fresh(id: TeardownId, account: AccountName, tenant: TenantId, now: Timestamp) -> Self {
+        Self {
+            id,
+            account,
+            tenant_id: tenant,
+            expected_domain: None,
+            domain: None,
+            batch: None,
+            priority: 0,
+            note: None,
+            requested_by: None,
+            created_at: now,
+            run_since: now,
+            try_anyway: false,
+            not_before: None,
+            state: State::Queued,
+            state_since: now,
+            reason: None,
+            reason_text: None,
+            hold: None,
+            attempts: 0,
+            polls: 0,
+            rounds: 0,
+            next_attempt_at: None,
+            eligible_since: None,
+            eligible_used: Duration::ZERO,
+            suspects: Vec::new(),
+            cross_checked: None,
+            uncancellable_at: None,
+            approval: None,
+            lease: None,
+            fence: Fence(0),
+            updated_at: now,
+            finished_at: None,
+        }
+    }
+
     /// When the deadline falls, if the row stays eligible. `None` while its clock stands.
     pub fn deadline_at(&self, deadline: Duration) -> Option<Timestamp> {
         if self.state.is_terminal() {

@@ -9,6 +9,7 @@ use futures::future::join_all;
 use super::account::AccountRuntime;
 use crate::core::account::AccountState;
 use crate::core::clock::Clock;
+use crate::core::ids::AccountName;
 use crate::store::{Result, Store};
 
 /// How often an account's customer list is read for this alone: one request.
@@ -30,14 +31,16 @@ pub async fn watch(
     }
 }
 
-/// An account that is stopped or in trouble is left alone; its own passes find out when it is over.
+/// An account that is stopped, by itself or with every other, or in trouble is left alone; its own passes
+/// find out when it is over.
 async fn count(
     account: &AccountRuntime,
     store: &Arc<dyn Store>,
     clock: &Arc<dyn Clock>,
 ) -> Result<()> {
-    let state = store.account(&account.name).await?.condition(clock.now()).state;
-    if state != AccountState::Ok {
+    let every = store.account(&AccountName::every()).await?;
+    let condition = store.account(&account.name).await?.condition_under(&every, clock.now());
+    if condition.state != AccountState::Ok {
         return Ok(());
     }
     if let Err(error) = account.client.census(account.rules.safety.get().partner_tenant, None).await

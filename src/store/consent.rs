@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::rules::{self, Event};
-use super::{Filter, RequestEffect, StoredPurchase};
+use super::{Filter, RequestEffect, StoredPurchase, requests};
 use crate::core::account::{Account, Arming, Identity};
 use crate::core::approval::{self, Approval, Inventory, Item};
 use crate::core::ids::{AccountName, TenantId};
@@ -75,18 +75,7 @@ pub(super) fn approve(
         };
         (text, event)
     });
-    let (applied, text, event) = match done {
-        Ok((text, event)) => (true, text, Some(event)),
-        Err(why) => (false, why, None),
-    };
-    let effect = RequestEffect {
-        id: Some(row.id),
-        account: Some(row.account.clone()),
-        tenant_id: Some(row.tenant_id),
-        applied,
-        text,
-    };
-    (effect, event)
+    requests::effect(row, done)
 }
 
 /// What the approval is to be bound to.

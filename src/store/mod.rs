@@ -3,6 +3,7 @@
 //! `now` is the caller's clock. Times are kept to the millisecond. A method that takes a [`Fence`]
 //! refuses with [`StoreError::LeaseLost`] when the row has moved on to another claim.
 
+mod admission;
 mod audit;
 mod consent;
 mod customers;
@@ -19,6 +20,7 @@ pub mod sqlite;
 mod stops;
 mod survey;
 mod typed;
+mod types;
 mod window;
 
 pub use audit::{AuditEntry, AuditRange, RequestRecord};
@@ -28,6 +30,10 @@ pub use operator::{Ack, OperatorRequest, RequestEffect, Verb};
 pub use reload::ReloadAnswer;
 pub use rules::{DAEMON, due_at};
 pub use survey::{AccountSurvey, Move, Survey, SurveyRequest, Tally};
+pub use types::{
+    ClaimRequest, Claimed, Commit, Committed, DaemonInfo, EnqueueOutcome, FAULTS_KEPT, Filter,
+    Next, PurchaseRecord, PurchasesRead, StoredFault, StoredPurchase, TransitionRecord,
+};
 pub use window::paced;
 
 use std::fmt;
@@ -35,19 +41,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use serde::Serialize;
 use uuid::Uuid;
 
 use crate::core::account::{Account, TroubleKind};
 use crate::core::budget::{Ask, Budget, Grant};
-use crate::core::command::{Answer, Command, NewCommand, Outcome};
-use crate::core::fault::FailedCall;
+use crate::core::command::{Answer, Command};
 use crate::core::gates::{SafetyPolicy, Verdict};
 use crate::core::ids::{AccountName, CommandId, Fence, TeardownId, TenantId};
 use crate::core::observation::Observation;
 use crate::core::protection::Protection;
 use crate::core::reason::Reason;
-use crate::core::teardown::{NewTeardown, State, Teardown};
+use crate::core::teardown::{NewTeardown, Teardown};
 
 /// Why a store call did nothing.
 #[derive(Debug, thiserror::Error)]
@@ -84,237 +88,6 @@ pub enum StoreError {
 
 /// Result of a store call.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
-
-/// What is kept of one purchase, for operators: the machine itself decides from what it reads.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct PurchaseRecord {
-    /// Stable key within the teardown, such as `order:…`, `subscription:…` or `azure:…/…`.
-    pub key: String,
-    /// Kind, such as `reservation`.
-    pub kind: String,
-    /// Product name, as read.
-    pub name: String,
-    /// How it is cancelled, such as `cancel_order`.
-    pub route: String,
-    /// Status as read, in lower case.
-    pub status: String,
-    /// `active`, `pending`, `inactive` or `blocked`.
-    pub standing: String,
-    /// Id of the order it belongs to.
-    pub order_id: Option<String>,
-    /// Why it cannot be cancelled, where it cannot.
-    pub blocked: Option<String>,
-    /// Until when it can be cancelled, where that is bounded and still ahead.
-    pub cancellable_until: Option<Timestamp>,
-}
-
-/// A stored purchase with its times.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct StoredPurchase {
-    /// What was read.
-    #[serde(flatten)]
-    pub record: PurchaseRecord,
-    /// When it was first read.
-    pub first_seen_at: Timestamp,
-    /// When it was last read.
-    pub last_seen_at: Timestamp,
-    /// When it was last read as inactive; kept when it comes back.
-    pub inactive_at: Option<Timestamp>,
-}
-
-/// The purchases of one reading.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PurchasesRead {
-    /// A complete reading. Stored purchases that it lacks become inactive with status `gone`.
-    All(Vec<PurchaseRecord>),
-    /// Some known purchases, from a poll of single lists: only their status, standing and times are
-    /// updated.
-    Some(Vec<PurchaseRecord>),
-}
-
-/// One row of the append-only table `transitions`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct TransitionRecord {
-    /// Row number, growing.
-    pub id: i64,
-    /// The teardown.
-    pub teardown_id: TeardownId,
-    /// Its account.
-    pub account: AccountName,
-    /// Its tenant.
-    pub tenant_id: TenantId,
-    /// When.
-    pub at: Timestamp,
-    /// State before; `None` for the first row, and equal to `to` for a hold or a release.
-    pub from: Option<State>,
-    /// State after.
-    pub to: State,
-    /// Reason code.
-    pub reason: Option<Reason>,
-    /// In words.
-    pub text: Option<String>,
-    /// Who: an operator, or `teardownd`.
-    pub actor: String,
-}
-
-/// So many failures of a teardown are kept, the newest ones: an outage of days must not fill the disk.
-pub const FAULTS_KEPT: usize = 50;
-
-/// A failed call of a teardown, as stored: append-only.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct StoredFault {
-    /// Row number, growing.
-    pub id: i64,
-    /// The teardown whose pass made the call.
-    pub teardown_id: TeardownId,
-    /// The reason of the wait, the hold or the end it led to; `None` where the work went on.
-    pub reason: Option<Reason>,
-    /// The call and its answer.
-    #[serde(flatten)]
-    pub call: FailedCall,
-}
-
-/// What becomes of a row's waiting time after a commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Next {
-    /// Keep the lease; the reconciler goes on at once.
-    Continue,
-    /// Give the lease back and be due again at that time (`None`: at once).
-    Park(Option<Timestamp>),
-}
-
-/// One step of a reconcile pass, to be committed as a whole (invariant 11).
-///
-/// In this order, in one transaction: check the fence; settle; store the inventory; put each new
-/// command through [`gates::admit`](crate::core::gates::admit) with rows read in this transaction;
-/// insert those allowed; change the row. A [`Verdict::Hold`] sets the row's hold; a
-/// [`Verdict::Halt`] halts the account; a [`Verdict::Wait`] becomes the row's reason, and its time
-/// the next attempt, when no command was admitted.
-#[derive(Debug)]
-pub struct Commit<'a> {
-    /// The row.
-    pub teardown: TeardownId,
-    /// The fence under which the caller works.
-    pub fence: Fence,
-    /// State to go to; may equal the present one, which writes no history row.
-    pub state: State,
-    /// Reason for the history and for the row.
-    pub reason: Option<Reason>,
-    /// In words.
-    pub text: Option<String>,
-    /// Commands settled by what was read.
-    pub settled: Vec<(CommandId, Outcome, String)>,
-    /// Purchases as read in this pass; `None` leaves the stored ones.
-    pub purchases: Option<PurchasesRead>,
-    /// Domain as read; `None` leaves the stored one.
-    pub domain: Option<String>,
-    /// Whether the inventory was checked against the entitlements; `None` leaves what is stored.
-    pub cross_checked: Option<bool>,
-    /// Calls that failed since the last commit, in order. They are stored with the reason of this step
-    /// whatever the gates say to its commands.
-    pub failures: Vec<FailedCall>,
-    /// New value of `attempts`.
-    pub attempts: u32,
-    /// New value of `polls`.
-    pub polls: u32,
-    /// New value of `rounds`.
-    pub rounds: u32,
-    /// New value of `suspects`.
-    pub suspects: Vec<String>,
-    /// Commands wanted, in order.
-    pub commands: Vec<NewCommand>,
-    /// What was read: the gates ask it.
-    pub seen: &'a Observation,
-    /// Settings of the guards.
-    pub policy: &'a SafetyPolicy,
-    /// What happens to the lease if no gate says otherwise. Ignored for terminal states, which
-    /// always give it back.
-    pub next: Next,
-}
-
-/// What a commit did.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Committed {
-    /// The row as it is now. Its lease is `None` when it was given back.
-    pub teardown: Teardown,
-    /// The commands that were admitted and stored, in order.
-    pub admitted: Vec<Command>,
-    /// The first verdict other than `Allow`, if a command was not admitted.
-    pub verdict: Option<Verdict>,
-}
-
-/// A row claimed for work.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Claimed {
-    /// The row, leased.
-    pub teardown: Teardown,
-    /// The fence of this claim.
-    pub fence: Fence,
-}
-
-/// What the scheduler wants claimed.
-#[derive(Debug, Clone)]
-pub struct ClaimRequest {
-    /// The process.
-    pub owner: String,
-    /// How long the lease lasts unless it is renewed.
-    pub ttl: Duration,
-    /// How many rows of each account. Accounts that are not named get none; an account in trouble
-    /// gets at most one, and none before its next probe; a paused, halted or throttled account gets
-    /// none.
-    pub slots: Vec<(AccountName, usize)>,
-}
-
-/// What became of one row of an enqueue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EnqueueOutcome {
-    /// Queued as a new row.
-    Queued,
-    /// An active row stands already; that row is named.
-    AlreadyActive,
-    /// Deleted before; that row is named. `again` queues it all the same.
-    AlreadyDeleted,
-}
-
-/// Which teardowns a call is about. Conditions are joined by "and"; an empty list of states or
-/// tenants sets no condition.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// These rows.
-    pub ids: Vec<TeardownId>,
-    /// This account.
-    pub account: Option<AccountName>,
-    /// These tenants.
-    pub tenants: Vec<TenantId>,
-    /// This batch.
-    pub batch: Option<String>,
-    /// These states.
-    pub states: Vec<State>,
-    /// Only the newest row of each (account, tenant).
-    pub latest_only: bool,
-}
-
-impl Filter {
-    /// The rows that have not ended.
-    pub fn active() -> Self {
-        let states = State::ALL.into_iter().filter(|state| !state.is_terminal()).collect();
-        Self { states, ..Self::default() }
-    }
-}
-
-/// What the daemon tells of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct DaemonInfo {
-    /// Name of the process: host, process id and a random part.
-    pub owner: String,
-    /// Version of the program.
-    pub version: String,
-    /// When it started.
-    pub started_at: Timestamp,
-    /// When its scheduler last ticked.
-    pub ticked_at: Timestamp,
-}
 
 /// The store.
 #[async_trait]
@@ -482,6 +255,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Arms or disarms an account; arming lets go of its teardowns that were held for want of it.
     /// Stored with its effect like any request.
     async fn arm(&self, request: &ArmRequest, now: Timestamp) -> Result<RequestEffect>;
+
     /// Every deny entry, by account, kind and subject.
     async fn protections(&self) -> Result<Vec<Protection>>;
 

@@ -44,7 +44,15 @@ pub(super) fn act(
             Err(format!("{} is about accounts, not teardowns", request.verb.as_str()))
         }
     };
-    let (applied, text, event) = match result {
+    effect(row, result)
+}
+
+/// Changed, with what to say about it; or not, with the reason.
+pub(super) type Acted = Result<(String, Event), String>;
+
+/// What is said of a row that was changed or not, and its history.
+pub(super) fn effect(row: &Teardown, acted: Acted) -> (RequestEffect, Option<Event>) {
+    let (applied, text, event) = match acted {
         Ok((text, event)) => (true, text, Some(event)),
         Err(text) => (false, text, None),
     };
@@ -57,9 +65,6 @@ pub(super) fn act(
     };
     (effect, event)
 }
-
-/// Changed, with what to say about it; or not, with the reason.
-type Acted = Result<(String, Event), String>;
 
 fn hold(row: &mut Teardown, request: &OperatorRequest, now: Timestamp) -> Acted {
     if row.state.is_terminal() {

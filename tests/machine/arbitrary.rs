@@ -46,38 +46,10 @@ pub fn policy() -> Policy {
 /// A row in some state.
 pub fn row(state: State, since: Timestamp) -> Teardown {
     Teardown {
-        id: TeardownId(1),
-        account: AccountName::new("default"),
-        tenant_id: tenant(),
-        expected_domain: None,
-        domain: None,
-        batch: None,
-        priority: 0,
-        note: None,
-        requested_by: None,
-        created_at: since,
-        run_since: since,
-        try_anyway: false,
-        not_before: None,
         state,
-        state_since: since,
-        reason: None,
-        reason_text: None,
-        hold: None,
-        attempts: 0,
-        polls: 0,
-        rounds: 0,
-        next_attempt_at: None,
         eligible_since: Some(since),
-        eligible_used: Duration::ZERO,
-        suspects: Vec::new(),
-        cross_checked: None,
-        uncancellable_at: None,
-        approval: None,
-        lease: None,
         fence: Fence(1),
-        updated_at: since,
-        finished_at: None,
+        ..Teardown::fresh(TeardownId(1), AccountName::new("default"), tenant(), since)
     }
 }
 

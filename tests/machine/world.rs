@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use teardownd::core::assess;
-use teardownd::core::command::{Action, Command, Intent, Outcome};
+use teardownd::core::command::{Action, Command, Intent, NewCommand, Outcome};
 use teardownd::core::fault::Trouble;
 use teardownd::core::ids::{AccountName, CommandId, TeardownId};
 use teardownd::core::inventory::{AzureEntitlement, Entitlement, Subscription};
@@ -360,23 +360,10 @@ impl World {
         }
         let id = CommandId(Uuid::from_u128(self.next_id));
         self.next_id += 1;
-        self.memory.commands.push(Command {
-            id,
-            account: AccountName::new("default"),
-            tenant_id: tenant(),
-            teardown_id: TeardownId(1),
-            intent,
-            created_at: self.time,
-            sends: 0,
-            first_sent_at: None,
-            last_sent_at: None,
-            correlation_id: None,
-            outcome: None,
-            settled_at: None,
-            http_status: None,
-            ms_code: None,
-            text: None,
-        });
+        let new = NewCommand { id, intent };
+        let account = AccountName::new("default");
+        let command = Command::fresh(new, account, tenant(), TeardownId(1), self.time);
+        self.memory.commands.push(command);
         id
     }
 

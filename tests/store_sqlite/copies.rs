@@ -15,19 +15,19 @@ use crate::suite::{Bench, at, default_account, start, tenant};
 use crate::{Place, plain, run, value};
 
 impl Place {
-    fn copy(&self) -> PathBuf {
+    pub(crate) fn copy(&self) -> PathBuf {
         self.folder.path().join("copy.db")
     }
 
-    async fn backed_up(&self) {
+    pub(crate) async fn backed_up(&self) {
         backup(&self.path(), &self.copy()).await.unwrap();
     }
 
-    async fn restored(&self, seconds: i64) -> Result<RestoreReport> {
+    pub(crate) async fn restored(&self, seconds: i64) -> Result<RestoreReport> {
         restore(&self.path(), &self.copy(), "this test", "anna", at(seconds)).await
     }
 
-    async fn store(&self) -> SqliteStore {
+    pub(crate) async fn store(&self) -> SqliteStore {
         SqliteStore::open(&self.settings(), start()).await.unwrap()
     }
 }
@@ -41,7 +41,7 @@ async fn place_with_rows() -> Place {
     place
 }
 
-async fn close(place: &Place, bench: Bench) {
+pub(crate) async fn close(place: &Place, bench: Bench) {
     drop(bench);
     place.store().await.close().await;
 }
@@ -108,7 +108,7 @@ async fn a_restored_database_starts_paused_with_its_clocks_stopped() {
     // Twenty days later.
     let report = place.restored(20 * 86_400).await.unwrap();
     assert_eq!(report.teardowns, 3);
-    assert_eq!(report.carried, Some(Carried { stops: 0, held: 0, missing: 0 }));
+    assert_eq!(report.carried, Some(Carried::default()));
     let store = place.store().await;
     let every = store.account(&AccountName::every()).await.unwrap();
     let pause = every.paused.unwrap();
@@ -143,7 +143,10 @@ async fn what_was_stopped_since_the_backup_stays_stopped() {
     close(&place, bench).await;
 
     let report = place.restored(20).await.unwrap();
-    assert_eq!(report.carried, Some(Carried { stops: 1, held: 2, missing: 1 }));
+    assert_eq!(
+        report.carried,
+        Some(Carried { stops: 1, held: 2, missing: 1, ..Carried::default() })
+    );
     let bench = place.bench().await;
     for (n, words) in [(1, "aborted"), (2, "held")] {
         let row = bench.row(n).await;
@@ -169,7 +172,7 @@ async fn a_damaged_database_can_be_replaced_and_the_budget_counts_as_spent() {
     bytes[100..4096].fill(0xff);
     std::fs::write(place.path(), bytes).unwrap();
     let report = place.restored(20).await.unwrap();
-    assert_eq!(report.carried, None);
+    assert_eq!((report.carried, report.protections), (None, None));
     let account = place.store().await.account(&default_account()).await.unwrap();
     assert_eq!(account.throttled_until, Some(at(82)));
 

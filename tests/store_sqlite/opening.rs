@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use sqlx::SqliteConnection;
 use teardownd::store::lock::RunLock;
 use teardownd::store::sqlite::{MigrateMode, SqliteSettings, SqliteStore, free_bytes};
 use teardownd::store::{Store as _, StoreError};
@@ -219,28 +220,34 @@ async fn invariant_10_the_lock_of_run_does_not_hinder_other_commands() {
     assert!(text.contains("host:1"), "{text}");
 }
 
-#[tokio::test]
-async fn invariant_9_a_migration_keeps_what_was_reserved() {
-    let place = Place::new();
-    let first = include_str!("../../migrations/0001_store.sql");
+/// A database of the first version of the schema.
+pub(crate) async fn of_the_first_version(path: &Path) -> SqliteConnection {
     let checksum = {
         let all = sqlx::migrate!();
         let first = all.iter().find(|migration| migration.version == 1).unwrap();
         first.checksum.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
     };
-    std::fs::write(place.path(), "").unwrap();
-    let mut conn = plain(&place.path()).await;
-    run(&mut conn, first).await.unwrap();
+    std::fs::write(path, "").unwrap();
+    let mut conn = plain(path).await;
+    run(&mut conn, include_str!("../../migrations/0001_store.sql")).await.unwrap();
     let recorded = format!(
         "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL,
              installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL,
              checksum BLOB NOT NULL, execution_time BIGINT NOT NULL);
          INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-         VALUES (1, 'store', TRUE, x'{checksum}', 0);
-         INSERT INTO sends (account, resource, at, reads, writes)
-         VALUES ('default', 'order', '2027-01-31T08:00:00.000Z', 5, 2)"
+         VALUES (1, 'store', TRUE, x'{checksum}', 0)"
     );
     run(&mut conn, &recorded).await.unwrap();
+    conn
+}
+
+#[tokio::test]
+async fn invariant_9_a_migration_keeps_what_was_reserved() {
+    let place = Place::new();
+    let mut conn = of_the_first_version(&place.path()).await;
+    let reserved = "INSERT INTO sends (account, resource, at, reads, writes)
+                    VALUES ('default', 'order', '2027-01-31T08:00:00.000Z', 5, 2)";
+    run(&mut conn, reserved).await.unwrap();
     drop(conn);
     let report = SqliteStore::migrate(&place.path(), start()).await.unwrap();
     assert_eq!((report.from, report.applied.len()), (Some(1), migrations().len() - 1));

@@ -389,11 +389,8 @@ fn state(text: &str) -> Result<State, String> {
 }
 
 fn status(text: &str) -> Result<Status, String> {
-    const ALL: [Status; 5] =
-        [Status::Moving, Status::Waiting, Status::Held, Status::Failed, Status::Done];
-    ALL.into_iter()
-        .find(|status| status.as_str() == text)
-        .ok_or_else(|| format!("expected {}", listed(ALL.map(Status::as_str))))
+    Status::parse(text)
+        .ok_or_else(|| format!("expected {}", listed(Status::ALL.map(Status::as_str))))
 }
 
 fn listed<const N: usize>(names: [&str; N]) -> String {

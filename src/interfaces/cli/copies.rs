@@ -61,7 +61,7 @@ pub(crate) async fn restore(globals: &Globals, args: &FileArgs) -> Ending {
 }
 
 fn told(report: &RestoreReport) -> String {
-    let RestoreReport { database, from, schema, teardowns, kept, carried } = report;
+    let RestoreReport { database, from, schema, teardowns, kept, carried, protections } = report;
     let mut text = format!(
         "{} is restored from {}: {teardowns} teardowns, schema {schema}\n",
         database.display(),
@@ -69,22 +69,39 @@ fn told(report: &RestoreReport) -> String {
     );
     if let Some(kept) = kept {
         text.push_str(&format!("the database it replaces is kept as {}\n", kept.display()));
-        text.push_str(&match carried {
-            Some(Carried { stops, held, missing }) => format!(
-                "taken over from that one: {stops} halts and pauses of accounts, {held} holds; \
-                 {missing} teardowns of it are not in the backup\n"
-            ),
-            None => {
-                "that one cannot be read: what was aborted, held or halted since the backup is \
-                     not known any more\n"
-                    .to_owned()
-            }
-        });
+        text.push_str(&taken_over(*carried, *protections));
+    } else {
+        text.push_str(
+            "there was no database to replace: nothing is known of what came after the backup; no \
+             account is armed and nothing is approved\n",
+        );
     }
     text.push_str(
         "everything is paused: start the daemon, look at `teardownd list`, abort what must not go on, \
          then type `teardownd resume`\n",
     );
+    text
+}
+
+fn taken_over(carried: Option<Carried>, protections: Option<u64>) -> String {
+    let mut text = match carried {
+        Some(Carried { stops, held, disarmed, unapproved, missing }) => format!(
+            "taken over from that one: {stops} halts and pauses of accounts, {held} holds; \
+             {missing} teardowns of it are not in the backup\n\
+             no longer armed: {disarmed} accounts; no longer approved: {unapproved} teardowns\n"
+        ),
+        None => {
+            "that one cannot be read: what was aborted, held or halted since the backup is not \
+                 known any more; no account is armed and nothing is approved\n"
+                .to_owned()
+        }
+    };
+    text.push_str(&match protections {
+        Some(added) => format!("{added} deny entries of it are not in the backup and hold on\n"),
+        None => "its deny entries cannot be read: look at `teardownd protect --list` before you \
+                 resume\n"
+            .to_owned(),
+    });
     text
 }
 
@@ -101,15 +118,25 @@ mod tests {
             teardowns: 12,
             kept: Some("/var/lib/t.db.before-restore-1".into()),
             carried: None,
+            protections: None,
         };
         let text = told(&report);
+        for part in [
+            "everything is paused",
+            "teardownd resume",
+            "that one cannot be read",
+            "no account is armed",
+            "before-restore-1",
+            "teardownd protect --list",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+        let carried = Some(Carried { stops: 1, held: 2, disarmed: 4, unapproved: 5, missing: 3 });
+        let text = told(&RestoreReport { carried, protections: Some(6), ..report });
         for part in
-            ["everything is paused", "teardownd resume", "cannot be read", "before-restore-1"]
+            ["2 holds; 3 teardowns", "armed: 4 accounts", "approved: 5 teardowns", "6 deny entries"]
         {
             assert!(text.contains(part), "{text}");
         }
-        let carried = Some(Carried { stops: 1, held: 2, missing: 3 });
-        let text = told(&RestoreReport { carried, ..report });
-        assert!(text.contains("2 holds; 3 teardowns"), "{text}");
     }
 }

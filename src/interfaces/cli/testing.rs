@@ -18,39 +18,15 @@ pub(super) fn now() -> Timestamp {
 pub(super) fn row(id: i64, state: State) -> Teardown {
     let since = now() - Duration::from_secs(300);
     let tenant = format!("aaaaaaaa-0000-4000-8000-{id:012}");
+    let tenant: TenantId = tenant.parse().unwrap();
     Teardown {
-        id: TeardownId(id),
-        account: AccountName::new("lab"),
-        tenant_id: tenant.parse::<TenantId>().unwrap(),
-        expected_domain: None,
         domain: Some("lab.example".to_owned()),
-        batch: None,
-        priority: 0,
-        note: None,
         requested_by: Some("anna".to_owned()),
-        created_at: since,
-        run_since: since,
-        try_anyway: false,
-        not_before: None,
         state,
-        state_since: since,
-        reason: None,
-        reason_text: None,
-        hold: None,
-        attempts: 0,
-        polls: 0,
-        rounds: 0,
-        next_attempt_at: None,
         eligible_since: Some(since),
-        eligible_used: Duration::ZERO,
-        suspects: Vec::new(),
-        cross_checked: None,
-        uncancellable_at: None,
-        approval: None,
-        lease: None,
         fence: Fence(1),
-        updated_at: since,
         finished_at: state.is_terminal().then_some(since),
+        ..Teardown::fresh(TeardownId(id), AccountName::new("lab"), tenant, since)
     }
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::core::clock::Clock;
-use crate::core::command::{Action, Command, Intent, Method, Outcome};
+use crate::core::command::{Action, Command, Intent, Method, NewCommand, Outcome};
 use crate::core::fault::Class;
 use crate::core::ids::{AccountName, CommandId, TeardownId};
 use crate::partner_center::testing::{Bench, Reply, TENANT, fault, reply, tenant, with_header};
@@ -17,31 +17,18 @@ const ID: Uuid = Uuid::from_u128(0x1234);
 const CORRELATION: Uuid = Uuid::from_u128(0x5678);
 
 fn command(action: Action, method: Method, path: &str, body: Option<&str>) -> Command {
-    Command {
-        id: CommandId(ID),
-        account: AccountName::new("test"),
-        tenant_id: tenant(),
-        teardown_id: TeardownId(1),
-        intent: Intent {
-            action,
-            reservation: false,
-            resource: "customer".to_owned(),
-            method,
-            path: path.to_owned(),
-            body: body.map(str::to_owned),
-            if_match: None,
-        },
-        created_at: Timestamp::UNIX_EPOCH,
-        sends: 1,
-        first_sent_at: None,
-        last_sent_at: None,
-        correlation_id: None,
-        outcome: None,
-        settled_at: None,
-        http_status: None,
-        ms_code: None,
-        text: None,
-    }
+    let intent = Intent {
+        action,
+        reservation: false,
+        resource: "customer".to_owned(),
+        method,
+        path: path.to_owned(),
+        body: body.map(str::to_owned),
+        if_match: None,
+    };
+    let new = NewCommand { id: CommandId(ID), intent };
+    let (account, id) = (AccountName::new("test"), TeardownId(1));
+    Command { sends: 1, ..Command::fresh(new, account, tenant(), id, Timestamp::UNIX_EPOCH) }
 }
 
 pub(super) fn delete() -> Command {

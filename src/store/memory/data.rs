@@ -1,35 +1,25 @@
-//! The tables in memory: the queue, leases and the budget.
+//! The tables in memory, and the queue.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::budget::Send;
 use super::reload::Reloads;
 use crate::core::account::Account;
-use crate::core::budget::{Ask, Bucket, Budget, Grant};
 use crate::core::command::Command;
 use crate::core::fault::FailedCall;
-use crate::core::ids::{AccountName, Fence, TeardownId, TenantId};
+use crate::core::ids::{AccountName, TeardownId, TenantId};
 use crate::core::protection::Protection;
 use crate::core::reason::Reason;
-use crate::core::teardown::{Lease, NewTeardown, State, Teardown};
+use crate::core::teardown::{NewTeardown, State, Teardown};
+use crate::store::admission;
 use crate::store::protect::check_enqueue;
-use crate::store::rules::{self, Event, after, before, millis, millis_up};
+use crate::store::rules::{self, Event, millis, millis_up};
 use crate::store::{
-    Ack, ClaimRequest, Claimed, DaemonInfo, EnqueueOutcome, FAULTS_KEPT, Filter, KnownCustomers,
-    RequestRecord, Result, StoreError, StoredFault, StoredPurchase, TransitionRecord, stops,
-    window,
+    Ack, DaemonInfo, EnqueueOutcome, FAULTS_KEPT, Filter, KnownCustomers, RequestRecord, Result,
+    StoreError, StoredFault, StoredPurchase, TransitionRecord,
 };
-
-/// A reservation of sends.
-#[derive(Debug)]
-pub(super) struct Send {
-    pub(super) account: AccountName,
-    pub(super) bucket: Bucket,
-    pub(super) at: Timestamp,
-    pub(super) sends: u64,
-}
 
 /// Everything that is kept.
 #[derive(Debug, Default)]
@@ -214,167 +204,6 @@ impl Data {
         self.teardowns.values().rev().filter(wanted).cloned().collect()
     }
 
-    // ---- leases --------------------------------------------------------------------------------
-
-    pub(super) fn take_over(&mut self, now: Timestamp) -> u64 {
-        let mut taken = 0;
-        for row in self.teardowns.values_mut().filter(|row| row.lease.is_some()) {
-            row.lease = None;
-            row.fence = Fence(row.fence.0 + 1);
-            rules::wake(row, now);
-            taken += 1;
-        }
-        taken
-    }
-
-    pub(super) fn claim(&mut self, request: &ClaimRequest, now: Timestamp) -> Vec<Claimed> {
-        self.expire_pauses(now);
-        let every = self.every();
-        let mut claimed = Vec::new();
-        for (name, wanted) in &request.slots {
-            let leased = self.teardowns.values().filter(|row| {
-                row.account == *name && row.lease.as_ref().is_some_and(|l| now < l.until)
-            });
-            let account = self.account(name);
-            let slots = stops::allowance(&account, &every, leased.count(), *wanted, now);
-            for id in self.due(name, now).into_iter().take(slots) {
-                if let Some(row) = self.teardowns.get_mut(&id) {
-                    let until = millis(after(now, request.ttl));
-                    rules::lease(row, Lease { owner: request.owner.clone(), until }, now);
-                    claimed.push(Claimed { fence: row.fence, teardown: row.clone() });
-                }
-            }
-        }
-        claimed
-    }
-
-    /// Rows of an account that could be claimed now, in the order of claims.
-    fn due(&self, account: &AccountName, now: Timestamp) -> Vec<TeardownId> {
-        let is_due = |row: &&Teardown| {
-            row.account == *account
-                && is_claimable(row)
-                && row.lease.as_ref().is_none_or(|lease| lease.until <= now)
-                && row.next_attempt_at.is_none_or(|at| at <= now)
-                && row.not_before.is_none_or(|at| at <= now)
-        };
-        let mut rows: Vec<_> = self.teardowns.values().filter(is_due).collect();
-        rows.sort_by_key(|row| rules::claim_order(row));
-        rows.into_iter().map(|row| row.id).collect()
-    }
-
-    fn expire_pauses(&mut self, now: Timestamp) {
-        let expired: Vec<AccountName> = self
-            .accounts
-            .values_mut()
-            .filter_map(|row| stops::expire_pause(row, now).then(|| row.name.clone()))
-            .collect();
-        for name in expired {
-            self.set_clocks(&name, now);
-            self.wake(&name, &[Reason::Paused], now);
-        }
-    }
-
-    pub(super) fn next_due(&self, accounts: &[AccountName], now: Timestamp) -> Option<Timestamp> {
-        let every = self.every();
-        let of_account = |name: &AccountName| {
-            let rows = || self.teardowns.values().filter(|r| r.account == *name && is_claimable(r));
-            let lease_ends = rows().filter_map(|row| Some(row.lease.as_ref()?.until));
-            let leased_until = lease_ends.filter(|until| now < *until).max();
-            let opens = stops::next_opens_at(&self.account(name), &every, leased_until)?;
-            rows()
-                .map(|row| {
-                    let times = [
-                        row.next_attempt_at,
-                        row.not_before,
-                        row.lease.as_ref().map(|lease| lease.until),
-                    ];
-                    times.into_iter().flatten().max().unwrap_or(now).max(opens)
-                })
-                .min()
-        };
-        accounts.iter().filter_map(of_account).min()
-    }
-
-    pub(super) fn renew(
-        &mut self,
-        owner: &str,
-        leases: &[(TeardownId, Fence)],
-        ttl: Duration,
-        now: Timestamp,
-    ) -> Vec<TeardownId> {
-        let mut lost = Vec::new();
-        for (id, fence) in leases {
-            let held = self.teardowns.get_mut(id).filter(|row| row.fence == *fence);
-            let lease = held.and_then(|row| row.lease.as_mut()).filter(|l| l.owner == owner);
-            match lease {
-                Some(lease) => lease.until = millis(after(now, ttl)),
-                None => lost.push(*id),
-            }
-        }
-        lost
-    }
-
-    pub(super) fn release(&mut self, id: TeardownId, fence: Fence, now: Timestamp) -> Result<()> {
-        let mut row = self.row(id)?;
-        rules::check_lease(&row, fence)?;
-        row.lease = None;
-        rules::wake(&mut row, now);
-        self.save(row);
-        Ok(())
-    }
-
-    // ---- budget --------------------------------------------------------------------------------
-
-    pub(super) fn reserve(
-        &mut self,
-        account: &AccountName,
-        asks: &[Ask],
-        budget: &Budget,
-        now: Timestamp,
-    ) -> Vec<Grant> {
-        let closed_until = self.account(account).throttled_until;
-        if let Some(until) = closed_until.filter(|until| now < *until) {
-            return window::closed(asks, until);
-        }
-        let budget = &window::paced(budget, closed_until, now);
-        let own = |send: &&mut Send| send.account == *account;
-        let latest = self.sends.iter_mut().filter(own).map(|send| send.at).max();
-        let clock = window::clock(now, latest, budget.window);
-        if clock.set_back {
-            self.sends.iter_mut().filter(own).for_each(|s| s.at = s.at.min(clock.now));
-        }
-        let oldest = before(clock.now, budget.window);
-        self.sends.retain(|send| send.account != *account || send.at >= oldest);
-
-        let mut used = window::Used::default();
-        for send in self.sends.iter().filter(|send| send.account == *account) {
-            used.add(send.bucket, send.sends);
-        }
-        let mut grants = window::grant(asks, &mut used, budget);
-        self.sends.extend(grants.iter().filter(|g| g.writes + g.reads > 0).map(|grant| Send {
-            account: account.clone(),
-            bucket: grant.bucket,
-            at: clock.now,
-            sends: u64::from(grant.writes) + u64::from(grant.reads),
-        }));
-        for (ask, grant) in asks.iter().zip(&mut grants) {
-            for (scope, limit) in window::blocked_by(ask, grant, &used, budget) {
-                let blocking = window::blocking(&self.entries(account, scope), limit);
-                let opens = window::opens_at(blocking, budget.window, clock.now);
-                window::put_off(grant, scope, opens);
-            }
-        }
-        grants
-    }
-
-    fn entries(&self, account: &AccountName, scope: Bucket) -> Vec<(Timestamp, u64)> {
-        let own = |s: &&Send| s.account == *account && scope.covers(s.bucket);
-        let mut entries: Vec<_> =
-            self.sends.iter().filter(own).map(|send| (send.at, send.sends)).collect();
-        entries.sort_unstable();
-        entries
-    }
-
     // ---- upkeep --------------------------------------------------------------------------------
 
     pub(super) fn purge(&mut self, finished: Timestamp, history: Timestamp) -> u64 {
@@ -394,51 +223,21 @@ impl Data {
         self.commands.retain(|command| {
             command.settled_at.is_none_or(|at| at >= history)
                 || rows_left.contains_key(&command.teardown_id)
-                || (rules::counts_as_deletion(command)
+                || (admission::counts_as_deletion(command)
                     && tenants.contains(&(command.account.clone(), command.tenant_id)))
         });
         (rows - self.teardowns.len()) as u64
     }
 }
 
-/// Whether nothing but times stands between a row and a claim.
-fn is_claimable(row: &Teardown) -> bool {
-    !row.state.is_terminal() && row.hold.is_none()
-}
-
 fn queued(id: TeardownId, new: &NewTeardown, now: Timestamp) -> Teardown {
     Teardown {
-        id,
-        account: new.account.clone(),
-        tenant_id: new.tenant_id,
         expected_domain: new.expected_domain.clone(),
-        domain: None,
         batch: new.batch.clone(),
         priority: new.priority,
         note: new.note.clone(),
         requested_by: new.requested_by.clone(),
-        created_at: now,
-        run_since: now,
-        try_anyway: false,
         not_before: new.not_before.map(millis_up),
-        state: State::Queued,
-        state_since: now,
-        reason: None,
-        reason_text: None,
-        hold: None,
-        attempts: 0,
-        polls: 0,
-        rounds: 0,
-        next_attempt_at: None,
-        eligible_since: None,
-        eligible_used: Duration::ZERO,
-        suspects: Vec::new(),
-        cross_checked: None,
-        uncancellable_at: None,
-        approval: None,
-        lease: None,
-        fence: Fence(0),
-        updated_at: now,
-        finished_at: None,
+        ..Teardown::fresh(id, new.account.clone(), new.tenant_id, now)
     }
 }

@@ -1,9 +1,11 @@
 //! A deterministic store in memory, for simulated time and tests. It has the same meaning as the
 //! SQLite store, as far as the trait can tell; nothing of it survives the process.
 
+mod budget;
 mod consent;
 mod data;
 mod known;
+mod leases;
 mod operate;
 mod reconcile;
 mod reload;

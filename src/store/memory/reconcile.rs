@@ -13,7 +13,8 @@ use crate::core::ids::{AccountName, CommandId, Fence, TeardownId};
 use crate::core::observation::Observation;
 use crate::core::reason::Reason;
 use crate::core::teardown::Teardown;
-use crate::store::rules::{self, Admission};
+use crate::store::admission::{self, Admission};
+use crate::store::rules;
 use crate::store::{
     Commit, Committed, PurchaseRecord, PurchasesRead, Result, StoreError, StoredPurchase, stops,
 };
@@ -23,7 +24,7 @@ impl Data {
         let mut row = self.row(commit.teardown)?;
         rules::check_commit(&row, commit)?;
         for (id, outcome, _) in &commit.settled {
-            rules::check_settle(self.command(*id)?, *outcome)?;
+            admission::check_settle(self.command(*id)?, *outcome)?;
         }
         for command in &commit.commands {
             if self.command(command.id).is_ok() {
@@ -40,7 +41,7 @@ impl Data {
         let admission = self.admit(&row, commit, now);
         if !admission.admitted.is_empty() {
             let account = self.account_mut(&row.account);
-            account.clock_high = Some(rules::high_clock(account, now));
+            account.clock_high = Some(admission::high_clock(account, now));
             self.commands.extend(admission.admitted.iter().cloned());
         }
         let step = rules::apply(&mut row, commit, &admission, now);
@@ -66,7 +67,7 @@ impl Data {
             })
             .map(|c| c.intent.resource.clone())
             .collect();
-        rules::admit(commit, &mut self.facts(row, None, commit.policy), busy, now)
+        admission::admit(commit, &mut self.facts(row, None, commit.policy), busy, now)
     }
 
     /// What the gates ask of the store, without the command in question.
@@ -82,16 +83,16 @@ impl Data {
         let of_account =
             |(_, c): &(usize, &Command)| c.account == row.account && Some(c.id) != question;
         for (place, command) in self.commands.iter().enumerate().filter(of_account) {
-            if rules::counts_as_deletion(command) {
+            if admission::counts_as_deletion(command) {
                 deletions.push(command.created_at);
             }
             let active = self.active(&command.account, command.tenant_id);
             let active = active.and_then(|id| self.teardowns.get(&id));
-            if rules::blocks_others(command, active)
-                && !rules::is_own_delete(command, row)
-                && asked.is_none_or(|asked| rules::goes_first((place, command), asked))
+            if admission::blocks_others(command, active)
+                && !admission::is_own_delete(command, row)
+                && asked.is_none_or(|asked| admission::goes_first((place, command), asked))
             {
-                let class = rules::proves(&command.intent);
+                let class = admission::proves(&command.intent);
                 in_flight.write |= class.write;
                 in_flight.reservation |= class.reservation;
                 in_flight.delete |= class.delete;
@@ -134,7 +135,7 @@ impl Data {
         command.settled_at = Some(now);
         command.text = Some(text.to_owned());
         if outcome == Outcome::Accepted {
-            let (account, class) = (command.account.clone(), rules::proves(&command.intent));
+            let (account, class) = (command.account.clone(), admission::proves(&command.intent));
             self.prove(&account, class, now);
         }
     }
@@ -167,7 +168,7 @@ impl Data {
         let mut row = self.row(teardown)?;
         rules::check_lease(&row, fence)?;
         let command = self.command(id)?.clone();
-        rules::check_send(&command, &row)?;
+        admission::check_send(&command, &row)?;
         let facts = self.facts(&row, Some(id), policy);
         let verdict = gates::admit(&command.intent, &facts, seen, policy, now);
         let stored = self.command_mut(id)?;
@@ -212,7 +213,7 @@ impl Data {
         command.ms_code.clone_from(&answer.ms_code);
         command.text.clone_from(&answer.text);
         if answer.outcome == Some(Outcome::Accepted) {
-            let (account, class) = (command.account.clone(), rules::proves(&command.intent));
+            let (account, class) = (command.account.clone(), admission::proves(&command.intent));
             self.prove(&account, class, now);
         }
         Ok(())

@@ -9,6 +9,7 @@ use super::data::Data;
 use crate::core::ids::AccountName;
 use crate::core::reason::Reason;
 use crate::core::teardown::{State, Status, Teardown};
+use crate::store::admission;
 use crate::store::rules::{self, before, elapsed};
 use crate::store::survey::MOVES_AT_ONCE;
 use crate::store::{AccountSurvey, Move, Survey, SurveyRequest, Tally, TransitionRecord};
@@ -92,7 +93,7 @@ impl Data {
                 let since = [account.unsettled_since, Some(command.created_at)];
                 account.unsettled_since = since.into_iter().flatten().min();
             }
-            if rules::counts_as_deletion(command) && command.created_at >= day {
+            if admission::counts_as_deletion(command) && command.created_at >= day {
                 let account = accounts.entry(command.account.clone()).or_default();
                 account.deletions.push(command.created_at);
             }

@@ -10,6 +10,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::open::{BUSY_TIMEOUT, check_file, read_schema, unfit};
+use crate::store::shared::open_or_create;
 use crate::store::{Result, StoreError};
 
 /// What a backup holds.
@@ -92,6 +93,14 @@ impl Partial {
                 "is left from a copy that was broken off, or being written by another process: \
                  remove it if no other process is at work",
             )),
+            Err(error) => Err(unfit(&path, &format!("cannot be written: {error}"))),
+        }
+    }
+
+    /// Creates an empty file beside the database, for whoever may write to that one.
+    pub(super) fn shared(path: PathBuf) -> Result<Self> {
+        match open_or_create(&path) {
+            Ok(_) => Ok(Self(path)),
             Err(error) => Err(unfit(&path, &format!("cannot be written: {error}"))),
         }
     }

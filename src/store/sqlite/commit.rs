@@ -13,7 +13,8 @@ use crate::core::command::{Action, Command};
 use crate::core::gates::{SafetyPolicy, StoredFacts};
 use crate::core::ids::{CommandId, TeardownId};
 use crate::core::teardown::{State, Teardown};
-use crate::store::rules::{self, Admission, Event, before};
+use crate::store::admission::{self, Admission};
+use crate::store::rules::{self, Event, before};
 use crate::store::{Commit, Committed, PurchaseRecord, PurchasesRead, Result};
 
 pub(super) async fn commit(
@@ -58,10 +59,10 @@ async fn admit(
     let deleting = commit.commands.iter().any(|c| c.intent.action == Action::DeleteCustomer);
     let mut facts = facts(conn, row, None, deleting, commit.policy, now).await?;
     let busy = busy(conn, row).await?;
-    let admission = rules::admit(commit, &mut facts, busy, now);
+    let admission = admission::admit(commit, &mut facts, busy, now);
     if !admission.admitted.is_empty() {
         insert(conn, &admission.admitted).await?;
-        let clock_high = Some(rules::high_clock(&facts.account, now));
+        let clock_high = Some(admission::high_clock(&facts.account, now));
         accounts::save(conn, &Account { clock_high, ..facts.account }).await?;
     }
     Ok(admission)
@@ -113,7 +114,7 @@ async fn deletions(
          ORDER BY created_at",
     )
     .bind(account.name.as_str())
-    .bind(time_text(before(rules::high_clock(account, now), DAY)))
+    .bind(time_text(before(admission::high_clock(account, now), DAY)))
     .bind(question)
     .fetch_all(conn)
     .await?;
@@ -121,8 +122,8 @@ async fn deletions(
 }
 
 /// Classes with an unsettled command that the one in question has to wait for, and whether one of
-/// another tenant may be on its way right now. See [`rules::goes_first`] for the order in which
-/// several of them go out, and [`rules::blocks_others`] and [`rules::is_own_delete`] for those that
+/// another tenant may be on its way right now. See [`admission::goes_first`] for the order in which
+/// several of them go out, and [`admission::blocks_others`] and [`admission::is_own_delete`] for those that
 /// block nobody.
 async fn in_flight(
     conn: &mut SqliteConnection,

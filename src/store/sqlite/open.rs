@@ -335,6 +335,16 @@ async fn migrate(path: &Path, migrator: &Migrator, now: Timestamp) -> Result<Mig
     Ok(report)
 }
 
+/// Brings a database that nobody else knows of up to this program's schema, under the name `path` of what
+/// it was copied from. Returns the version of its schema.
+pub(super) async fn bring_up(conn: &mut SqliteConnection, path: &Path) -> Result<i64> {
+    let schema = read_schema(conn, path).await?;
+    if !schema.pending(path, &MIGRATOR)?.is_empty() {
+        MIGRATOR.run(conn).await.map_err(|error| failed(path, &error))?;
+    }
+    Ok(schema.applied.last().copied().unwrap_or(0).max(newest(&MIGRATOR)))
+}
+
 pub(super) async fn lock_migration(path: &Path) -> Result<File> {
     let path = beside(path, ".migrate.lock");
     let locked = tokio::task::spawn_blocking(move || {
@@ -343,6 +353,11 @@ pub(super) async fn lock_migration(path: &Path) -> Result<File> {
         Ok(file)
     });
     locked.await.map_err(|error| StoreError::Engine(error.to_string()))?
+}
+
+/// A time as part of a file's name.
+pub(super) fn in_a_name(time: Timestamp) -> impl std::fmt::Display {
+    time.strftime("%Y%m%dT%H%M%S%.3fZ")
 }
 
 /// Copies the database beside itself, whole or not at all.
@@ -354,14 +369,15 @@ async fn copy_aside(
 ) -> Result<PathBuf> {
     let mut copy = beside(path, &format!(".before-{version}"));
     if copy.exists() {
-        let time = now.strftime("%Y%m%dT%H%M%S%.3fZ");
-        copy = beside(path, &format!(".before-{version}-{time}"));
+        copy = beside(path, &format!(".before-{version}-{}", in_a_name(now)));
     }
     let partial = beside(path, ".before.partial");
     if partial.exists() {
         std::fs::remove_file(&partial)
             .map_err(|error| unfit(&partial, &format!("cannot be removed: {error}")))?;
     }
+    open_or_create(&partial)
+        .map_err(|error| unfit(&partial, &format!("cannot be created: {error}")))?;
     let target = partial.to_str().ok_or_else(|| unfit(path, "has a name that is not UTF-8"))?;
     sqlx::query("VACUUM INTO ?").bind(target).execute(pool).await?;
     std::fs::rename(&partial, &copy)

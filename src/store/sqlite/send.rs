@@ -11,7 +11,7 @@ use crate::core::gates::{self, SafetyPolicy, Verdict};
 use crate::core::ids::{CommandId, Fence, TeardownId};
 use crate::core::observation::Observation;
 use crate::core::teardown::Teardown;
-use crate::store::{Result, rules};
+use crate::store::{Result, admission, rules};
 
 /// A send about to begin.
 pub(super) struct Send<'a> {
@@ -31,7 +31,7 @@ pub(super) async fn begin(
     let mut row = queue::teardown(conn, send.teardown).await?;
     rules::check_lease(&row, send.fence)?;
     let command = commit::command(conn, send.command).await?;
-    rules::check_send(&command, &row)?;
+    admission::check_send(&command, &row)?;
     let deleting = command.intent.action == Action::DeleteCustomer;
     let facts = commit::facts(conn, &row, Some(command.id), deleting, send.policy, now).await?;
     let verdict = gates::admit(&command.intent, &facts, send.seen, send.policy, now);
@@ -107,7 +107,7 @@ pub(super) async fn settle(
     now: Timestamp,
 ) -> Result<()> {
     let command = commit::command(conn, id).await?;
-    rules::check_settle(&command, outcome)?;
+    admission::check_settle(&command, outcome)?;
     if !command.is_unsettled() {
         return Ok(());
     }
@@ -119,7 +119,7 @@ pub(super) async fn settle(
         .execute(&mut *conn)
         .await?;
     if outcome == Outcome::Accepted {
-        accounts::prove(conn, &command.account, rules::proves(&command.intent), now).await?;
+        accounts::prove(conn, &command.account, admission::proves(&command.intent), now).await?;
     }
     Ok(())
 }
@@ -147,7 +147,7 @@ pub(super) async fn record_answer(
     .execute(&mut *conn)
     .await?;
     if answer.outcome == Some(Outcome::Accepted) {
-        accounts::prove(conn, &command.account, rules::proves(&command.intent), now).await?;
+        accounts::prove(conn, &command.account, admission::proves(&command.intent), now).await?;
     }
     Ok(())
 }

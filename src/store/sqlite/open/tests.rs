@@ -1,3 +1,5 @@
+use std::os::unix::fs::PermissionsExt as _;
+
 use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migration, MigrationType};
 
@@ -47,6 +49,8 @@ async fn an_older_database_is_copied_aside_before_it_is_migrated() {
     assert_eq!((report.from, report.to, report.applied), (Some(1), 2, vec![2]));
     let copy = report.copy.unwrap();
     assert_eq!(copy, beside(&path, ".before-2"));
+    let mode = std::fs::metadata(&copy).unwrap().permissions().mode();
+    assert_eq!(mode & 0o007, 0, "as private as its database");
     assert_eq!(value(&copy, "kept").await.as_deref(), Some("yes"));
     assert_eq!(value(&copy, "second").await, None);
     assert_eq!(value(&path, "second").await.as_deref(), Some("done"));
