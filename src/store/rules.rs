@@ -241,6 +241,21 @@ pub(super) fn apply(
     step
 }
 
+/// How soon a row tries again that was about to wait for the end of an outage which was over when it
+/// was parked.
+const OUTAGE_RECHECK: Duration = Duration::from_secs(15);
+
+/// Whether the row was parked until its account is tried again.
+pub(super) fn waits_for_an_outage(row: &Teardown) -> bool {
+    matches!(row.reason, Some(Reason::AccountUnreachable | Reason::CredentialRefused))
+        && row.next_attempt_at.is_some()
+}
+
+/// The outage ended between the failure and the commit that parks the row, so nothing will wake it.
+pub(super) fn outage_is_over(row: &mut Teardown, now: Timestamp) {
+    row.next_attempt_at = row.next_attempt_at.min(Some(after(now, OUTAGE_RECHECK)));
+}
+
 /// Writes the fields that the machine decided, and the history of a move.
 fn advance(row: &mut Teardown, commit: &Commit<'_>, now: Timestamp, step: &mut Step) {
     if row.state != commit.state {

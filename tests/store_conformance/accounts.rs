@@ -200,3 +200,24 @@ pub(crate) async fn a_pause_ends_by_itself(backend: &dyn Backend) {
     let other = AccountName::new("other");
     assert_eq!(bench.store.account(&other).await.unwrap().name, other);
 }
+
+pub(crate) async fn an_outage_that_ended_before_the_row_was_parked_does_not_hold_it(
+    backend: &dyn Backend,
+) {
+    let bench = Bench::new(backend).await;
+    bench.queue([1], start()).await;
+    let (account, kind) = (default_account(), TroubleKind::CredentialRefused);
+    let claimed = bench.claim_one(start()).await;
+    bench.store.set_trouble(&account, kind, "401", at(300), at(1)).await.unwrap();
+    // Another tenant's answer comes in between.
+    bench.store.clear_trouble(&account, at(2)).await.unwrap();
+    let facts = seen(claimed.teardown.tenant_id, at(3));
+    let commit = Commit {
+        reason: Some(Reason::CredentialRefused),
+        next: Next::Park(Some(at(300))),
+        ..step(&claimed, State::Queued, &facts, &bench.policy)
+    };
+    bench.store.commit(commit, at(3)).await.unwrap();
+    assert_eq!(bench.claim(9, at(17)).await, [], "not at once: it may be refused again");
+    assert_eq!(bench.claim(9, at(18)).await.len(), 1);
+}

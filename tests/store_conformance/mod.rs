@@ -58,6 +58,7 @@ macro_rules! conformance {
                     renewals_name_the_lost_leases, next_due_is_the_earliest_time,
                     a_deadline_does_not_run_before_not_before;
                 accounts: stopped_accounts_are_not_claimed, trouble_is_probed_by_one_row,
+                    an_outage_that_ended_before_the_row_was_parked_does_not_hold_it,
                     throttling_closes_the_account_until_its_end, trouble_keeps_its_beginning,
                     a_second_halt_keeps_the_first_reason, stops_stop_the_clock_of_deadlines,
                     a_pause_ends_by_itself, a_probe_can_be_had_at_once,

@@ -45,6 +45,9 @@ impl Data {
             self.commands.extend(admission.admitted.iter().cloned());
         }
         let step = rules::apply(&mut row, commit, &admission, now);
+        if rules::waits_for_an_outage(&row) && self.account(&row.account).trouble.is_none() {
+            rules::outage_is_over(&mut row, now);
+        }
         self.record_all(&row, step.events, now);
         let reason = rules::failure_reason(commit, &admission);
         self.append_faults(&row, reason, &commit.failures);
