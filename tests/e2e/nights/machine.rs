@@ -236,4 +236,13 @@ async fn the_volume_is_stuck() {
     stage.until_all_ended().await;
     daemon.stop().await;
     stage.assert_all_torn_down();
+
+    // Started anew while it is stuck, it does not end in the way that forbids another start.
+    let mut database = stage.database().await;
+    database.change("BEGIN EXCLUSIVE").await.unwrap();
+    let refused = stage.run(&["run"]).await;
+    assert_eq!(refused.code, 1, "{refused:?}");
+    database.change("ROLLBACK").await.unwrap();
+    database.close().await;
+    stage.ready().await.stop().await;
 }
