@@ -20,7 +20,8 @@ use crate::daemon::{Daemon, tail};
 use crate::database::Database;
 use crate::gate::{Gate, HANG, pause, until};
 
-const PARTNER: Uuid = Uuid::from_u128(0xbbbbbbbb_0000_4000_8000_000000000001);
+/// The partner's own tenant.
+pub const PARTNER: Uuid = Uuid::from_u128(0xbbbbbbbb_0000_4000_8000_000000000001);
 const CLIENT: Uuid = Uuid::from_u128(0xbbbbbbbb_0000_4000_8000_000000000002);
 /// A partner that the sandbox does not know.
 const OTHER_PARTNER: Uuid = Uuid::from_u128(0xbbbbbbbb_0000_4000_8000_000000000003);

@@ -141,7 +141,13 @@ async fn connect(connections: u32, options: SqliteConnectOptions) -> Result<Sqli
         .max_connections(connections)
         .test_before_acquire(false)
         .idle_timeout(None)
-        .max_lifetime(None);
+        .max_lifetime(None)
+        // SQLite itself rolls back a transaction that meets a full disk or an error of the storage.
+        // The connection then goes on counting it, and could begin no other: it is replaced.
+        .before_acquire(|connection, _| {
+            let is_fit = !connection.is_in_transaction();
+            Box::pin(async move { Ok(is_fit) })
+        });
     Ok(pool.connect_with(options).await?)
 }
 

@@ -30,6 +30,7 @@ use crate::runtime::cron::Cron;
 use crate::runtime::customers;
 use crate::runtime::daemon::Daemon;
 use crate::runtime::discovery;
+use crate::store::StoreError;
 use crate::store::lock::RunLock;
 use crate::store::measured::MeasuredStore;
 use crate::store::sqlite::{MigrateMode, SqliteSettings, SqliteStore};
@@ -65,7 +66,8 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
             Migrate::Manual => MigrateMode::Manual,
         },
     };
-    let store = Arc::new(SqliteStore::open(&settings, clock.now()).await?);
+    let store = SqliteStore::open(&settings, clock.now()).await.map_err(start_failure)?;
+    let store = Arc::new(store);
     let watched = Arc::new(MeasuredStore::new(store.clone(), Arc::clone(&clock)));
     let transport = ReqwestTransport::new(&TransportSettings::default())
         .map_err(|error| Failure::new(Exit::Unfit, error.to_string()))?;
@@ -96,7 +98,8 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
         info.clone(),
         may_claim,
     )
-    .await?;
+    .await
+    .map_err(start_failure)?;
     tracing::info!(
         version = info.version,
         owner = info.owner,
@@ -154,6 +157,16 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
     }
     tracing::info!(left = drained.left, "teardownd has stopped");
     Ok(Report::done(String::new(), json!({"stopped": {"left_in_flight": drained.left}})))
+}
+
+/// A database that is locked, or whose storage fails, may answer later. That is not the exit code
+/// after which a service manager starts it no more.
+fn start_failure(error: StoreError) -> Failure {
+    match error {
+        StoreError::Engine(_) => Failure::new(Exit::Failed, error.to_string())
+            .hint("end what holds the database, or mend its storage, and start it again"),
+        other => other.into(),
+    }
 }
 
 /// A cron expression and whom it wakes.

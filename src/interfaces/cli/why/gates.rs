@@ -48,6 +48,8 @@ pub(super) struct Case<'a> {
     pub(super) policy: Option<&'a SafetyPolicy>,
     /// Why nobody works on the database, if nobody does.
     pub(super) silence: Option<&'a str>,
+    /// Why nothing new is claimed, if the disk is that full.
+    pub(super) full: Option<&'a str>,
     pub(super) look: &'a Look,
     /// Time in one state after which it is called stuck.
     pub(super) stuck_after: Duration,
@@ -169,10 +171,11 @@ impl Case<'_> {
     }
 
     fn lease(&self) -> Gate {
-        match (self.silence, &self.row.lease) {
-            (Some(silence), _) => closed("lease", silence),
-            (None, Some(lease)) => open("lease", format!("{} works on it now", lease.owner)),
-            (None, None) => open("lease", "nobody works on it at this moment"),
+        match (self.silence, &self.row.lease, self.full) {
+            (Some(silence), _, _) => closed("lease", silence),
+            (None, Some(lease), _) => open("lease", format!("{} works on it now", lease.owner)),
+            (None, None, Some(full)) => closed("lease", format!("nothing new is claimed: {full}")),
+            (None, None, None) => open("lease", "nobody works on it at this moment"),
         }
     }
 

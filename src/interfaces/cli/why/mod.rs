@@ -17,6 +17,7 @@ use super::view::standing::Standing;
 use super::view::table::Table;
 use crate::core::reason::Reason;
 use crate::core::teardown::{State, Status};
+use crate::interfaces::assemble::enough_room;
 
 /// Runs the command.
 pub(crate) async fn execute(globals: &Globals, args: &TenantArgs) -> Ending {
@@ -24,6 +25,8 @@ pub(crate) async fn execute(globals: &Globals, args: &TenantArgs) -> Ending {
     let rows = tenants::newest(&context, args).await?;
     let stops = context.stops().await?;
     let silence = context.silence().await?;
+    let database = &context.config.database;
+    let full = enough_room(database.path.clone(), database.min_free.0)().err();
     let protections = context.store.protections().await?;
     let acks = context.store.acks().await?;
     let look = context.look();
@@ -38,6 +41,7 @@ pub(crate) async fn execute(globals: &Globals, args: &TenantArgs) -> Ending {
             stops: &stops,
             policy: context.config.account(&row.account).map(|account| &account.policy),
             silence: silence.as_deref(),
+            full: full.as_deref(),
             look: &look,
             stuck_after: context.config.engine.stuck_after,
             protections: &protections,
@@ -214,6 +218,7 @@ mod tests {
             stops: &Stops(accounts),
             policy: None,
             silence: None,
+            full: None,
             look: &Look { now: now(), zone: TimeZone::UTC },
             stuck_after: Duration::from_secs(600),
             protections: &[],
@@ -291,6 +296,22 @@ mod tests {
     }
 
     #[test]
+    fn a_full_disk_closes_the_gate_of_the_lease_for_whom_nobody_works_on() {
+        let lease = |full: Option<&str>| {
+            ask(&row(1, State::Polling), vec![], |case| {
+                let case = Case { full, ..*case };
+                case.gates().into_iter().find(|gate| gate.name == "lease").unwrap()
+            })
+        };
+        assert!(lease(None).open);
+        let gate = lease(Some("t.db has 1 MB free"));
+        assert_eq!(
+            (gate.open, gate.text.as_str()),
+            (false, "nothing new is claimed: t.db has 1 MB free")
+        );
+    }
+
+    #[test]
     fn a_window_and_a_missing_word_are_gates_of_their_own() {
         let window = |text: &str| Window::parse(text, |_| Some(TimeZone::UTC)).unwrap();
         let lines = |policy: &SafetyPolicy, row: &Teardown| {
@@ -302,6 +323,7 @@ mod tests {
                 stops: &stops,
                 policy: Some(policy),
                 silence: None,
+                full: None,
                 look: &Look { now: now(), zone: TimeZone::UTC },
                 stuck_after: Duration::from_secs(600),
                 protections: &[],

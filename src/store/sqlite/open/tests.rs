@@ -138,3 +138,27 @@ async fn a_database_of_the_previous_schema_is_copied_aside_and_migrated() {
     let schema = inspect(&path).await.unwrap();
     assert_eq!(schema.pending(&path, &previous).unwrap(), Vec::<i64>::new());
 }
+
+/// A full disk, in small: the file may not grow.
+#[tokio::test]
+async fn a_transaction_that_the_database_itself_has_rolled_back_spoils_nothing_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = SqliteSettings {
+        path: folder.path().join("t.db"),
+        create: true,
+        migrate: MigrateMode::Auto,
+    };
+    let store = SqliteStore::open(&settings, now()).await.unwrap();
+    let mut tx = store.begin().await.unwrap();
+    sqlx::query("PRAGMA max_page_count = 1").execute(&mut *tx).await.unwrap();
+    let mut error = None;
+    for number in 0..100 {
+        let insert = sqlx::query("INSERT INTO meta VALUES (?, hex(zeroblob(50000)))").bind(number);
+        error = error.or(insert.execute(&mut *tx).await.err());
+    }
+    let error = error.expect("the file is full").to_string();
+    assert!(error.contains("full"), "{error}");
+    drop(tx);
+    store.begin().await.unwrap().commit().await.unwrap();
+    store.close().await;
+}
