@@ -137,9 +137,11 @@ pub fn pace(reopened: Option<Timestamp>, now: Timestamp) -> f64 {
     0.25 + 0.75 * open_for.as_secs_f64() / RECOVERY.as_secs_f64()
 }
 
-/// How many tenants may be worked on at once under a budget of so many reads a minute. At least one.
-pub fn capacity(reads_per_minute: u32, pace: f64) -> usize {
-    ((f64::from(reads_per_minute) * pace / READS_OF_A_TENANT) as usize).max(1)
+/// How many of `slots` tenants may be worked on at once under a budget of so many reads a minute. At
+/// least one. The fewer go on together after a closure, the less is lost by the next one.
+pub fn capacity(slots: usize, reads_per_minute: u32, pace: f64) -> usize {
+    let served = f64::from(reads_per_minute) / READS_OF_A_TENANT;
+    ((served.min(slots as f64) * pace) as usize).max(1)
 }
 
 #[cfg(test)]
@@ -157,8 +159,10 @@ mod tests {
 
     #[test]
     fn no_more_tenants_are_taken_on_than_the_budget_serves() {
-        assert_eq!(capacity(600, 1.0), 100);
-        assert_eq!(capacity(240, 0.25), 10);
-        assert_eq!(capacity(1, 0.25), 1);
+        assert_eq!(capacity(64, 600, 1.0), 64);
+        assert_eq!(capacity(64, 240, 1.0), 40);
+        assert_eq!(capacity(64, 240, 0.25), 10);
+        assert_eq!(capacity(20, 240, 0.25), 5);
+        assert_eq!(capacity(64, 1, 0.25), 1);
     }
 }

@@ -157,10 +157,10 @@ impl Client {
         self.tokens.credential_has_changed().await
     }
 
-    /// How many tenants may be worked on at once: more would read for so long under the request
-    /// budget that what they have read grows stale.
-    pub fn capacity(&self) -> usize {
-        self.gate.capacity()
+    /// How many of `slots` tenants may be worked on at once: more would read for so long under the
+    /// request budget that what they have read grows stale.
+    pub fn capacity(&self, slots: usize) -> usize {
+        self.gate.capacity(slots)
     }
 
     /// Makes sure that a token can be had, and that it is one of the partner tenant. Sends nothing

@@ -167,10 +167,10 @@ impl Gate {
         until
     }
 
-    /// How many tenants may be worked on at once: as many as the budget serves at the present pace.
-    pub(super) fn capacity(&self) -> usize {
+    /// How many of `slots` tenants the budget serves at the present pace.
+    pub(super) fn capacity(&self, slots: usize) -> usize {
         let pace = budget::pace(self.state().closure.reopened(), self.clock.now());
-        budget::capacity(self.ledger.reads_per_minute(), pace)
+        budget::capacity(slots, self.ledger.reads_per_minute(), pace)
     }
 
     /// A request sent at `sent_at` was answered with something other than 429.

@@ -181,7 +181,7 @@ impl Scheduler {
             .iter()
             .map(|lane| {
                 let busy = lane.busy.load(Ordering::Acquire);
-                let slots = lane.slots.min(lane.account.client.capacity());
+                let slots = lane.account.client.capacity(lane.slots);
                 (lane.account.name.clone(), slots.saturating_sub(busy))
             })
             .filter(|(_, free)| *free > 0)
