@@ -160,9 +160,15 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
 }
 
 /// A database that is locked, or whose storage fails, may answer later. That is not the exit code
-/// after which a service manager starts it no more.
+/// after which a service manager starts it no more. A damaged one will not mend itself.
 fn start_failure(error: StoreError) -> Failure {
+    // SQLite's own words for SQLITE_CORRUPT.
+    const DAMAGED: &str = "disk image is malformed";
     match error {
+        StoreError::Engine(text) if text.contains(DAMAGED) => {
+            Failure::new(Exit::Unfit, format!("the database is damaged: {text}"))
+                .hint("put a backup in its place with `teardownd restore FILE`")
+        }
         StoreError::Engine(_) => Failure::new(Exit::Failed, error.to_string())
             .hint("end what holds the database, or mend its storage, and start it again"),
         other => other.into(),
@@ -214,4 +220,18 @@ async fn watch_for_drain(stop: CancellationToken, beside: Beside) {
     stop.cancelled().await;
     beside.readiness.drain();
     beside.supervisor.stopping();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_answer_later_is_started_again() {
+        let exit = |text: &str| start_failure(StoreError::Engine(text.to_owned())).exit;
+        assert_eq!(exit("database is locked"), Exit::Failed);
+        assert_eq!(exit("disk I/O error"), Exit::Failed);
+        assert_eq!(exit("database disk image is malformed"), Exit::Unfit);
+        assert_eq!(start_failure(StoreError::Unfit("old".to_owned())).exit, Exit::Unfit);
+    }
 }
