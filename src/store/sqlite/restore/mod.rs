@@ -3,7 +3,7 @@
 //! A backup knows nothing of what came after it. So that nothing is done on old knowledge, the restored
 //! database starts with everything paused, with the clocks of deadlines stopped at the backup's own
 //! time, and with what the database it replaces knows of stops, consents and deny entries
-//! ([`carry_over`]). Where that one cannot be read, the accounts stay closed for one window of the budget,
+//! ([`carry_over()`]). Where that one cannot be read, the accounts stay closed for one window of the budget,
 //! none of them is armed and nothing is approved. Leases are taken over at the next start; commands without an
 //! answer are sent again under their own ids only after the remote state was read.
 
@@ -56,7 +56,7 @@ pub struct RestoreReport {
 /// process to others that want the database meanwhile, and `actor` who asked.
 ///
 /// # Errors
-/// [`StoreError::Unfit`] when a daemon runs, another process has the database open, or the file is not
+/// `StoreError::Unfit` when a daemon runs, another process has the database open, or the file is not
 /// a whole database of a version that this program can read. Everything is then as it was.
 pub async fn restore(
     database: &Path,
