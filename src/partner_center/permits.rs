@@ -233,6 +233,7 @@ impl Gate {
         if asks.is_empty() {
             let wait = earliest.map_or(LONGEST_WAIT, |at| wait_until(at, now));
             tokio::select! {
+                biased;
                 () = self.clock.sleep(wait) => {}
                 () = self.arrived.notified() => {}
             }

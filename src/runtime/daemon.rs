@@ -120,6 +120,7 @@ impl Daemon {
             self.reconciler.clock.sleep(self.settings.drain_timeout).await;
         };
         let in_time = tokio::select! {
+            biased;
             () = work => true,
             () = limit => false,
         };
@@ -135,6 +136,7 @@ impl Daemon {
     async fn keep_house(&self, stop: &CancellationToken) {
         loop {
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 () = self.maintenance.notified() => {}
             }

@@ -203,11 +203,13 @@ pub async fn keep(
 ) {
     loop {
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             () = due.notified() => {}
         }
         let run = run_once(&account, &settings, store.as_ref(), clock.as_ref());
         let outcome = tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             outcome = run => outcome,
         };

@@ -118,6 +118,7 @@ impl LeaseTable {
     pub async fn keep(self: Arc<Self>, store: Arc<dyn Store>, stop: CancellationToken) {
         loop {
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 () = self.clock.sleep(self.ttl / 3) => {}
             }

@@ -77,6 +77,7 @@ impl Performer<'_> {
     async fn send(&self, command: &Command, seen: &Observation) -> Result<Performed> {
         let client: &Client = &self.account.client;
         let permit = tokio::select! {
+            biased;
             () = self.lease.stop.cancelled() => return Ok((Report::Stopped, None)),
             permit = client.permit(PermitKind::Write, bucket_of(command)) => permit,
         };

@@ -149,6 +149,7 @@ impl Pass<'_> {
                 let account = self.account;
                 let tenant = self.teardown.tenant_id;
                 let outcome = tokio::select! {
+                    biased;
                     () = self.lease.stop.cancelled() => return Ok(Flow::Stopped),
                     outcome = observe(&account.client, tenant, reads, &mut self.seen) => outcome,
                 };
@@ -183,6 +184,7 @@ impl Pass<'_> {
     async fn wait(&mut self, duration: Duration) -> Result<Flow> {
         self.closures += 1;
         tokio::select! {
+            biased;
             () = self.lease.stop.cancelled() => Ok(Flow::Stopped),
             () = self.shared.clock.sleep(duration) => Ok(Flow::Continue),
         }
@@ -192,6 +194,7 @@ impl Pass<'_> {
         let resends = transition.resends.clone();
         let _turn = match self.kinds_of(&transition) {
             Some(kinds) => tokio::select! {
+                biased;
                 () = self.lease.stop.cancelled() => return Ok(Flow::Stopped),
                 turn = self.account.turn(kinds, self.shared.store.as_ref()) => Some(turn?),
             },

@@ -147,6 +147,7 @@ impl Scheduler {
             tell(&last, &found);
             last = found;
             tokio::select! {
+                biased;
                 () = stop.cancelled() => {}
                 () = self.wake.notified() => {}
                 () = clock.sleep(sleep) => {}
@@ -206,6 +207,7 @@ impl Scheduler {
     pub async fn watch_credentials(&self, stop: &CancellationToken) {
         let watches = join_all(self.lanes.iter().map(|lane| self.watch_credential(&lane.account)));
         tokio::select! {
+            biased;
             () = stop.cancelled() => {}
             _ = watches => {}
         }
