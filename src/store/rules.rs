@@ -138,11 +138,12 @@ pub fn due_at(row: &Teardown) -> Timestamp {
     row.not_before.map_or(due, |not_before| due.max(not_before))
 }
 
-/// The place of a row in the order of claims: by priority, then by what becomes impossible to cancel
-/// soonest, then by how long it has been due.
-pub(super) fn claim_order(row: &Teardown) -> impl Ord + use<> {
+/// The place of a row in the order of claims: first those with a command that is not settled, since
+/// nobody knows what became of it and others may be waiting for that; then by priority, then by what
+/// becomes impossible to cancel soonest, then by how long it has been due.
+pub(super) fn claim_order(row: &Teardown, is_unsettled: bool) -> impl Ord + use<> {
     let uncancellable_at = row.uncancellable_at.unwrap_or(Timestamp::MAX);
-    (std::cmp::Reverse(row.priority), uncancellable_at, due_at(row), row.id)
+    (!is_unsettled, std::cmp::Reverse(row.priority), uncancellable_at, due_at(row), row.id)
 }
 
 /// Puts a row under a lease with a new fence. A deadline's clock does not run before `not_before`, and

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use teardownd::partner_center::clouds::Cloud;
 use teardownd::partner_center::credentials::TokenEndpoint;
-use teardownd::simulator::Options;
+use teardownd::simulator::{Options, Simulator};
 
 use crate::harness::*;
 
@@ -36,9 +36,8 @@ fn assert_careful(fleet: &Fleet) {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn invariants_4_to_9_with_a_tenth_of_all_answers_faulty_everything_ends_deleted() {
-    let fleet = Fleet::queued(&FLEET, &harsh()).await;
+async fn a_tenth_of_all_answers_faulty(seed: u64) {
+    let fleet = Fleet::with_seed(&FLEET, &harsh(), seed).await;
     fleet.start().await;
     for member in &FLEET {
         fleet.settle(member, hours(2)).await;
@@ -47,6 +46,7 @@ async fn invariants_4_to_9_with_a_tenth_of_all_answers_faulty_everything_ends_de
         rows.iter().for_each(assert_deleted);
     }
     assert_careful(&fleet);
+    let mut all_calls = 0;
     for cloud in fleet.clouds() {
         let journal = cloud.journal();
         let (faults, calls) = (journal.faults(), journal.entries().len());
@@ -54,8 +54,43 @@ async fn invariants_4_to_9_with_a_tenth_of_all_answers_faulty_everything_ends_de
         assert_eq!(faults.len(), FaultKind::ALL.len(), "{faults:?}");
         let share = faults.values().sum::<u64>() as f64 / calls as f64;
         assert!((0.08..0.12).contains(&share), "{share}");
-        assert!(calls < 225 * 60, "{calls} calls, most of them in vain");
+        all_calls += calls;
     }
+    // Without faults it takes 19 for each customer.
+    assert!(all_calls < 225 * 30, "{all_calls} calls, too many of them in vain");
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariants_4_to_9_with_a_tenth_of_all_answers_faulty_everything_ends_deleted() {
+    a_tenth_of_all_answers_faulty(1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariants_4_to_9_with_another_tenth_of_all_answers_faulty_everything_ends_deleted() {
+    // Here the answer to an account's first DELETE gets lost while the others are busy.
+    a_tenth_of_all_answers_faulty(2).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_seed_gives_the_same_run_to_the_letter() {
+    let members = FLEET.map(|member| Member { customers: 12, ..member });
+    let mut runs = Vec::new();
+    for seed in [7, 7, 8] {
+        let fleet = Fleet::with_seed(&members, &harsh(), seed).await;
+        fleet.start().await;
+        for member in &members {
+            fleet.settle(member, hours(2)).await;
+        }
+        let calls = |cloud: &Simulator| {
+            let journal = cloud.journal();
+            journal.entries().iter().map(|entry| format!("{entry:?}")).collect::<Vec<_>>()
+        };
+        runs.push(fleet.clouds().flat_map(calls).collect::<Vec<_>>());
+    }
+    assert_eq!(runs[0].len(), runs[1].len());
+    let differing = runs[0].iter().zip(&runs[1]).find(|(one, other)| one != other);
+    assert_eq!(differing, None);
+    assert_ne!(runs[0], runs[2], "all chance comes from the seed");
 }
 
 #[tokio::test(start_paused = true)]

@@ -176,26 +176,6 @@ async fn processes_that_start_at_once_migrate_once() {
 }
 
 #[tokio::test]
-async fn claims_are_found_in_their_order_by_the_index() {
-    let place = Place::new();
-    place.bench().await;
-    let mut conn = plain(&place.path()).await;
-    let rows: Vec<(i64, i64, i64, String)> = sqlx::query_as(
-        "EXPLAIN QUERY PLAN SELECT * FROM teardowns
-         WHERE lower(account) = 'default' AND state NOT IN ('deleted', 'aborted', 'failed')
-           AND hold_code IS NULL
-         ORDER BY priority DESC, coalesce(uncancellable_at, '9999'),
-             max(coalesce(next_attempt_at, updated_at), coalesce(not_before, '')), id LIMIT 5",
-    )
-    .fetch_all(&mut conn)
-    .await
-    .unwrap();
-    let details: Vec<&str> = rows.iter().map(|row| row.3.as_str()).collect();
-    assert_eq!(details.len(), 1, "no sorting: {details:?}");
-    assert!(details[0].contains("teardowns_claim"), "{details:?}");
-}
-
-#[tokio::test]
 async fn the_connections_are_set_up_to_lose_nothing() {
     let place = Place::new();
     let bench = place.bench().await;

@@ -1,11 +1,12 @@
 //! Claiming rows, and the leases on them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::data::Data;
-use crate::core::ids::{AccountName, Fence, TeardownId};
+use crate::core::ids::{AccountName, Fence, TeardownId, TenantId};
 use crate::core::reason::Reason;
 use crate::core::teardown::{Lease, Teardown};
 use crate::store::rules::{self, after, millis};
@@ -54,7 +55,13 @@ impl Data {
                 && row.not_before.is_none_or(|at| at <= now)
         };
         let mut rows: Vec<_> = self.teardowns.values().filter(is_due).collect();
-        rows.sort_by_key(|row| rules::claim_order(row));
+        let unsettled: BTreeSet<TenantId> = self
+            .commands
+            .iter()
+            .filter(|command| command.is_unsettled() && command.account == *account)
+            .map(|command| command.tenant_id)
+            .collect();
+        rows.sort_by_key(|row| rules::claim_order(row, unsettled.contains(&row.tenant_id)));
         rows.into_iter().map(|row| row.id).collect()
     }
 

@@ -135,24 +135,12 @@ async fn in_flight(
     row: &Teardown,
     question: Option<&str>,
 ) -> Result<(Proven, bool)> {
-    let found = sqlx::query(
-        "SELECT count(*) AS writes, coalesce(sum(c.reservation), 0) AS reservations,
-             coalesce(sum(c.action = 'delete_customer'), 0) AS deletes,
-             coalesce(sum(t.lease_owner IS NOT NULL AND c.tenant_id <> ?3), 0) AS on_their_way
-         FROM commands AS c JOIN teardowns AS t
-           ON lower(t.account) = c.account AND lower(t.tenant_id) = c.tenant_id
-         WHERE c.account = ?1 AND c.outcome IS NULL
-           AND t.state NOT IN ('deleted', 'aborted', 'failed')
-           AND (c.sends > 0 OR t.hold_code IS NULL)
-           AND NOT (c.tenant_id = ?3 AND c.action = 'delete_customer')
-           AND (?2 IS NULL OR (c.sends = 0, c.seq)
-                < (SELECT q.sends = 0, q.seq FROM commands AS q WHERE q.id = ?2))",
-    )
-    .bind(row.account.as_str())
-    .bind(question)
-    .bind(row.tenant_id.to_string())
-    .fetch_one(conn)
-    .await?;
+    let found = sqlx::query(IN_FLIGHT)
+        .bind(row.account.as_str())
+        .bind(question)
+        .bind(row.tenant_id.to_string())
+        .fetch_one(conn)
+        .await?;
     let some = |name: &str| found.try_get::<i64, _>(name).map(|count| count > 0);
     let classes = Proven {
         write: some("writes")?,
@@ -161,6 +149,20 @@ async fn in_flight(
     };
     Ok((classes, some("on_their_way")?))
 }
+
+/// Of an account, the command in question if there is one, the tenant.
+pub(super) const IN_FLIGHT: &str = "
+    SELECT count(*) AS writes, coalesce(sum(c.reservation), 0) AS reservations,
+        coalesce(sum(c.action = 'delete_customer'), 0) AS deletes,
+        coalesce(sum(t.lease_owner IS NOT NULL AND c.tenant_id <> ?3), 0) AS on_their_way
+    FROM commands AS c INDEXED BY commands_unsettled CROSS JOIN teardowns AS t
+    WHERE c.account = ?1 AND c.outcome IS NULL
+      AND lower(t.account) = ?1 AND lower(t.tenant_id) = lower(c.tenant_id)
+      AND t.state NOT IN ('deleted', 'aborted', 'failed')
+      AND (c.sends > 0 OR t.hold_code IS NULL)
+      AND NOT (c.tenant_id = ?3 AND c.action = 'delete_customer')
+      AND (?2 IS NULL OR (c.sends = 0, c.seq)
+           < (SELECT q.sends = 0, q.seq FROM commands AS q WHERE q.id = ?2))";
 
 /// Resources of the tenant with an unsettled command.
 async fn busy(conn: &mut SqliteConnection, row: &Teardown) -> Result<BTreeSet<String>> {

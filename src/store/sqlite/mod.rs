@@ -13,6 +13,8 @@ mod faults;
 mod filesystem;
 mod open;
 mod operate;
+#[cfg(test)]
+mod plans;
 mod protect;
 mod queue;
 mod reload;

@@ -167,7 +167,7 @@ type Accounts = BTreeMap<AccountName, AccountSurvey>;
 /// What is unsettled of a tenant without an active teardown waits for a `retry`, not for the API.
 async fn count_unsettled(conn: &mut SqliteConnection, accounts: &mut Accounts) -> Result<()> {
     let found = sqlx::query(
-        "SELECT account, count(*) AS commands, min(created_at) AS since FROM commands AS c
+        "SELECT account, count(*) AS commands, min(created_at) AS since FROM commands AS c INDEXED BY commands_unsettled
          WHERE outcome IS NULL
            AND EXISTS (SELECT 1 FROM teardowns AS t
                        WHERE lower(t.account) = c.account AND lower(t.tenant_id) = c.tenant_id

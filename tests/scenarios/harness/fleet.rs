@@ -74,11 +74,17 @@ pub(crate) struct Fleet {
     clouds: BTreeMap<&'static str, Simulator>,
     life: Arc<Life>,
     stop: CancellationToken,
+    seed: u64,
 }
 
 impl Fleet {
     /// Sandboxes at the addresses of their clouds, every customer queued, and no daemon yet.
     pub(crate) async fn queued(members: &[Member], options: &Options) -> Self {
+        Self::with_seed(members, options, 1).await
+    }
+
+    /// The same; all chance comes from this seed.
+    pub(crate) async fn with_seed(members: &[Member], options: &Options, seed: u64) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(TokioClock::start(START.parse().unwrap()));
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let mut clouds = BTreeMap::new();
@@ -88,14 +94,14 @@ impl Fleet {
             let options =
                 Options { audience: Some(cloud.api_base().to_owned()), ..options.clone() };
             let simulator =
-                Simulator::new(Arc::clone(&clock), 1, options, own.map(Member::sandbox));
+                Simulator::new(Arc::clone(&clock), seed, options, own.map(Member::sandbox));
             clouds.insert(cloud.as_str(), simulator);
         }
         let rows: Vec<NewTeardown> = members.iter().flat_map(new_teardowns).collect();
         store.enqueue(&rows, clock.now()).await.unwrap();
         let life = Life::new(Arc::clone(&clock), None);
         let members = members.to_vec();
-        Self { members, clock, store, clouds, life, stop: CancellationToken::new() }
+        Self { members, clock, store, clouds, life, stop: CancellationToken::new(), seed }
     }
 
     /// The simulated cloud that an account belongs to.
@@ -125,7 +131,7 @@ impl Fleet {
             accounts.collect(),
             Arc::clone(&store),
             Arc::clone(&self.clock),
-            Arc::new(SeededEntropy::new(1)),
+            Arc::new(SeededEntropy::new(self.seed)),
             info,
             Arc::new(|| Ok(())),
         );
@@ -158,7 +164,7 @@ impl Fleet {
         let ledger = StoreLedger::new(Arc::clone(store), clock, account.clone(), pace);
         // Its own, so that its requests are the same whatever befalls the others.
         let entropy: Arc<dyn Entropy> =
-            Arc::new(SeededEntropy::new(member.partner().as_u64_pair().1));
+            Arc::new(SeededEntropy::new(self.seed ^ member.partner().as_u64_pair().1));
         let clock = Arc::clone(&self.clock);
         let client = Client::new(settings, transport, Arc::new(ledger), clock, entropy).unwrap();
         AccountRuntime::new(account, client, rules)

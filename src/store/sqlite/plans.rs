@@ -1,0 +1,51 @@
+//! How SQLite finds what is asked for at every claim and every write: by an index, so that it takes
+//! no longer when the tables have grown for a year.
+
+use sqlx::{Connection as _, Row as _, SqliteConnection};
+
+use super::open::MIGRATOR;
+use super::{claim, commit};
+
+/// The steps of a statement, as SQLite explains them.
+async fn plan(sql: &str) -> Vec<String> {
+    let mut conn = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+    MIGRATOR.run(&mut conn).await.unwrap();
+    let steps = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
+        .fetch_all(&mut conn)
+        .await
+        .unwrap();
+    steps.iter().map(|step| step.get("detail")).collect()
+}
+
+async fn assert_found_by(sql: &str, indexes: &[&str]) {
+    let plan = plan(sql).await;
+    for index in indexes {
+        let found = plan.iter().any(|step| step.contains("SEARCH") && step.contains(index));
+        assert!(found, "not found by {index}: {plan:#?}");
+    }
+    let tables = ["SCAN teardowns", "SCAN commands", "SCAN c", "SCAN t", "SCAN due"];
+    let scan = plan.iter().find(|step| tables.iter().any(|table| step.starts_with(table)));
+    assert_eq!(scan, None, "{plan:#?}");
+}
+
+#[tokio::test]
+async fn what_is_due_is_found_in_its_order_by_the_index() {
+    assert_found_by(
+        claim::DUE,
+        &[
+            "commands_unsettled (account=?)",
+            "teardowns_active (<expr>=? AND <expr>=?)",
+            "teardowns_claim (<expr>=?)",
+        ],
+    )
+    .await;
+    // Sorted is only the little that both halves have brought.
+    let sorts = plan(claim::DUE).await.into_iter().filter(|step| step.contains("ORDER BY"));
+    assert_eq!(sorts.count(), 1);
+}
+
+#[tokio::test]
+async fn what_is_in_flight_is_found_by_the_index() {
+    let indexes = ["commands_unsettled (account=?)", "teardowns_active (<expr>=? AND <expr>=?)"];
+    assert_found_by(commit::IN_FLIGHT, &indexes).await;
+}
