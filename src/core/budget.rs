@@ -138,10 +138,12 @@ pub fn pace(reopened: Option<Timestamp>, now: Timestamp) -> f64 {
 }
 
 /// How many of `slots` tenants may be worked on at once under a budget of so many reads a minute. At
-/// least one. The fewer go on together after a closure, the less is lost by the next one.
+/// least one. Each 429 throws away what the tenants at work have read and not yet acted on, so after
+/// one there are fewer of them than in proportion to the pace: under faults that took
+/// fewer calls than in proportion, and less time than both that and the square of the pace.
 pub fn capacity(slots: usize, reads_per_minute: u32, pace: f64) -> usize {
-    let served = f64::from(reads_per_minute) / READS_OF_A_TENANT;
-    ((served.min(slots as f64) * pace) as usize).max(1)
+    let served = (f64::from(reads_per_minute) / READS_OF_A_TENANT).min(slots as f64);
+    ((served * pace * (1.0 + pace) / 2.0) as usize).max(1)
 }
 
 #[cfg(test)]
@@ -161,8 +163,8 @@ mod tests {
     fn no_more_tenants_are_taken_on_than_the_budget_serves() {
         assert_eq!(capacity(64, 600, 1.0), 64);
         assert_eq!(capacity(64, 240, 1.0), 40);
-        assert_eq!(capacity(64, 240, 0.25), 10);
-        assert_eq!(capacity(20, 240, 0.25), 5);
+        assert_eq!(capacity(64, 240, 0.25), 6);
+        assert_eq!(capacity(20, 240, 0.25), 3);
         assert_eq!(capacity(64, 1, 0.25), 1);
     }
 }

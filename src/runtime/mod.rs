@@ -14,3 +14,4 @@ pub mod perform;
 pub mod preview;
 pub mod reconciler;
 pub mod scheduler;
+mod slots;

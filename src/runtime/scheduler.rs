@@ -18,6 +18,7 @@ use tracing::Instrument as _;
 use super::account::AccountRuntime;
 use super::lease::LeaseTable;
 use super::reconciler::Reconciler;
+use super::slots::{self, Demand};
 use crate::core::ids::AccountName;
 use crate::store::{ClaimRequest, Claimed, DaemonInfo, Result, StoreError, due_at};
 
@@ -34,7 +35,6 @@ const TICK: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 struct Lane {
     account: Arc<AccountRuntime>,
-    slots: usize,
     busy: Arc<AtomicUsize>,
 }
 
@@ -62,6 +62,7 @@ pub type ClaimCheck = Arc<dyn Fn() -> std::result::Result<(), String> + Send + S
 pub struct Scheduler {
     reconciler: Reconciler,
     lanes: Vec<Lane>,
+    max_in_flight: usize,
     leases: Arc<LeaseTable>,
     owner: String,
     ttl: Duration,
@@ -90,8 +91,7 @@ pub struct Look {
 }
 
 impl Scheduler {
-    /// Puts a scheduler together. `max_in_flight` is shared evenly by the accounts, so that one that
-    /// is slow cannot take the others' slots.
+    /// Puts a scheduler together. `max_in_flight` is shared by the accounts as [`slots::offers`] says.
     pub fn new(
         reconciler: Reconciler,
         accounts: Vec<Arc<AccountRuntime>>,
@@ -101,14 +101,12 @@ impl Scheduler {
         info: DaemonInfo,
         may_claim: ClaimCheck,
     ) -> Self {
-        let slots = (max_in_flight / accounts.len().max(1)).max(1);
-        let lanes = accounts
-            .into_iter()
-            .map(|account| Lane { account, slots, busy: Arc::default() })
-            .collect();
+        let lanes =
+            accounts.into_iter().map(|account| Lane { account, busy: Arc::default() }).collect();
         Self {
             reconciler,
             lanes,
+            max_in_flight,
             leases,
             owner: info.owner.clone(),
             ttl,
@@ -177,16 +175,7 @@ impl Scheduler {
         if let Err(why) = (self.may_claim)() {
             return Ok(Look { claimed: 0, closed: Some(why), sleep: LONGEST_SLEEP });
         }
-        let free: Vec<(AccountName, usize)> = self
-            .lanes
-            .iter()
-            .map(|lane| {
-                let busy = lane.busy.load(Ordering::Acquire);
-                let slots = lane.account.client.capacity(lane.slots);
-                (lane.account.name.clone(), slots.saturating_sub(busy))
-            })
-            .filter(|(_, free)| *free > 0)
-            .collect();
+        let free = self.free_slots();
         let asked_at = clock.uptime();
         let request =
             ClaimRequest { owner: self.owner.clone(), ttl: self.ttl, slots: free.clone() };
@@ -200,6 +189,21 @@ impl Scheduler {
         let waiting: Vec<AccountName> = free.into_iter().map(|(name, _)| name).collect();
         let due = store.next_due(&waiting, now).await?;
         Ok(Look { claimed: count, closed: None, sleep: sleep_until(due, clock.now()) })
+    }
+
+    /// How many tenants of which account may be taken on now.
+    fn free_slots(&self) -> Vec<(AccountName, usize)> {
+        let demands: Vec<Demand> = self
+            .lanes
+            .iter()
+            .map(|lane| Demand {
+                busy: lane.busy.load(Ordering::Acquire),
+                most: lane.account.client.capacity(self.max_in_flight),
+            })
+            .collect();
+        let offers = slots::offers(self.max_in_flight, &demands);
+        let names = self.lanes.iter().map(|lane| lane.account.name.clone());
+        names.zip(offers).filter(|(_, offer)| *offer > 0).collect()
     }
 
     /// Watches the files of refused credentials until `stop`. Each account is watched by itself, so

@@ -80,14 +80,13 @@ impl Simulator {
         options: Options,
         sandboxes: impl IntoIterator<Item = Sandbox>,
     ) -> Self {
-        let mut dice = Dice::new(seed);
         let start = clock.now();
-        let mut maker = realise::Maker { dice: &mut dice, seed, options: &options, start };
-        let accounts = (0..).zip(sandboxes).map(|(n, sandbox)| maker.account(n, sandbox)).collect();
+        let make = |sandbox| realise::Maker::account(seed, &options, start, sandbox);
+        let accounts = sandboxes.into_iter().map(make).collect();
         let state = State {
             start,
             options,
-            dice,
+            dice: Dice::new(seed),
             accounts,
             rules: rules::Rules::default(),
             journal: Journal::default(),

@@ -17,23 +17,31 @@ use super::world::{
 
 /// Everything needed to draw what the description leaves open.
 pub(crate) struct Maker<'a> {
-    pub(crate) dice: &'a mut Dice,
-    /// What the dice began with.
-    pub(crate) seed: u64,
-    pub(crate) options: &'a Options,
-    pub(crate) start: Timestamp,
+    dice: Dice,
+    options: &'a Options,
+    start: Timestamp,
 }
 
-impl Maker<'_> {
-    pub(crate) fn account(&mut self, number: u64, sandbox: Sandbox) -> Account {
+impl<'a> Maker<'a> {
+    /// Makes an account. Its dice are its own, so that what is drawn for it is the same whatever
+    /// accounts there are beside it.
+    pub(crate) fn account(
+        seed: u64,
+        options: &'a Options,
+        start: Timestamp,
+        sandbox: Sandbox,
+    ) -> Account {
+        let (high, low) = sandbox.partner_tenant.as_u64_pair();
+        let seed = seed.wrapping_add(high).wrapping_add(low);
+        let mut maker = Self { dice: Dice::new(seed), options, start };
         Account {
             partner_tenant: sandbox.partner_tenant,
             app: sandbox.app,
             token_tenant: sandbox.token_tenant.unwrap_or(sandbox.partner_tenant),
-            tenants: sandbox.customers.iter().map(|customer| self.tenant(customer)).collect(),
+            tenants: sandbox.customers.iter().map(|customer| maker.tenant(customer)).collect(),
             protected: sandbox.protected,
             throttle: Throttle::default(),
-            faults: Dice::new(self.seed.wrapping_add(number)),
+            faults: Dice::new(!seed),
             customers_read: None,
         }
     }

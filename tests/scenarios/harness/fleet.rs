@@ -191,14 +191,6 @@ impl Fleet {
         last.duration_since(START.parse().unwrap()).try_into().unwrap()
     }
 
-    /// How long it took until half of the account's customers were gone.
-    pub(crate) async fn median(&self, member: &Member) -> Duration {
-        let rows = self.rows(member).await;
-        let mut ends: Vec<_> = rows.iter().filter_map(|row| row.finished_at).collect();
-        ends.sort();
-        ends[ends.len() / 2].duration_since(START.parse().unwrap()).try_into().unwrap()
-    }
-
     async fn outstanding(&self) -> String {
         let mut lines = Vec::new();
         for member in &self.members {
