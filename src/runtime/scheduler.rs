@@ -91,7 +91,7 @@ pub struct Look {
 }
 
 impl Scheduler {
-    /// Puts a scheduler together. `max_in_flight` is shared by the accounts as [`slots::offers`] says.
+    /// Puts a scheduler together. `max_in_flight` is shared by the accounts as `slots` says.
     pub fn new(
         reconciler: Reconciler,
         accounts: Vec<Arc<AccountRuntime>>,

@@ -12,6 +12,14 @@ use crate::exposition::{Exposition, Labels};
 use crate::gate::until;
 use crate::stage::{Stage, brisk};
 
+/// Waits for a metric of this value or a higher one.
+pub async fn until_at_least(daemon: &Daemon, name: &str, labels: &[(&str, &str)], value: f64) {
+    until(&format!("{name} {labels:?} is {value}"), async || {
+        (scrape(daemon).await.value(name, labels) >= value).then_some(())
+    })
+    .await;
+}
+
 async fn scrape(daemon: &Daemon) -> Exposition {
     let (status, text) = daemon.get("/metrics").await.unwrap();
     assert_eq!(status, 200);

@@ -1,6 +1,6 @@
 //! A real Prometheus with the rules of `deploy/prometheus` watches the daemon through a run with
-//! faults, and sees every alert that can be provoked within minutes. Those that take days or hours are
-//! provoked in `deploy/prometheus/tests.yml`.
+//! faults, and sees every alert come up: those of faults, and those of what has lasted for long.
+//! When each of them rings is tested in `deploy/prometheus/tests.yml`.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,11 +11,13 @@ use jiff::ToSpan as _;
 use serde_json::Value;
 use teardownd::core::clock::Clock as _;
 use teardownd::runtime::clock::SystemClock;
-use teardownd::simulator::{Effect, Mix, Rule, When};
+use teardownd::simulator::{Customer, Effect, Kind, Mix, Purchase, RetryAfterForm, Rule, When};
 use teardownd::store::sqlite::free_bytes;
 use tokio::process::{Child, Command};
+use uuid::Uuid;
 
 use crate::gate::until;
+use crate::metrics::until_at_least;
 use crate::stage::{Stage, brisk};
 
 /// What the daemon's configuration and files make ring at once.
@@ -33,6 +35,14 @@ const FROM_FAULTS: [&str; 5] = [
     "TeardowndCredentialRefused",
     "TeardowndFailing",
     "TeardowndStuck",
+];
+
+/// What lasts for long, or will soon be too late.
+const FROM_TIME: [&str; 4] = [
+    "TeardowndCommandsUnsettled",
+    "TeardowndNotTicking",
+    "TeardowndOrdersNearing60Days",
+    "TeardowndThrottledForLong",
 ];
 
 /// A Prometheus of the test's own. It does not outlive its handle.
@@ -158,6 +168,63 @@ async fn a_real_prometheus_sees_what_goes_wrong() {
 
     daemon.kill().await;
     prometheus.until_alerts(&["TeardowndDown"]).await;
+}
+
+/// Prometheus comes late here: what it averages over half an hour is then all as it is now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_prometheus_sees_what_lasts() {
+    let mut sandbox = Stage::sandbox();
+    sandbox.populate(1, 7, &Mix::default()).unwrap();
+    let old = Purchase { age: Duration::from_hours(56 * 24), ..Purchase::new(Kind::Reservation) };
+    let old = Customer::new(Uuid::from_u128(56), "old.onmicrosoft.com").with(old);
+    sandbox.add(old).unwrap();
+    let stage = Stage::with(sandbox, brisk()).await;
+    let [silent, old] = [0, 1].map(|index| stage.tenants[index].to_string());
+
+    // A write that nobody answers, and an order of 56 days that a guard holds up.
+    stage.strike_writes(When::Always, &Effect::DropBefore);
+    let daemon = stage.ready().await;
+    stage.done(&["enqueue", &silent]).await;
+    stage.done(&["enqueue", &old, "--domain", "other.onmicrosoft.com"]).await;
+    let mut database = stage.database().await;
+    let unsettled = "SELECT count(*) FROM commands WHERE outcome IS NULL AND sends > 0";
+    until("a write is unsettled", async || (database.number(unsettled).await == 1).then_some(()))
+        .await;
+    until("the order's time is known", async || {
+        let known = "SELECT count(*) FROM teardowns WHERE uncancellable_at IS NOT NULL AND hold_code IS NOT NULL";
+        (database.number(known).await == 1).then_some(())
+    })
+    .await;
+    daemon.kill().await;
+    database.as_if_committed(Duration::from_hours(2)).await;
+
+    // From now on the API answers 429 for an hour.
+    let throttle = Effect::ThrottleIn(Duration::from_hours(1), RetryAfterForm::Seconds);
+    stage.simulator.add_rule(Rule::new(When::Always, throttle));
+    let daemon = stage.ready().await;
+    let throttled = [("account", "default"), ("state", "throttled")];
+    until_at_least(&daemon, "teardownd_account_state", &throttled, 1.0).await;
+    // And another process keeps the database to itself, so that nothing can be claimed.
+    until("the database is locked", async || database.change("BEGIN EXCLUSIVE").await.ok()).await;
+    let failed = [("outcome", "failed")];
+    until_at_least(&daemon, "teardownd_scheduler_ticks_total", &failed, 1.0).await;
+
+    let target = daemon.listens().unwrap().to_string();
+    let Some(prometheus) = Prometheus::start(stage.folder(), &target) else {
+        eprintln!("SKIPPED: prometheus is not installed (Debian's package prometheus)");
+        return;
+    };
+    prometheus.until_alerts(&FROM_TIME).await;
+    prometheus.assert_rules_are_healthy().await;
+    daemon.kill().await;
+}
+
+#[test]
+fn every_alert_is_provoked() {
+    let rules = include_str!("../../deploy/prometheus/teardownd.rules.yml");
+    let named = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
+    let provoked = [&FROM_THE_START[..], &FROM_FAULTS, &FROM_TIME, &["TeardowndDown"]].concat();
+    assert_eq!(named.collect::<BTreeSet<_>>(), provoked.into_iter().collect());
 }
 
 /// Accounts whose credentials lapse, a refresh token that lies idle, a full sandbox and a full disk.
