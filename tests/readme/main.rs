@@ -1,6 +1,9 @@
 //! What README.md and docs/ show is true: configuration loads, command lines parse, SQL runs, the
 //! tables are complete, and the tests and files they name exist.
 
+mod foreign;
+mod page;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,6 +14,8 @@ use teardownd::core::reason::Reason;
 use teardownd::core::teardown::{State, Status};
 use teardownd::interfaces::config::{Config, Sources, load};
 use tempfile::TempDir;
+
+use self::page::{Page, files, pages, root, words};
 
 const TENANT: &str = "1f2e3d4c-5b6a-4788-9900-aabbccddeeff";
 
@@ -111,26 +116,6 @@ fn filled_in(word: String) -> String {
         "FILE" => "tenants.csv".to_owned(),
         _ => word,
     }
-}
-
-/// The words of a shell line, as far as documentation needs it: quotes, and nothing behind a pipe, a
-/// redirection or a comment.
-fn words(line: &str) -> Vec<String> {
-    let (mut found, mut word, mut quote) = (Vec::new(), None::<String>, None);
-    for c in line.chars() {
-        match (c, quote) {
-            (_, Some(open)) if c == open => quote = None,
-            ('"' | '\'', None) => {
-                quote = Some(c);
-                word.get_or_insert_default();
-            }
-            ('|' | '>' | '#' | '&' | ';', None) => break,
-            (' ', None) => found.extend(word.take()),
-            _ => word.get_or_insert_default().push(c),
-        }
-    }
-    found.extend(word);
-    found
 }
 
 // ---- files and SQL ----------------------------------------------------------------------------------
@@ -279,113 +264,3 @@ fn every_link_to_a_file_leads_somewhere() {
 }
 
 // ---- pages ------------------------------------------------------------------------------------------
-
-struct Page {
-    name: String,
-    text: String,
-}
-
-impl Page {
-    fn named(name: &str) -> Self {
-        let text = std::fs::read_to_string(root().join(name)).unwrap();
-        Self { name: name.to_owned(), text }
-    }
-
-    /// The fenced blocks of a language, without the indent of the list they stand in.
-    fn blocks(&self, language: &str) -> Vec<String> {
-        let mut found = Vec::new();
-        let mut open: Option<(String, usize)> = None;
-        let mut block = String::new();
-        for line in self.text.lines() {
-            let bare = line.trim_start();
-            match (bare.strip_prefix("```"), &open) {
-                (Some(name), None) => open = Some((name.to_owned(), line.len() - bare.len())),
-                (Some(_), Some((name, _))) => {
-                    if name == language {
-                        found.push(std::mem::take(&mut block));
-                    }
-                    block.clear();
-                    open = None;
-                }
-                (None, Some((_, indent))) => {
-                    block.push_str(line.get(*indent..).unwrap_or_default());
-                    block.push('\n');
-                }
-                (None, None) => {}
-            }
-        }
-        assert!(open.is_none(), "{}: a block is not closed", self.name);
-        found
-    }
-
-    /// What stands between single backticks, outside blocks.
-    fn spans(&self) -> impl Iterator<Item = String> {
-        let mut inside = false;
-        let prose: Vec<&str> = self
-            .text
-            .lines()
-            .filter(|line| {
-                let fence = line.trim_start().starts_with("```");
-                inside ^= fence;
-                !inside && !fence
-            })
-            .collect();
-        let spans: Vec<String> =
-            prose.join("\n").split('`').skip(1).step_by(2).map(str::to_owned).collect();
-        spans.into_iter()
-    }
-
-    /// The arguments of every call of the program that is shown. In running text a command without
-    /// arguments is a mention of it: it needs only to exist.
-    fn command_lines(&self) -> Vec<String> {
-        let mut found = Vec::new();
-        for block in self.blocks("sh").into_iter().chain(self.blocks("console")) {
-            let joined = block.replace("\\\n", " ");
-            found.extend(joined.lines().filter_map(|line| arguments(line.trim())));
-        }
-        for span in self.spans() {
-            let arguments = arguments(&span.replace('\n', " "));
-            let whole = |line: String| if line.contains(' ') { line } else { line + " --help" };
-            found.extend(arguments.map(whole));
-        }
-        found
-    }
-}
-
-/// The arguments, if the line calls the program, be it as another user or with variables of its own.
-fn arguments(line: &str) -> Option<String> {
-    let starts = ["teardownd ", "cargo run --release -- ", "cargo run -- "];
-    let mut rest = line.strip_prefix("sudo -u teardownd ").unwrap_or(line);
-    while let Some((first, later)) = rest.split_once(' ')
-        && first.contains('=')
-    {
-        rest = later;
-    }
-    starts.iter().find_map(|start| rest.strip_prefix(start)).map(str::to_owned)
-}
-
-fn pages() -> Vec<Page> {
-    let mut names = vec!["README.md".to_owned(), "deploy/README.md".to_owned()];
-    for path in files(&root().join("docs"), "md") {
-        names.push(path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned());
-    }
-    names.iter().map(|name| Page::named(name)).collect()
-}
-
-fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path, extension));
-        } else if path.extension().is_some_and(|it| it == extension) {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
-}
-
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
