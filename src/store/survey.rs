@@ -78,9 +78,10 @@ impl Tally {
 pub struct AccountSurvey {
     /// Commands of tenants with an active teardown whose outcome is not known.
     pub unsettled: u64,
-    /// When the oldest of them was committed.
+    /// When the oldest of them was committed, those of acknowledged teardowns aside.
     pub unsettled_since: Option<Timestamp>,
-    /// When the first purchase of an active teardown becomes impossible to cancel, as far as known.
+    /// When the first purchase of an active teardown becomes impossible to cancel, as far as known, those
+    /// of acknowledged teardowns aside.
     pub uncancellable_at: Option<Timestamp>,
     /// When each deletion of the last day was committed, as the caps count them.
     pub deletions: Vec<Timestamp>,

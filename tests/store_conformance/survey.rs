@@ -90,6 +90,10 @@ pub(crate) async fn a_survey_counts_what_stands_alike(backend: &dyn Backend) {
     assert_eq!(bench.store.purge(at(999), start()).await.unwrap(), 2);
     let told = rows(&survey(&bench, at(150)).await);
     assert!(told.iter().all(|row| !row.0.is_terminal()), "what retention has removed is gone");
+    // While somebody looks at it, it is stuck for the same reason: an alert must not begin anew.
+    bench.claim(9, at(500)).await;
+    let told = rows(&survey(&bench, at(501)).await);
+    assert!(told.contains(&(fetched, moving, pending, true, true, false, 1, none)), "{told:?}");
 }
 
 fn claim_all() -> teardownd::store::ClaimRequest {
@@ -116,6 +120,10 @@ pub(crate) async fn a_survey_counts_commands_deletions_and_requests(backend: &dy
     assert_eq!((counted.unsettled, counted.unsettled_since), (1, Some(at(6))));
     assert_eq!(counted.deletions, [start(), at(6)], "accepted and unsettled ones");
     assert_eq!(counted.requests, BTreeMap::from([(Resource::Order, 5)]));
+
+    bench.ask(Verb::Ack, 1, at(8)).await;
+    let counted = survey(&bench, at(8)).await.accounts.remove(&default_account()).unwrap();
+    assert_eq!((counted.unsettled, counted.unsettled_since), (1, None), "acknowledged");
 
     let day = 24 * 3600;
     let counted = survey(&bench, at(day + 3)).await.accounts.remove(&default_account()).unwrap();

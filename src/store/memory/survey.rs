@@ -65,6 +65,8 @@ impl Data {
                 Status::Held => row.hold.as_ref().map(|hold| hold.code),
                 Status::Waiting if early => Some(Reason::NotBefore),
                 Status::Waiting | Status::Failed => row.reason,
+                // It is being looked at, and stuck for the reason for which it was parked last.
+                Status::Moving if row.is_stuck(stuck_after, now) => row.reason,
                 Status::Moving | Status::Done => None,
             },
             leased: row.lease.is_some(),
@@ -86,19 +88,21 @@ impl Data {
         let day = before(now, DAY);
         for command in &self.commands {
             if command.outcome.is_none()
-                && self.active(&command.account, command.tenant_id).is_some()
+                && let Some(row) = self.active(&command.account, command.tenant_id)
             {
                 let account = accounts.entry(command.account.clone()).or_default();
                 account.unsettled += 1;
-                let since = [account.unsettled_since, Some(command.created_at)];
-                account.unsettled_since = since.into_iter().flatten().min();
+                let since = (!self.acks.contains_key(&row)).then_some(command.created_at);
+                account.unsettled_since = account.unsettled_since.into_iter().chain(since).min();
             }
             if admission::counts_as_deletion(command) && command.created_at >= day {
                 let account = accounts.entry(command.account.clone()).or_default();
                 account.deletions.push(command.created_at);
             }
         }
-        for row in self.teardowns.values().filter(|row| !row.state.is_terminal()) {
+        let concerns =
+            |row: &&Teardown| !row.state.is_terminal() && !self.acks.contains_key(&row.id);
+        for row in self.teardowns.values().filter(concerns) {
             if let Some(at) = row.uncancellable_at {
                 let account = accounts.entry(row.account.clone()).or_default();
                 account.uncancellable_at = account.uncancellable_at.into_iter().chain([at]).min();

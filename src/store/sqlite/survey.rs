@@ -65,9 +65,11 @@ async fn active(
                         WHEN lease_owner IS NULL AND (next_attempt_at > ?1 OR not_before > ?1)
                         THEN 'waiting' ELSE 'moving' END AS status,
                    CASE WHEN hold_code IS NOT NULL THEN hold_code
-                        WHEN lease_owner IS NOT NULL THEN NULL
-                        WHEN state = 'queued' AND not_before > ?1 THEN 'not_before'
-                        WHEN next_attempt_at > ?1 OR not_before > ?1 THEN reason END AS reason,
+                        WHEN lease_owner IS NULL AND state = 'queued' AND not_before > ?1
+                        THEN 'not_before'
+                        WHEN lease_owner IS NULL AND (next_attempt_at > ?1 OR not_before > ?1)
+                        THEN reason
+                        WHEN state_since < ?2 THEN reason END AS reason,
                    lease_owner IS NOT NULL AS leased, state_since < ?2 AS stuck,
                    {acknowledged} AS acknowledged,
                    max(coalesce(next_attempt_at, updated_at), coalesce(not_before, '')) AS due
@@ -166,16 +168,17 @@ type Accounts = BTreeMap<AccountName, AccountSurvey>;
 
 /// What is unsettled of a tenant without an active teardown waits for a `retry`, not for the API.
 async fn count_unsettled(conn: &mut SqliteConnection, accounts: &mut Accounts) -> Result<()> {
-    let found = sqlx::query(
-        "SELECT account, count(*) AS commands, min(created_at) AS since FROM commands AS c INDEXED BY commands_unsettled
-         WHERE outcome IS NULL
-           AND EXISTS (SELECT 1 FROM teardowns AS t
-                       WHERE lower(t.account) = c.account AND lower(t.tenant_id) = c.tenant_id
-                         AND t.state NOT IN ('deleted', 'aborted', 'failed'))
-         GROUP BY account",
-    )
-    .fetch_all(conn)
-    .await?;
+    let acknowledged = acknowledged("t");
+    let sql = format!(
+        "SELECT c.account AS account, count(*) AS commands,
+                min(CASE WHEN NOT {acknowledged} THEN c.created_at END) AS since
+         FROM commands AS c INDEXED BY commands_unsettled CROSS JOIN teardowns AS t
+         WHERE c.outcome IS NULL
+           AND lower(t.account) = lower(c.account) AND lower(t.tenant_id) = lower(c.tenant_id)
+           AND t.state NOT IN ('deleted', 'aborted', 'failed')
+         GROUP BY c.account"
+    );
+    let found = sqlx::query(AssertSqlSafe(sql)).fetch_all(conn).await?;
     for row in &found {
         let f = Fields::new(row, "commands", "account");
         let account = accounts.entry(f.account()?).or_default();
@@ -186,13 +189,14 @@ async fn count_unsettled(conn: &mut SqliteConnection, accounts: &mut Accounts) -
 }
 
 async fn note_uncancellable(conn: &mut SqliteConnection, accounts: &mut Accounts) -> Result<()> {
-    let found = sqlx::query(
+    let acknowledged = acknowledged("teardowns");
+    let sql = format!(
         "SELECT lower(account) AS account, min(uncancellable_at) AS soonest FROM teardowns
          WHERE state NOT IN ('deleted', 'aborted', 'failed') AND uncancellable_at IS NOT NULL
-         GROUP BY 1",
-    )
-    .fetch_all(conn)
-    .await?;
+           AND NOT {acknowledged}
+         GROUP BY 1"
+    );
+    let found = sqlx::query(AssertSqlSafe(sql)).fetch_all(conn).await?;
     for row in &found {
         let f = Fields::new(row, "teardowns", "account");
         accounts.entry(f.account()?).or_default().uncancellable_at = f.time_opt("soonest")?;
