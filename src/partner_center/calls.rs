@@ -8,10 +8,11 @@ use url::Url;
 use super::decode::Damaged;
 use crate::core::budget::{Bucket, Resource};
 use crate::core::command::{Action, Command};
+use crate::core::observation::Read;
 
 /// A call: its method and its path with names in place of ids. This, and never an address, stands in
 /// errors, metrics and logs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Call {
     /// HTTP method.
     pub method: &'static str,
@@ -23,6 +24,11 @@ impl Call {
     /// Whether it goes to the token endpoint, and not to the API.
     pub(super) fn is_token(self) -> bool {
         self == TOKEN || self == TOKEN_V1
+    }
+
+    /// Whether it changes something at Partner Center.
+    pub fn is_write(self) -> bool {
+        self.method != "GET" && !self.is_token()
     }
 }
 
@@ -62,13 +68,28 @@ calls! {
 }
 
 /// The call that a command is.
-pub(super) const fn call_of(action: Action) -> Call {
+pub const fn call_of(action: Action) -> Call {
     match action {
         Action::CancelOrder => CANCEL_ORDER,
         Action::DeleteSubscription | Action::SuspendSubscription => CHANGE_SUBSCRIPTION,
         Action::CancelAzureEntitlement => CANCEL_AZURE,
         Action::ActivateSubscription => ACTIVATE,
         Action::DeleteCustomer => DELETE_CUSTOMER,
+    }
+}
+
+/// The call that a read is.
+pub const fn call_of_read(read: &Read) -> Call {
+    match read {
+        Read::Customer => CUSTOMER,
+        Read::Census { .. } => CUSTOMERS,
+        Read::Orders => ORDERS,
+        Read::Order(_) => ORDER,
+        Read::Subscriptions => SUBSCRIPTIONS,
+        Read::Subscription(_) => SUBSCRIPTION,
+        Read::Entitlements => ENTITLEMENTS,
+        Read::AzureEntitlements(_) => AZURE_ENTITLEMENTS,
+        Read::AzureEntitlement(..) => AZURE_ENTITLEMENT,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::calls::Call;
 use super::decode::Damaged;
 use super::exchange::Exchange;
 use super::transport::TransportError;
@@ -161,6 +162,11 @@ impl ApiError {
             Self::Ledger(_) => None,
         }
         .filter(|exchange| exchange.sent.is_some())
+    }
+
+    /// The call of the API that failed. A token is part of every call and of none.
+    pub fn call(&self) -> Option<Call> {
+        self.exchange().map(|exchange| exchange.call).filter(|call| !call.is_token())
     }
 
     /// What is to be stored of the failure; `None` where nothing was sent.

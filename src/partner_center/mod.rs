@@ -30,7 +30,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use calls::{CALLS, Call, bucket_of};
+pub use calls::{CALLS, Call, bucket_of, call_of, call_of_read};
 pub use client::{AccountSettings, Client, Timeouts};
 pub use error::{ApiError, Kind};
 pub use exchange::{Exchange, SentAs};

@@ -1,20 +1,20 @@
 //! One configured account at run time: its client, its guards, and what its failures mean for every
 //! tenant in it (invariant 14).
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use super::health::{Failure, Health, Outage};
 use super::live::AccountRules;
 use crate::core::account::{Proven, TroubleKind};
 use crate::core::clock::Clock;
 use crate::core::fault::Trouble;
 use crate::core::ids::{AccountName, TenantId};
 use crate::core::reason::Reason;
-use crate::partner_center::{ApiError, Client, Kind};
+use crate::partner_center::{ApiError, Call, Client, Kind};
 use crate::store::{Result, Store};
 
 /// An account that cannot be reached is tried again this often.
@@ -24,8 +24,6 @@ const PROBE_UNREACHABLE: Duration = Duration::from_secs(60);
 const PROBE_REFUSED: Duration = Duration::from_secs(300);
 /// A pass that finds its account halted looks again after this, if nothing wakes it.
 const HALT_RECHECK: Duration = Duration::from_secs(60);
-/// So many failures in a row, without one answer in between, are the account's and not a tenant's.
-const OUTAGE_AFTER: u32 = 5;
 
 /// A configured account.
 #[derive(Debug)]
@@ -73,12 +71,12 @@ impl AccountRuntime {
         Ok(covers(proven, kinds))
     }
 
-    /// Notes that Partner Center answered: an outage, if there was one, is over.
+    /// Notes that Partner Center answered these calls: an outage of theirs, if there was one, is over.
     ///
     /// # Errors
     /// The store's.
-    pub async fn answered(&self, store: &dyn Store, now: Timestamp) -> Result<()> {
-        if self.health.answered() {
+    pub async fn answered(&self, calls: &[Call], store: &dyn Store, now: Timestamp) -> Result<()> {
+        if self.health.answered(calls) {
             store.clear_trouble(&self.name, now).await?;
         }
         Ok(())
@@ -132,8 +130,13 @@ impl AccountRuntime {
             }
             Kind::SafetyStop => self.halt(text, store, now).await,
             Kind::Unreachable => {
-                let transport = error.as_fault().is_none();
-                if self.health.failed(tenant, transport, error.is_shared()) {
+                let failure = Failure {
+                    tenant,
+                    call: error.call(),
+                    transport: error.as_fault().is_none(),
+                    shared: error.is_shared(),
+                };
+                if self.health.failed(failure) {
                     self.trouble(TroubleKind::Unreachable, text, store, now).await
                 } else {
                     Ok(Trouble::Transient(text))
@@ -165,10 +168,12 @@ impl AccountRuntime {
         now: Timestamp,
     ) -> Result<Trouble> {
         let until = after(now, probe_interval(kind));
+        store.set_trouble(&self.name, kind, &text, until, now).await?;
+        // Marked when it is stored: an answer in between would find nothing to clear, and what is
+        // stored after it would stay for ever.
         if self.health.marks(kind) {
             tracing::warn!(account = %self.name, kind = kind.as_str(), text, "the account is in trouble");
         }
-        store.set_trouble(&self.name, kind, &text, until, now).await?;
         Ok(Trouble::Account { reason: kind.reason(), until, text })
     }
 }
@@ -216,108 +221,4 @@ const fn covers(proven: Proven, kinds: Proven) -> bool {
     (proven.write || !kinds.write)
         && (proven.reservation || !kinds.reservation)
         && (proven.delete || !kinds.delete)
-}
-
-/// Failures in a row, over all tenants of the account.
-#[derive(Debug, Default)]
-struct Health(Mutex<Streak>);
-
-/// What is stored of an outage, as far as this process knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Outage {
-    /// An earlier process may have left one.
-    #[default]
-    Unknown,
-    None,
-    Of(TroubleKind),
-}
-
-#[derive(Debug, Default)]
-struct Streak {
-    failures: u32,
-    transport: bool,
-    tenants: BTreeSet<TenantId>,
-    outage: Outage,
-}
-
-impl Health {
-    fn with<T>(&self, change: impl FnOnce(&mut Streak) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Returns whether a stored outage may have to be cleared.
-    fn answered(&self) -> bool {
-        self.with(|streak| {
-            let before = std::mem::take(streak).outage;
-            streak.outage = Outage::None;
-            before != Outage::None
-        })
-    }
-
-    /// Returns whether the failures are the account's: many in a row without one answer, and either
-    /// of the transport, which no tenant has for itself, or seen by several tenants. A failure that
-    /// many share is one.
-    fn failed(&self, tenant: TenantId, transport: bool, shared: bool) -> bool {
-        self.with(|streak| {
-            streak.failures = streak.failures.saturating_add(u32::from(!shared));
-            streak.transport |= transport;
-            streak.tenants.insert(tenant);
-            streak.failures >= OUTAGE_AFTER && (streak.transport || streak.tenants.len() > 1)
-        })
-    }
-
-    fn outage(&self) -> Outage {
-        self.with(|streak| streak.outage)
-    }
-
-    /// Marks an outage; returns whether it is news.
-    fn marks(&self, kind: TroubleKind) -> bool {
-        self.with(|streak| std::mem::replace(&mut streak.outage, Outage::Of(kind)))
-            != Outage::Of(kind)
-    }
-
-    /// Takes up what is stored, unless this process knows better by now.
-    fn learn(&self, stored: Option<TroubleKind>) {
-        self.with(|streak| {
-            if streak.outage == Outage::Unknown {
-                streak.outage = stored.map_or(Outage::None, Outage::Of);
-            }
-        });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tenant(n: u128) -> TenantId {
-        TenantId::new(uuid::Uuid::from_u128(n))
-    }
-
-    #[test]
-    fn invariant_14_failures_of_one_tenant_are_not_an_outage_and_of_several_are() {
-        let health = Health::default();
-        assert!((0..50).all(|_| !health.failed(tenant(1), false, false)));
-        assert!(health.failed(tenant(2), false, false));
-        health.answered();
-        assert!((0..OUTAGE_AFTER - 1).all(|n| !health.failed(tenant(n.into()), false, false)));
-        assert!(health.failed(tenant(99), false, false));
-    }
-
-    #[test]
-    fn invariant_14_a_broken_transport_is_the_accounts_even_with_one_tenant() {
-        let health = Health::default();
-        assert!((0..OUTAGE_AFTER - 1).all(|_| !health.failed(tenant(1), true, false)));
-        assert!(health.failed(tenant(1), true, false));
-    }
-
-    #[test]
-    fn invariant_14_one_failure_that_many_tenants_share_is_no_outage() {
-        let health = Health::default();
-        assert!(!health.failed(tenant(1), true, false));
-        assert!((2..64).all(|n| !health.failed(tenant(n), true, true)));
-        assert!((0..OUTAGE_AFTER - 2).all(|_| !health.failed(tenant(1), true, false)));
-        assert!(health.failed(tenant(1), true, false));
-        assert!(health.failed(tenant(2), true, true), "who shares it waits as well");
-    }
 }

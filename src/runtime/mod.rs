@@ -6,6 +6,7 @@ pub mod cron;
 pub mod customers;
 pub mod daemon;
 pub mod discovery;
+mod health;
 pub mod lease;
 pub mod ledger;
 pub mod live;

@@ -19,7 +19,7 @@ use crate::core::gates::Verdict;
 use crate::core::ids::TeardownId;
 use crate::core::observation::Observation;
 use crate::core::reason::Reason;
-use crate::partner_center::{ApiError, Client, PermitKind, Sent, bucket_of};
+use crate::partner_center::{ApiError, Client, PermitKind, Sent, bucket_of, call_of};
 use crate::store::{Result, Store};
 
 /// How soon a guard that stands before an unsettled command is asked again.
@@ -136,7 +136,7 @@ impl Performer<'_> {
         if let Some(error) = &sent.trouble {
             return self.failed(command, error).await;
         }
-        self.account.answered(self.store, now).await?;
+        self.account.answered(&[call_of(command.intent.action)], self.store, now).await?;
         if sent.class == Some(Class::SafetyStop) {
             let text = sent.fault.map(|fault| fault.to_string()).unwrap_or_default();
             return Ok(Report::Trouble(self.account.halt(text, self.store, now).await?));
@@ -156,6 +156,11 @@ impl Performer<'_> {
     }
 
     async fn failed(&self, command: &Command, error: &ApiError) -> Result<Report> {
+        // A token may be revoked before its time. A new one is had with the reading that comes before
+        // the repetition; if that is refused as well, the credential is.
+        if matches!(error, ApiError::Unauthorized { .. }) && command.http_status != Some(401) {
+            return Ok(Report::Stale);
+        }
         let tenant = command.tenant_id;
         let trouble = self.account.failed(error, tenant, self.store, self.clock).await?;
         Ok(Report::Trouble(match trouble {

@@ -22,6 +22,7 @@ use crate::core::plan::{Memory, Remembered};
 use crate::core::reason::Reason;
 use crate::core::routes::{self, Purchase};
 use crate::core::teardown::Teardown;
+use crate::partner_center::{Call, call_of_read};
 use crate::store::{
     Commit, Committed, Next, PurchaseRecord, PurchasesRead, Result, Store, StoreError,
 };
@@ -148,6 +149,7 @@ impl Pass<'_> {
                 self.seen.trouble = None;
                 let account = self.account;
                 let tenant = self.teardown.tenant_id;
+                let calls: Vec<Call> = reads.iter().map(call_of_read).collect();
                 let outcome = tokio::select! {
                     biased;
                     () = self.lease.stop.cancelled() => return Ok(Flow::Stopped),
@@ -155,7 +157,7 @@ impl Pass<'_> {
                 };
                 let (store, clock) = (self.shared.store.as_ref(), &self.shared.clock);
                 match outcome {
-                    Ok(()) => account.answered(store, clock.now()).await?,
+                    Ok(()) => account.answered(&calls, store, clock.now()).await?,
                     Err(error) => {
                         self.failures.extend(error.failed_call());
                         let trouble = account.failed(&error, tenant, store, clock).await?;

@@ -58,6 +58,76 @@ async fn invariant_14_an_outage_of_two_hours_fails_nobody_and_ends_by_itself() {
     }
 }
 
+/// Every call is answered but those of one kind.
+async fn partly_out(what: &str, part: impl Fn(Rule) -> Rule) {
+    for effect in [Effect::unavailable(), Effect::DropBefore] {
+        let what = format!("{what}: {effect:?}");
+        let mut scene = given_mix(12, 9).queued().await;
+        scene.start().await;
+        // Not among the first steps, which one tenant takes alone.
+        scene.until_call("a DELETE is accepted", |e| is_delete(e) && e.status == Some(204)).await;
+        let outage = Rule::new(When::Between(Duration::ZERO, OUT), effect);
+        scene.rule(part(outage));
+        scene.pass(OUT - secs(1)).await;
+        let rows = scene.rows().await;
+        assert!(rows.iter().all(|row| row.state != State::Failed), "{what}");
+        let spent: u32 = rows.iter().map(|row| row.attempts).sum();
+        assert!(spent <= 12, "{what}: {spent} attempts");
+        let trouble = scene.account_row().await.trouble.expect("an outage is stored");
+        assert_eq!(trouble.kind, TroubleKind::Unreachable, "{what}");
+        let calls = during(&scene, mins(10), mins(110)).len();
+        assert!((50..1000).contains(&calls), "{what}: {calls} calls");
+        scene.settle_within(mins(10)).await;
+        scene.assert_all_deleted().await;
+        assert!(scene.account_row().await.trouble.is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_14_an_outage_of_the_writes_alone_fails_nobody_and_ends_by_itself() {
+    let writes =
+        [Template::Order, Template::Subscription, Template::AzureCancel, Template::Customer];
+    for method in ["PATCH", "DELETE"] {
+        partly_out(method, |rule| writes.into_iter().fold(rule.method(method), Rule::on)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_14_an_outage_of_one_list_alone_fails_nobody_and_ends_by_itself() {
+    for list in [Template::Orders, Template::Subscriptions] {
+        partly_out(&format!("{list:?}"), |rule| rule.method("GET").on(list)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_401_to_a_write_gets_a_new_token_and_one_repetition() {
+    for (method, template) in [("PATCH", Template::Order), ("DELETE", Template::Customer)] {
+        let mut scene = given([buy(Kind::Reservation)]).queued().await;
+        let revoked = Effect::fault(401, 800_001, "The access token is not accepted.");
+        scene.rule(Rule::new(When::Nth(1), revoked).on(template).method(method));
+        scene.start().await;
+        scene.settle_within(mins(1)).await;
+        scene.assert_all_deleted().await;
+        let writes: Vec<_> =
+            scene.writes().into_iter().filter(|entry| entry.method == method).collect();
+        assert_eq!(writes.len(), 2, "{writes:#?}");
+        assert_eq!(writes[0].request_id, writes[1].request_id);
+        assert_eq!(scene.rows().await[0].attempts, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_401_to_a_repeated_write_is_the_credentials() {
+    let mut scene = given([buy(Kind::Reservation)]).queued().await;
+    let refused = Effect::fault(401, 800_001, "The access token is not accepted.");
+    scene.rule(Rule::new(When::Always, refused).method("PATCH"));
+    scene.start().await;
+    scene.pass(mins(1)).await;
+    assert_eq!(scene.writes().len(), 2);
+    let trouble = scene.account_row().await.trouble.expect("it is the account's");
+    assert_eq!(trouble.kind, TroubleKind::CredentialRefused);
+}
+
 #[tokio::test(start_paused = true)]
 async fn invariant_14_an_outage_is_remembered_and_probed_across_restarts() {
     let mut scene = given_mix(6, 9).queued().await;
