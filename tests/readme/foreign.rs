@@ -3,11 +3,12 @@
 use crate::page::{arguments, pages, root, words};
 
 /// Programs whose arguments name nothing of this repository.
-const PLAIN: [&str; 18] = [
+const PLAIN: [&str; 19] = [
     "${EDITOR:-nano}",
     "apt-get",
     "cargo",
     "chmod",
+    "chown",
     "df",
     "dmesg",
     "export",
@@ -92,6 +93,8 @@ fn check(line: &str) -> Result<(), String> {
             let named = rest.iter().find(|w| w.starts_with("teardownd:") && !is_volume(w));
             image(named.ok_or("no image")?)
         }
+        // Makes folders, and copies nothing.
+        ["install", "-d", ..] => Ok(()),
         ["install", .., source, _] => one_of(source, &["/dev/null"]).or_else(|_| exists(source)),
         ["curl", .., url] => {
             let served = ["healthz", "readyz", "metrics"];
@@ -110,7 +113,7 @@ fn kubectl(words: &[&str]) -> Result<(), String> {
             exists(&format!("{folder}/kustomization.yaml"))
         }
         ["delete", "-k"] => Ok(()),
-        ["rollout", "status", set] => one_of(set, &["statefulset/teardownd"]),
+        ["rollout", "status" | "restart", set] => one_of(set, &["statefulset/teardownd"]),
         ["exec", pod, "--", "/usr/bin/teardownd", ..] | ["describe", "pod", pod] => {
             one_of(pod, &["teardownd-0"])
         }
