@@ -302,8 +302,10 @@ pub fn subscription_kind(subscription: &Subscription) -> Kind {
 fn subscription_standing(kind: Kind, status: Option<&str>) -> Standing {
     match status {
         Some("deleted" | "expired" | "disabled" | "cancelled" | "canceled") => Standing::Inactive,
-        // The documented goal of a marketplace purchase is `deleted`; suspended is not that.
-        Some("suspended") if kind == Kind::MarketplaceSaas => Standing::Active,
+        // The documented goals are `deleted` and, of software, `cancelled`; suspended is neither.
+        Some("suspended") if matches!(kind, Kind::MarketplaceSaas | Kind::SoftwareSubscription) => {
+            Standing::Active
+        }
         Some("suspended" | "inactive") => Standing::Inactive,
         Some("pending") => Standing::Pending,
         Some(_) | None => Standing::Active,

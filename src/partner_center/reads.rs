@@ -23,6 +23,8 @@ use crate::core::inventory::{AzureEntitlement, Entitlement, Order, Subscription}
 use crate::core::observation::{CustomerSeen, Seen};
 use crate::core::settlement;
 
+/// "No app-only here" (kvamseek/partner-center, `error-codes.md`).
+const NO_APP_ONLY: &str = "900329";
 /// After a refusal entitlements are not asked for again for this long.
 const ENTITLEMENTS_PAUSE: Duration = Duration::from_secs(3600);
 
@@ -196,14 +198,17 @@ impl Client {
     /// Whether the API refuses entitlements to an app without a user: code 900329, a token refused
     /// for this call, or any 403 that is not about the customer or the environment. Which of them
     /// really comes is not documented. To a credential that has had entitlements before, a 401 is
-    /// only what it is everywhere: trouble with the token.
+    /// only what it is everywhere, trouble with the token, and a 403 without that code concerns the one
+    /// customer: the cross-check of all others must not be lost by it.
     fn is_refusal_of_app(&self, error: &ApiError) -> bool {
+        let never_given = !self.entitlements_given.load(Ordering::Relaxed);
         match error {
-            ApiError::Unauthorized { .. } => !self.entitlements_given.load(Ordering::Relaxed),
+            ApiError::Unauthorized { .. } => never_given,
             ApiError::Fault { fault, class, .. } => {
                 let refusing =
                     matches!(class, Class::Permanent | Class::OtherRoute | Class::Unknown);
-                fault.status == 403 && fault.structured && refusing
+                let says_so = fault.code.as_deref() == Some(NO_APP_ONLY);
+                fault.status == 403 && fault.structured && refusing && (never_given || says_so)
             }
             _ => false,
         }

@@ -10,8 +10,10 @@ use super::transport::Response;
 
 /// Used where a 429 says nothing that can be read.
 const UNTOLD: Duration = Duration::from_secs(60);
-/// No closure is longer, whatever an answer says.
-const LONGEST: Duration = Duration::from_secs(3600);
+/// No closure is longer, whatever an answer asks for: a day is far beyond any window of the API.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+/// Nor is one that no answer asked for.
+const LONGEST_OF_OURS: Duration = Duration::from_secs(3600);
 /// The first of the pauses that double with each 429 in a row, also under a shorter `Retry-After`:
 /// refused calls count too (MicrosoftDocs/partner-center-sdk, `api-throttling-guidance.md`).
 const FLOOR: Duration = Duration::from_secs(1);
@@ -74,10 +76,8 @@ impl Closure {
         }
         self.latest = Some(now);
         let doubled = 2u32.saturating_pow(self.strikes.saturating_sub(1));
-        let wait = match asked {
-            Some(asked) => asked.max(FLOOR.saturating_mul(doubled)),
-            None => UNTOLD.saturating_mul(doubled),
-        };
+        let ours = |pause: Duration| pause.saturating_mul(doubled).min(LONGEST_OF_OURS);
+        let wait = asked.map_or_else(|| ours(UNTOLD), |asked| asked.max(ours(FLOOR)));
         let end = now.checked_add(wait.min(LONGEST)).unwrap_or(Timestamp::MAX);
         let until = self.until.map_or(end, |until| until.max(end));
         self.until = Some(until);

@@ -93,7 +93,9 @@ fn subscriptions_are_inactive_by_their_status() {
     for unclear in ["active", "none", "something new", ""] {
         assert_eq!(standing("onlineservicesnce", unclear), Standing::Active, "{unclear:?}");
     }
-    // The documented goal of a marketplace purchase is `deleted`.
+    // The documented goal of a marketplace purchase is `deleted`, and software has `cancelled` too.
+    assert_eq!(standing("software", "suspended"), Standing::Active);
+    assert_eq!(standing("software", "cancelled"), Standing::Inactive);
     let marketplace =
         Subscription { is_microsoft_product: Some(false), ..subscription("", "X", "suspended") };
     assert_eq!(bought(Vec::new(), vec![marketplace], 1)[0].standing, Standing::Active);

@@ -134,7 +134,8 @@ async fn invariant_9_a_429_closes_the_account_at_once_and_in_the_books() {
         (Some("Sun, 06 Nov 1994 08:50:07 GMT"), Some("Sun, 06 Nov 1994 08:49:37 GMT"), 30),
         (Some("soon"), None, 60),
         (None, None, 60),
-        (Some("999999"), None, 3600),
+        (Some("7200"), None, 7200),
+        (Some("999999"), None, 24 * 3600),
     ] {
         let mut answer = reply(429, r#"{"statusCode":429,"message":"Rate limit is exceeded."}"#);
         if let Some(text) = retry_after {

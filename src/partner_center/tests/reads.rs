@@ -227,6 +227,18 @@ async fn entitlements_that_are_refused_to_an_app_are_not_asked_for_again_for_an_
 }
 
 #[tokio::test(start_paused = true)]
+async fn invariant_7_a_403_for_one_customer_does_not_cost_all_others_their_cross_check() {
+    let list = || page(&["a"], None);
+    let bench = Bench::new([list(), Ok(fault(403, 2032)), list(), Ok(fault(403, 900_329))]);
+    bench.client.entitlements(tenant()).await.unwrap();
+    let error = bench.client.entitlements(tenant()).await.unwrap_err();
+    assert!(matches!(error.kind(), Kind::Permanent(_)), "{error}");
+    assert!(bench.client.entitlements(tenant()).await.unwrap().fact.is_some());
+    // This code says that it is the app.
+    assert_eq!(bench.client.entitlements(tenant()).await.unwrap().fact, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn invariant_7_a_401_is_no_refusal_of_entitlements_to_a_credential_that_has_had_them() {
     let list = || page(&["a"], None);
     let bench = Bench::new([list(), Ok(fault(401, 400)), Ok(fault(401, 400)), list()]);
