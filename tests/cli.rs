@@ -236,6 +236,24 @@ fn enqueue_queues_once_and_names_the_database() {
 }
 
 #[test]
+fn a_domain_named_for_an_active_tenant_is_not_dropped() {
+    let place = Place::with_database();
+    place.json(&["enqueue", A, "--domain", "a.lab.example"]);
+    let other = place.run(&["enqueue", A, B, "--domain", "b.lab.example"]);
+    assert_eq!(other.code, 3, "{other:?}");
+    let told = "active with the domain a.lab.example, not with b.lab.example: abort it";
+    assert!(other.out.contains(told), "{other:?}");
+    let json = ["enqueue", A, B, "--domain", "b.lab.example", "--output", "json"];
+    let ended = place.run(&json);
+    assert_eq!(ended.code, 3, "{ended:?}");
+    let told: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(told["results"][0]["guard"], "domain_mismatch", "{told}");
+    assert_eq!(place.json(&["list"])["teardowns"].as_array().unwrap().len(), 1);
+    let same = place.json(&["enqueue", A, "--domain", "A.LAB.example"]);
+    assert_eq!(same["results"][0]["outcome"], "already_active");
+}
+
+#[test]
 fn duplicates_of_a_file_are_named_as_such() {
     let place = Place::with_database();
     let text = format!("{A}\n# again\n{A}\n");

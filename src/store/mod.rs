@@ -65,6 +65,10 @@ pub enum StoreError {
     /// Deny entries of operators refuse these tenants; nothing was queued.
     #[error("{} of the tenants are protected: see `teardownd protect --list`", .0.len())]
     Protected(Vec<(TenantId, Reason, String)>),
+    /// These tenants are active already, and not with the domain that the call names; nothing was
+    /// queued.
+    #[error("{} of the tenants are active already with another domain, or with none", .0.len())]
+    OtherDomain(Vec<(TenantId, Reason, String)>),
     /// The database refused the change (a trigger, a constraint, an illegal transition).
     #[error("the database refused: {0}")]
     Refused(String),
@@ -96,7 +100,8 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Queues all of these or none. The answers stand in the order of the input; a tenant that
     /// occurs twice is `AlreadyActive` the second time. Protected tenants are refused with
-    /// [`StoreError::Protected`].
+    /// [`StoreError::Protected`], and tenants that are active with another domain than the one named,
+    /// or with none, with [`StoreError::OtherDomain`].
     async fn enqueue(
         &self,
         rows: &[NewTeardown],

@@ -8,11 +8,12 @@ use jiff::Timestamp;
 use super::admission::Admission;
 use super::{Commit, Filter, Next, PurchasesRead, Result, StoreError};
 use crate::core::account::Account;
+use crate::core::domain;
 use crate::core::gates::Verdict;
-use crate::core::ids::{AccountName, Fence};
+use crate::core::ids::{AccountName, Fence, TeardownId};
 use crate::core::machine;
 use crate::core::reason::Reason;
-use crate::core::teardown::{Hold, Lease, State, Teardown};
+use crate::core::teardown::{Hold, Lease, NewTeardown, State, Teardown};
 
 /// The name under which the daemon itself stands in the history.
 pub const DAEMON: &str = "teardownd";
@@ -67,6 +68,29 @@ pub(super) fn check_account(name: &AccountName) -> Result<()> {
     Err(StoreError::Refused(format!(
         "account {name:?} is not a name: use 1 to 64 letters, digits, dots, hyphens or underscores"
     )))
+}
+
+/// Refuses rows that name a domain where an active row stands with another, or with none: the row
+/// that stands would be driven without the check that was asked for.
+pub(super) fn check_named_domains<'a>(
+    rows: &[NewTeardown],
+    active: impl Fn(&NewTeardown) -> Option<(TeardownId, Option<&'a str>)>,
+) -> Result<()> {
+    let object = |row: &NewTeardown| {
+        let named = row.expected_domain.as_deref()?;
+        let (id, stands) = active(row)?;
+        if stands.is_some_and(|stands| domain::fold(stands) == domain::fold(named)) {
+            return None;
+        }
+        let stands = stands.map_or("no domain".to_owned(), |stands| format!("the domain {stands}"));
+        let text = format!(
+            "teardown {id} is active with {stands}, not with {named}: abort it and enqueue again, or \
+             leave the domain out"
+        );
+        Some((row.tenant_id, Reason::DomainMismatch, text))
+    };
+    let refused: Vec<_> = rows.iter().filter_map(object).collect();
+    if refused.is_empty() { Ok(()) } else { Err(StoreError::OtherDomain(refused)) }
 }
 
 /// Refuses whoever does not hold the row's present lease.

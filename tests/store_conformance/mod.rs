@@ -48,6 +48,7 @@ macro_rules! conformance {
         mod $backend {
             $crate::conformance!(@cases $new;
                 queue: an_enqueue_answers_each_row, an_enqueue_is_all_or_nothing,
+                    invariant_1_no_named_domain_is_dropped_for_an_active_row,
                     an_enqueue_starts_the_history, lists_are_filtered;
                 leases: claims_go_by_priority_and_then_by_waiting_time,
                     claims_go_to_what_becomes_uncancellable_soonest,

@@ -1,6 +1,7 @@
 //! Enqueue, list and history.
 
 use teardownd::core::ids::AccountName;
+use teardownd::core::reason::Reason;
 use teardownd::core::teardown::{NewTeardown, State};
 use teardownd::store::{EnqueueOutcome, Filter, StoreError, Verb};
 
@@ -48,6 +49,38 @@ pub(crate) async fn an_enqueue_is_all_or_nothing(backend: &dyn Backend) {
     }
     assert_eq!(bench.store.list(&Filter::default()).await.unwrap(), []);
     assert_eq!(bench.store.history(None, tenant(1)).await.unwrap(), []);
+}
+
+pub(crate) async fn invariant_1_no_named_domain_is_dropped_for_an_active_row(
+    backend: &dyn Backend,
+) {
+    let bench = Bench::new(backend).await;
+    let of = |number, domain: &str| NewTeardown {
+        expected_domain: Some(domain.to_owned()),
+        ..wanted(number)
+    };
+    bench.store.enqueue(&[of(1, "a.lab.example"), wanted(2)], start()).await.unwrap();
+    for (number, stands) in [(1, "the domain a.lab.example"), (2, "no domain")] {
+        let call = [wanted(3), of(number, "b.lab.example")];
+        match bench.store.enqueue(&call, at(1)).await {
+            Err(StoreError::OtherDomain(refused)) => {
+                let [(id, guard, text)] = &refused[..] else { panic!("{refused:?}") };
+                assert_eq!((*id, *guard), (tenant(number), Reason::DomainMismatch));
+                assert!(text.contains(stands) && text.contains("abort it"), "{text}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(bench.store.list(&only(3)).await.unwrap(), [], "all or nothing");
+    // The same name, and none, ask for nothing that the row does not do.
+    let same = [of(1, "A.Lab.Example."), wanted(1), wanted(2)];
+    for (_, outcome) in bench.store.enqueue(&same, at(2)).await.unwrap() {
+        assert_eq!(outcome, EnqueueOutcome::AlreadyActive);
+    }
+    // What has ended stands in nobody's way.
+    assert!(bench.ask(Verb::Abort, 1, at(3)).await.applied);
+    let anew = bench.store.enqueue(&[of(1, "b.lab.example")], at(4)).await.unwrap();
+    assert_eq!(anew[0].1, EnqueueOutcome::Queued);
 }
 
 pub(crate) async fn an_enqueue_starts_the_history(backend: &dyn Backend) {

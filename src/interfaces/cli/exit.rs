@@ -98,7 +98,7 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let exit = match &error {
             StoreError::NotFound(_) => Exit::NotFound,
-            StoreError::Protected(_) => Exit::Refused,
+            StoreError::Protected(_) | StoreError::OtherDomain(_) => Exit::Refused,
             StoreError::LeaseLost(_) | StoreError::Refused(_) => Exit::Failed,
             StoreError::Damaged { .. } | StoreError::Unfit(_) | StoreError::Engine(_) => {
                 Exit::Unfit

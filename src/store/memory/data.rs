@@ -162,6 +162,10 @@ impl Data {
     ) -> Result<Vec<(TeardownId, EnqueueOutcome)>> {
         rows.iter().try_for_each(|row| rules::check_account(&row.account))?;
         check_enqueue(rows, &self.protections)?;
+        rules::check_named_domains(rows, |row| {
+            let id = self.active(&row.account, row.tenant_id)?;
+            Some((id, self.teardowns.get(&id)?.expected_domain.as_deref()))
+        })?;
         Ok(rows.iter().map(|row| self.enqueue_one(row, now)).collect())
     }
 

@@ -16,9 +16,11 @@ use crate::store::rules::{self, millis_up};
 use crate::store::{EnqueueOutcome, Filter, Result, StoreError, StoredPurchase, TransitionRecord};
 
 /// What stands for a tenant already.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 struct Standing {
     active: Option<TeardownId>,
+    /// Of the active one.
+    expected_domain: Option<String>,
     deleted: Option<TeardownId>,
 }
 
@@ -32,24 +34,28 @@ pub(super) async fn enqueue(
     rows.iter().try_for_each(|row| rules::check_account(&row.account))?;
     check_enqueue(rows, &protect::load_all(conn).await?)?;
     let mut standing = standing(conn, rows).await?;
+    rules::check_named_domains(rows, |row| {
+        let found = standing.get(&(row.account.clone(), row.tenant_id))?;
+        Some((found.active?, found.expected_domain.as_deref()))
+    })?;
     // A tenant that occurs twice is inserted once.
     let mut taken = BTreeSet::<Key>::new();
     let wanted = rows.iter().filter(|row| {
         let key = (row.account.clone(), row.tenant_id);
-        let found = standing.get(&key).copied().unwrap_or_default();
-        found.active.is_none() && (found.deleted.is_none() || row.again) && taken.insert(key)
+        let is_free = standing
+            .get(&key)
+            .is_none_or(|found| found.active.is_none() && (found.deleted.is_none() || row.again));
+        is_free && taken.insert(key)
     });
     let mut fresh = insert(conn, wanted, now).await?;
     let mut outcomes = Vec::with_capacity(rows.len());
     for row in rows {
         let key = (row.account.clone(), row.tenant_id);
         let found = standing.entry(key.clone()).or_default();
-        let outcome = match *found {
-            Standing { active: Some(id), .. } => (id, EnqueueOutcome::AlreadyActive),
-            Standing { deleted: Some(id), .. } if !row.again => {
-                (id, EnqueueOutcome::AlreadyDeleted)
-            }
-            Standing { .. } => {
+        let outcome = match (found.active, found.deleted) {
+            (Some(id), _) => (id, EnqueueOutcome::AlreadyActive),
+            (None, Some(id)) if !row.again => (id, EnqueueOutcome::AlreadyDeleted),
+            (None, _) => {
                 let id = fresh.remove(&key).ok_or_else(|| {
                     StoreError::Engine(format!("tenant {} was not inserted", row.tenant_id))
                 })?;
@@ -84,6 +90,7 @@ async fn standing(
             entry.deleted = Some(row.id);
         } else {
             entry.active = Some(row.id);
+            entry.expected_domain = row.expected_domain;
         }
     }
     Ok(standing)

@@ -50,7 +50,12 @@ pub(crate) async fn execute(globals: &Globals, args: &EnqueueArgs) -> Ending {
     let stored = match context.store.enqueue(&rows, now).await {
         Ok(stored) => stored,
         Err(StoreError::Protected(refused)) => {
-            return Ok(refusal(&protected(&wanted, &refused), wanted.len()));
+            return Ok(refusal(&lines_of(&wanted, &refused, with_remedy), wanted.len()));
+        }
+        // The text says what to do: the guard's remedy is about a domain that was read.
+        Err(StoreError::OtherDomain(refused)) => {
+            let text = |_, text: &str| text.to_owned();
+            return Ok(refusal(&lines_of(&wanted, &refused, text), wanted.len()));
         }
         Err(error) => return Err(error.into()),
     };
@@ -190,23 +195,31 @@ fn contradiction(wanted: &[Wanted]) -> Option<Failure> {
     })
 }
 
-/// The lines of the tenants that deny entries refuse.
-fn protected(wanted: &[Wanted], refused: &[(TenantId, Reason, String)]) -> Vec<Line> {
+/// The lines of the tenants that the store refuses.
+fn lines_of(
+    wanted: &[Wanted],
+    refused: &[(TenantId, Reason, String)],
+    say: impl Fn(Reason, &str) -> String,
+) -> Vec<Line> {
     let line = |wanted: &Wanted| {
         let tenant = wanted.row.tenant_id;
         let (_, guard, text) = refused.iter().find(|(refused, ..)| *refused == tenant)?;
-        Some(refused_line(wanted, *guard, text))
+        Some(refused_line(wanted, *guard, say(*guard, text)))
     };
     wanted.iter().filter_map(line).collect()
 }
 
-fn refused_line(wanted: &Wanted, guard: Reason, text: &str) -> Line {
+fn with_remedy(guard: Reason, text: &str) -> String {
+    format!("{text}. {}", guard.remedy())
+}
+
+fn refused_line(wanted: &Wanted, guard: Reason, text: String) -> Line {
     Line {
         tenant: wanted.row.tenant_id.to_string(),
         id: None,
         outcome: Outcome::Refused(guard),
         line: wanted.line,
-        text: format!("{text}. {}", guard.remedy()),
+        text,
     }
 }
 
@@ -214,7 +227,7 @@ fn refused(wanted: &[Wanted], account: &AccountConfig) -> Vec<Line> {
     let refuse = |wanted: &Wanted| {
         let domain = wanted.row.expected_domain.as_deref();
         let (guard, text) = admit_locally(wanted.row.tenant_id, domain, &account.policy).err()?;
-        Some(refused_line(wanted, guard, &text))
+        Some(refused_line(wanted, guard, with_remedy(guard, &text)))
     };
     wanted.iter().filter_map(refuse).collect()
 }
