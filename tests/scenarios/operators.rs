@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use teardownd::simulator::Entry;
-use teardownd::store::{Filter, OperatorRequest, StoreError};
+use teardownd::store::{EnqueueOutcome, Filter, OperatorRequest, StoreError};
 
 use crate::harness::*;
 
@@ -61,6 +61,24 @@ async fn invariant_3_no_write_starts_two_seconds_after_one_of_fifty_is_protected
     scene.assert_once_each();
     let refused = scene.store.enqueue(&[scene.new_teardown(chosen)], scene.now()).await;
     assert!(matches!(refused, Err(StoreError::Protected(_))), "{refused:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_written_beside_an_idle_daemon_is_in_effect_within_two_seconds_without_cron() {
+    let mut scene = given([buy(Kind::NewCommerce)]).set();
+    scene.start().await;
+    // Nothing is due, and nothing wakes it: the look at the queue that takes up a new row is the one
+    // that applies what was typed in.
+    scene.pass(secs(11)).await;
+    assert_eq!(scene.enqueue(&[1]).await, [EnqueueOutcome::Queued]);
+    scene.pass(secs(2)).await;
+    assert!(!scene.calls().is_empty(), "nobody has looked at the queue");
+    assert!(scene.ask_about(Verb::Hold, 1).await.applied);
+    scene.pass(mins(1)).await;
+    let held = scene.calls().len();
+    assert!(scene.ask_about(Verb::Release, 1).await.applied);
+    scene.pass(secs(2)).await;
+    assert!(scene.calls().len() > held, "nobody has seen the release");
 }
 
 #[tokio::test(start_paused = true)]
