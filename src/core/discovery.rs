@@ -20,7 +20,8 @@ pub struct Rules {
     pub domains: Vec<DomainPattern>,
     /// It is none of these.
     pub exclude: Vec<Subject>,
-    /// It has been known for so long. A customer whose age is not known never has.
+    /// It has been known for so long. A customer whose age is not known never has, not even for no
+    /// time at all. `None` is for looking only: nobody of unknown age is ever proposed.
     pub min_age: Option<Duration>,
 }
 
@@ -158,7 +159,10 @@ mod tests {
         assert_eq!(ask(&customer(), 1, None, &week), Err("its age is not known yet".to_owned()));
         assert!(ask(&customer(), 1, Some(6), &week).unwrap_err().contains("less than 7 days"));
         assert_eq!(ask(&customer(), 1, Some(7), &week), Ok(TENANT.parse().unwrap()));
-        assert!(ask(&customer(), 1, None, &Rules::default()).is_ok(), "unless no age is asked for");
+        let any = Rules { min_age: Some(Duration::ZERO), ..Rules::default() };
+        assert_eq!(ask(&customer(), 1, None, &any), Err("its age is not known yet".to_owned()));
+        assert_eq!(ask(&customer(), 1, Some(0), &any), Ok(TENANT.parse().unwrap()));
+        assert!(ask(&customer(), 1, None, &Rules::default()).is_ok(), "it may be looked at");
     }
 
     #[test]

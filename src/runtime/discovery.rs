@@ -52,9 +52,11 @@ pub struct Found {
 }
 
 impl Found {
-    /// What would be queued. The domain as listed is the one that the tenant must turn out to have.
+    /// What would be queued: nothing while its age is not known, whatever the rules say of ages. The
+    /// domain as listed is the one that the tenant must turn out to have.
     pub fn proposal(&self, account: &AccountName) -> Option<NewTeardown> {
         let tenant_id = *self.verdict.as_ref().ok()?;
+        self.first_seen_at?;
         Some(NewTeardown {
             account: account.clone(),
             tenant_id,
@@ -78,6 +80,13 @@ pub struct Survey {
     pub count: usize,
     /// They themselves, the longest known first.
     pub found: Vec<Found>,
+}
+
+impl Survey {
+    /// Whether there are customers and none of them was known before.
+    pub fn is_first(&self) -> bool {
+        !self.found.is_empty() && self.found.iter().all(|found| found.first_seen_at.is_none())
+    }
 }
 
 /// Looks at an account's customers. Sends one GET, or a few for a list of several pages. Tenants that

@@ -190,6 +190,11 @@ fn lines(text: &str) -> Vec<Value> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn room_is_counted_found_and_waited_for() {
     let stage = Stage::with(sandbox(3, false), brisk()).await;
+    // Nobody is known before the first look.
+    let first = stage.run(&["discover", "--enqueue", "--expect", "3"]).await;
+    assert_eq!(first.code, 3, "{first:?}");
+    assert!(first.err.contains("recorded who is there"), "{first:?}");
+    assert_eq!(stage.done(&["list"]).await["teardowns"], json!([]));
     let quota = stage.done(&["quota"]).await;
     let quota = &quota["quota"][0];
     assert_eq!(
@@ -206,6 +211,13 @@ async fn room_is_counted_found_and_waited_for() {
     assert_eq!((&young["used"], &young["qualify"]), (&json!(3), &json!(0)), "{young}");
     let found = stage.done(&["discover", "--exclude", "c2.onmicrosoft.com"]).await;
     assert_eq!(found["qualify"], 2, "{found}");
+    let config = stage.path("teardownd.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let excluding = format!("{text}discovery = {{ exclude = [\"c3.onmicrosoft.com\"] }}\n");
+    std::fs::write(&config, excluding).unwrap();
+    let fewer = stage.done(&["discover", "--exclude", "c2.onmicrosoft.com"]).await;
+    assert_eq!(fewer["qualify"], 1, "what the configuration excludes is joined: {fewer}");
+    std::fs::write(&config, text).unwrap();
     let told = |customer: &Value| (customer["qualifies"].clone(), customer["purchases"].clone());
     let told: Vec<_> = found["customers"].as_array().unwrap().iter().map(told).collect();
     assert_eq!(told.iter().filter(|told| **told == (json!(true), json!(1))).count(), 2);

@@ -1,5 +1,7 @@
 //! `discover`: the customers of an account that could be torn down.
 
+use std::time::Duration;
+
 use futures::StreamExt as _;
 use futures::stream;
 use serde_json::{Value, json};
@@ -15,6 +17,7 @@ use super::view::{Look, counted, json_time};
 use crate::core::discovery::Rules;
 use crate::core::ids::AccountName;
 use crate::core::teardown::NewTeardown;
+use crate::interfaces::config::AccountConfig;
 use crate::runtime::account::AccountRuntime;
 use crate::runtime::discovery::{Found, Survey, survey};
 use crate::runtime::preview::preview;
@@ -30,11 +33,7 @@ pub(crate) async fn execute(globals: &Globals, args: &DiscoverArgs) -> Ending {
     let runtime = beside::on(&context)?
         .account(settings)
         .map_err(|error| Failure::new(Exit::Unfit, error.to_string()))?;
-    let rules = Rules {
-        domains: args.domain.clone(),
-        exclude: args.exclude.clone(),
-        min_age: args.min_age,
-    };
+    let rules = rules(args, settings);
     let (store, clock) = (context.store.as_ref(), context.clock.as_ref());
     let survey = survey(&runtime, &rules, args.again, store, clock)
         .await
@@ -53,6 +52,14 @@ pub(crate) async fn execute(globals: &Globals, args: &DiscoverArgs) -> Ending {
         return Ok(report);
     }
     enqueue(&context, &name, &survey, args, report).await
+}
+
+/// The rules of the call with what the configuration excludes. Who is to be queued must have been
+/// known before, if only since the last look.
+fn rules(args: &DiscoverArgs, settings: &AccountConfig) -> Rules {
+    let exclude = args.exclude.iter().chain(&settings.discovery_exclude).cloned().collect();
+    let min_age = args.min_age.or(args.enqueue.then_some(Duration::ZERO));
+    Rules { domains: args.domain.clone(), exclude, min_age }
 }
 
 /// A customer with how many purchases are to be cancelled.
@@ -156,6 +163,12 @@ async fn enqueue(
             })
         })
         .collect();
+    if rows.is_empty() && survey.is_first() {
+        context.notice(
+            "nobody was known before this look; it has recorded who is there, so that the next one \
+             may queue them",
+        );
+    }
     if args.expect.is_none() {
         // Nobody confirms what they have not seen.
         complain(&report.text);

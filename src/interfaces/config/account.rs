@@ -13,6 +13,7 @@ use crate::core::discovery::Rules;
 use crate::core::domain::DomainPattern;
 use crate::core::gates::{SafetyPolicy, Share};
 use crate::core::ids::{AccountName, TenantId};
+use crate::core::protection::Subject;
 use crate::core::window::Window;
 use crate::partner_center::clouds::{self, Cloud, is_loopback};
 use crate::partner_center::credentials::Credential;
@@ -82,6 +83,8 @@ pub struct AccountConfig {
     pub policy: SafetyPolicy,
     /// `discovery`, if it has a schedule.
     pub discovery: Option<Discovery>,
+    /// `discovery.exclude`, which `discover` heeds without a schedule as well.
+    pub discovery_exclude: Vec<Subject>,
 }
 
 /// `accounts.NAME.discovery` with a schedule.
@@ -154,7 +157,7 @@ pub(super) fn read_account(
     );
     let customers_limit =
         section.take_if("customers_limit", 75, |limit| *limit > 0, "a number of 1 or more");
-    let discovery = read_discovery(section);
+    let (discovery, discovery_exclude) = read_discovery(section);
     let safety = section.within("safety", |section| read_safety(section, safety));
     Some(AccountConfig {
         name,
@@ -166,6 +169,7 @@ pub(super) fn read_account(
         authority: authority.or_else(|| clouds::endpoint("authority", cloud.authority()).ok())?,
         policy: policy(sandbox?, (partner_tenant?, cloud, client_id?), customers_limit, safety),
         discovery,
+        discovery_exclude,
     })
 }
 
@@ -197,11 +201,12 @@ fn policy(
     policy
 }
 
-fn read_discovery(section: &mut Section) -> Option<Discovery> {
+/// The scheduled runs, if there are any, and whom nobody is to propose.
+fn read_discovery(section: &mut Section) -> (Option<Discovery>, Vec<Subject>) {
     section.within("discovery", |section| {
         let schedule: Option<Cron> = section.optional("schedule");
         let domains: Vec<DomainPattern> = section.take("allow_domains", Vec::new());
-        let exclude = section.take("exclude", Vec::new());
+        let exclude: Vec<Subject> = section.take("exclude", Vec::new());
         let min_age = section.take("min_age", Duration::from_secs(7 * 24 * 3600));
         let max_per_run = section.take_if(
             "max_per_run",
@@ -209,7 +214,7 @@ fn read_discovery(section: &mut Section) -> Option<Discovery> {
             |most| (1..=75).contains(most),
             "a number from 1 to 75",
         );
-        let schedule = schedule?;
+        let Some(schedule) = schedule else { return (None, exclude) };
         if domains.is_empty() {
             section.problem(
                 "allow_domains",
@@ -217,8 +222,9 @@ fn read_discovery(section: &mut Section) -> Option<Discovery> {
                 "write such as [\"*.onmicrosoft.com\"], or remove the schedule",
             );
         }
-        let rules = Rules { domains, exclude, min_age: Some(min_age) };
-        Some(Discovery { schedule, settings: DiscoverySettings { rules, max_per_run } })
+        let rules = Rules { domains, exclude: exclude.clone(), min_age: Some(min_age) };
+        let settings = DiscoverySettings { rules, max_per_run };
+        (Some(Discovery { schedule, settings }), exclude)
     })
 }
 

@@ -153,8 +153,9 @@ fn the_part_of_a_window_that_is_wrong_is_named() {
 #[test]
 fn discovery_is_off_without_a_schedule_and_needs_domains_with_one() {
     let with = |keys: &str| format!("{ACCOUNT}discovery = {{ {keys} }}\n");
-    let off = with("allow_domains = [\"*.lab.example\"], max_per_run = 3");
+    let off = with("allow_domains = [\"*.lab.example\"], exclude = [\"keep.lab.example\"]");
     assert_eq!(lab(&read(&off).unwrap()).discovery, None);
+    assert_eq!(lab(&read(&off).unwrap()).discovery_exclude.len(), 1, "for `discover`");
     let found = problems(&with("schedule = \"0 0 3 * * *\""));
     assert_eq!(found[0].key, "accounts.lab.discovery.allow_domains");
     for (key, value) in [("schedule", "\"often\""), ("max_per_run", "0"), ("exclude", "[\"prod\"]")]

@@ -300,6 +300,7 @@ fn account(
             ..SafetyPolicy::new(TenantId::new(partner))
         },
         discovery: None,
+        discovery_exclude: Vec::new(),
     })
 }
 
