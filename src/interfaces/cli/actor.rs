@@ -11,15 +11,24 @@ pub(crate) fn actor(claimed: Option<&str>) -> String {
     }
 }
 
-/// Who called `sudo`, else the operating system's name of this user, else its number.
+/// Who called `sudo`, else the operating system's user.
 fn user() -> String {
-    let uid = getuid();
-    // Anybody can set the variable; only sudo sets it for root.
-    let sudo = uid.is_root().then(|| std::env::var("SUDO_USER").ok()).flatten();
-    sudo.filter(|name| !name.is_empty()).unwrap_or_else(|| {
-        let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-        name_of(uid.as_raw(), &passwd).unwrap_or_else(|| format!("uid {}", uid.as_raw()))
-    })
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    user_of(getuid().as_raw(), |name| std::env::var(name).ok(), &passwd)
+}
+
+/// The name of the user behind a process, else the user's number. Who calls `sudo` is found by number
+/// as well: on a host whose users stand in a directory and not in `/etc/passwd`, `SUDO_USER` would make
+/// two of one person.
+fn user_of(uid: u32, variable: impl Fn(&str) -> Option<String>, passwd: &str) -> String {
+    let told = |uid: u32| name_of(uid, passwd).unwrap_or_else(|| format!("uid {uid}"));
+    // Anybody can set the variables; only sudo sets them for root.
+    let by_sudo = |name| variable(name).filter(|text| uid == 0 && !text.is_empty());
+    match (by_sudo("SUDO_UID"), by_sudo("SUDO_USER")) {
+        (Some(caller), _) => told(caller.parse().unwrap_or(uid)),
+        (None, Some(name)) => name,
+        (None, None) => told(uid),
+    }
 }
 
 /// The name of a user in the text of `/etc/passwd`.
@@ -41,6 +50,28 @@ mod tests {
         let passwd = "root:x:0:0::/:/bin/sh\n# odd\nanna:x:1000:1000:Anna:/home/anna:/bin/sh\n";
         assert_eq!(name_of(1000, passwd).as_deref(), Some("anna"));
         assert_eq!(name_of(7, passwd), None);
+    }
+
+    #[test]
+    fn one_person_is_one_name_with_and_without_sudo() {
+        let passwd = "root:x:0:0::/:/bin/sh\nanna:x:1000:1000::/home/anna:/bin/sh\n";
+        let ask = |uid, set: &[(&str, &str)]| {
+            let variable = |name: &str| {
+                set.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned())
+            };
+            user_of(uid, variable, passwd)
+        };
+        // Ben stands in a directory that is not asked.
+        for (uid, number, name, told) in
+            [(1000, "1000", "anna", "anna"), (12_345, "12345", "ben", "uid 12345")]
+        {
+            assert_eq!(ask(uid, &[]), told);
+            assert_eq!(ask(0, &[("SUDO_UID", number), ("SUDO_USER", name)]), told);
+        }
+        assert_eq!(ask(0, &[("SUDO_USER", "ben")]), "ben");
+        assert_eq!(ask(0, &[("SUDO_UID", "none"), ("SUDO_USER", "ben")]), "root");
+        assert_eq!(ask(0, &[]), "root");
+        assert_eq!(ask(1000, &[("SUDO_UID", "7"), ("SUDO_USER", "ben")]), "anna");
     }
 
     #[test]
