@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::rules::time_text;
 use super::{OperatorRequest, TransitionRecord};
 use crate::core::command::Command;
 use crate::core::ids::AccountName;
@@ -63,6 +64,14 @@ pub struct RequestRecord {
     pub actor: String,
     /// Why.
     pub reason: Option<String>,
+    /// Until when, of a pause.
+    pub until: Option<String>,
+    /// Of a retry: whether what is held to be impossible was to be sent.
+    pub try_anyway: bool,
+    /// Of a set: the new priority.
+    pub priority: Option<i64>,
+    /// Of a set: the new earliest time.
+    pub not_before: Option<String>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was applied.
@@ -87,6 +96,10 @@ impl RequestRecord {
             state: joined(&filter.states, |state| state.as_str().to_owned()),
             actor: request.actor.clone(),
             reason: request.reason.clone(),
+            until: request.until.map(time_text),
+            try_anyway: request.try_anyway,
+            priority: request.priority,
+            not_before: request.not_before.map(time_text),
             created_at: now,
             answered_at: Some(now),
             answer: Some(answer),

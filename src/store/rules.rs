@@ -35,6 +35,11 @@ pub(super) fn millis(time: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
 }
 
+/// A time as it is stored: fixed width, UTC, milliseconds.
+pub(super) fn time_text(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
 /// Rounds a time up to the millisecond: a wait never ends early by being stored.
 pub(super) fn millis_up(time: Timestamp) -> Timestamp {
     let cut = millis(time);

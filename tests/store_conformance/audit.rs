@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use teardownd::core::ids::AccountName;
 use teardownd::core::teardown::State;
-use teardownd::store::{AuditEntry, AuditRange, Filter, Verb};
+use teardownd::store::{AuditEntry, AuditRange, Filter, OperatorRequest, Verb};
 
-use super::{Backend, Bench, at, cancel, default_account, request, start};
+use super::{Backend, Bench, at, cancel, default_account, only, request, start};
 
 fn everything() -> AuditRange {
     AuditRange { since: start(), until: Timestamp::MAX, account: None }
@@ -57,6 +57,33 @@ pub(crate) async fn the_audit_holds_everything_in_time_order(backend: &dyn Backe
     assert_eq!(own.len(), entries.len(), "what names no account may be about each");
     let other = bench.store.audit(&of(&AccountName::new("other"))).await.unwrap();
     assert!(other.iter().all(|entry| matches!(entry, AuditEntry::Request(_))), "{other:?}");
+}
+
+pub(crate) async fn the_audit_says_what_exactly_was_asked_for(backend: &dyn Backend) {
+    let bench = Bench::new(backend).await;
+    bench.queue([1], at(1)).await;
+    let pause = request(Verb::Pause, Filter::default());
+    bench.store.request(&OperatorRequest { until: Some(at(60)), ..pause }, at(2)).await.unwrap();
+    let set = request(Verb::Set, only(1));
+    let set = OperatorRequest { priority: Some(7), not_before: Some(at(90)), ..set };
+    bench.store.request(&set, at(3)).await.unwrap();
+    let retry = request(Verb::Retry, only(1));
+    bench.store.request(&OperatorRequest { try_anyway: true, ..retry }, at(4)).await.unwrap();
+    let entries = bench.store.audit(&everything()).await.unwrap();
+    let asked: Vec<_> = entries
+        .into_iter()
+        .filter_map(|entry| match entry {
+            AuditEntry::Request(r) => Some((r.until, r.priority, r.not_before, r.try_anyway)),
+            AuditEntry::Transition(_) | AuditEntry::Command(_) => None,
+        })
+        .collect();
+    let written = |seconds| Some(at(seconds).strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string());
+    let expected = [
+        (written(60), None, None, false),
+        (None, Some(7), written(90), false),
+        (None, None, None, true),
+    ];
+    assert_eq!(asked, expected);
 }
 
 pub(crate) async fn the_audit_is_kept_beyond_the_rows(backend: &dyn Backend) {

@@ -100,6 +100,7 @@ macro_rules! conformance {
                     invariant_7_a_protection_stands_although_a_delete_is_out,
                     a_protection_aborts_what_is_under_way, a_protection_holds_until_it_is_lifted;
                 audit: the_audit_holds_everything_in_time_order,
+                    the_audit_says_what_exactly_was_asked_for,
                     the_audit_is_kept_beyond_the_rows;
                 customers: customers_are_known_since_they_were_first_listed,
                     an_older_list_is_passed_over;

@@ -82,6 +82,10 @@ fn request_json(request: &RequestRecord) -> Value {
         "state": request.state,
         "actor": request.actor,
         "reason": request.reason,
+        "until": request.until,
+        "priority": request.priority,
+        "not_before": request.not_before,
+        "try_anyway": request.try_anyway,
         "answered_at": json_time(request.answered_at),
         "answer": request.answer,
     })
@@ -107,5 +111,7 @@ mod tests {
             ),
             "{line}"
         );
+        let asked = r#""until":null,"priority":null,"not_before":null,"try_anyway":false"#;
+        assert!(line.contains(asked), "{line}");
     }
 }

@@ -30,11 +30,11 @@ pub(super) async fn insert_request(
     .bind(request.filter.latest_only)
     .bind(&record.actor)
     .bind(&record.reason)
-    .bind(request.until.map(time_text))
-    .bind(request.try_anyway)
+    .bind(&record.until)
+    .bind(record.try_anyway)
     .bind(&record.domain)
-    .bind(request.priority)
-    .bind(request.not_before.map(time_text))
+    .bind(record.priority)
+    .bind(&record.not_before)
     .bind(time_text(record.created_at))
     .bind(&record.answer)
     .execute(conn)
@@ -94,6 +94,10 @@ fn request(row: &SqliteRow) -> Result<RequestRecord> {
         state: f.get("state")?,
         actor: f.get("actor")?,
         reason: f.get("reason")?,
+        until: f.get("until")?,
+        try_anyway: f.get::<i64>("try_anyway")? != 0,
+        priority: f.get("priority")?,
+        not_before: f.get("not_before")?,
         created_at: f.time("created_at")?,
         answered_at: f.time_opt("answered_at")?,
         answer: f.get("answer")?,

@@ -15,14 +15,10 @@ use crate::core::fault::FailedCall;
 use crate::core::ids::{AccountName, CommandId, Fence, TeardownId};
 use crate::core::reason::Reason;
 use crate::core::teardown::{Hold, Lease, State, Teardown};
+pub(super) use crate::store::rules::time_text;
 use crate::store::{
     PurchaseRecord, Result, StoreError, StoredFault, StoredPurchase, TransitionRecord,
 };
-
-/// A time as it is stored: fixed width, UTC, milliseconds.
-pub(super) fn time_text(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
-}
 
 impl From<sqlx::Error> for StoreError {
     /// SQLite's own words are kept: triggers write them for people.
