@@ -243,6 +243,9 @@ async fn room_is_counted_found_and_waited_for() {
         (&stored["quota"][0]["source"], &stored["quota"][0]["used"]),
         (&json!("stored"), &json!(1))
     );
+    let blind = stage.run(&["quota", "--need", "1"]).await;
+    assert_eq!(blind.code, 1, "a stored count is no answer: {blind:?}");
+    assert!(blind.err.contains("is stale"), "{blind:?}");
     stage.write_secret(crate::stage::SECRET);
     daemon.stop().await;
     stage.assert_careful();

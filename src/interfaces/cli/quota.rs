@@ -82,16 +82,14 @@ async fn until_free(
         let quota = Quota::read(context, account, runtime).await?;
         let passed = context.clock.uptime().saturating_sub(start);
         let over = args.timeout.is_some_and(|timeout| timeout <= passed);
-        let free = quota.free();
-        if need <= free || !args.wait || over {
+        let fits = quota.fits(need);
+        if fits || !args.wait || over {
+            let exit = if args.wait { Exit::TimedOut } else { Exit::Failed };
+            let failure = quota.lacks(need, exit);
             let report = report(&[quota], &context.look());
-            if need <= free {
+            if fits {
                 return Ok(report);
             }
-            let exit = if args.wait { Exit::TimedOut } else { Exit::Failed };
-            let message = format!("{free} free in {}, {need} needed", account.name);
-            let failure = Failure::new(exit, message)
-                .hint("`teardownd discover` and `teardownd list --ringing` show what takes room");
             return Ok(Report::failed(report.text, report.json, failure));
         }
         let left = args.timeout.map_or(LOOK_EVERY, |timeout| timeout.saturating_sub(passed));
@@ -149,6 +147,27 @@ impl Quota {
     /// Room for so many more; none while nobody knows how many there are.
     fn free(&self) -> usize {
         self.used.map_or(0, |(used, _)| self.limit.saturating_sub(used))
+    }
+
+    /// Whether so many more fit. A count that the daemon stored says nothing of now.
+    fn fits(&self, need: usize) -> bool {
+        self.trouble.is_none() && need <= self.free()
+    }
+
+    /// Why they do not, as far as is known.
+    fn lacks(&self, need: usize, exit: Exit) -> Failure {
+        let Self { account, trouble, .. } = self;
+        let Some(trouble) = trouble else {
+            let message = format!("{} free in {account}, {need} needed", self.free());
+            return Failure::new(exit, message)
+                .hint("`teardownd discover` and `teardownd list --ringing` show what takes room");
+        };
+        let stale = self
+            .used
+            .map(|(used, at)| format!("; the stored count of {used} is stale, from {at:.0}"));
+        let stale = stale.unwrap_or_default();
+        Failure::new(exit, format!("{account} cannot be read now: {trouble}{stale}"))
+            .hint("`teardownd check` looks into it")
     }
 }
 
@@ -279,6 +298,13 @@ mod tests {
             being_freed: 3,
             blocked: BTreeMap::from([("operator", 2)]),
         };
+        assert!(!quota.fits(1), "nobody knows whether there is room now");
+        let failure = quota.lacks(1, Exit::Failed).message;
+        assert!(
+            failure.contains("connection refused; the stored count of 70 is stale"),
+            "{failure}"
+        );
+        assert!(Quota { trouble: None, ..quota.clone() }.fits(5));
         let look = Look { now: now(), zone: TimeZone::UTC };
         let report = report(&[quota], &look);
         assert_eq!(
