@@ -1,7 +1,7 @@
 //! Arming, plans and approvals from the command line, beside the running daemon.
 
 use serde_json::json;
-use teardownd::simulator::{Customer, Kind, Purchase};
+use teardownd::simulator::{Customer, Effect, Kind, Purchase, Rule, Template, When};
 use uuid::Uuid;
 
 use crate::gate::until;
@@ -80,6 +80,12 @@ async fn an_account_is_not_armed_blindly() {
     std::fs::write(&path, text.replace("sandbox = true", "sandbox = true\ncustomers_limit = 1"))
         .unwrap();
     assert_eq!(stage.run(&arm).await.code, 0);
+    let nameless = Rule::new(When::Always, Effect::bad_gateway()).on(Template::LegalBusiness);
+    stage.simulator.add_rule(nameless);
+    let unread = stage.run(&arm).await;
+    assert_eq!(unread.code, 1, "whose it is could not be read: {unread:?}");
+    assert!(unread.err.contains("legal name could not be read"), "{unread:?}");
+    stage.simulator.clear_rules();
     stage.write_secret("a secret that is none");
     assert_eq!(stage.run(&arm).await.code, 1, "nothing could be read");
     assert_eq!(stage.run(&["arm", "--account", "nowhere"]).await.code, 2);

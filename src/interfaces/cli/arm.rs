@@ -36,6 +36,14 @@ pub(crate) async fn execute(globals: &Globals, args: &ArmArgs) -> Ending {
             .hint("check partner_tenant, and the account in Partner Center"));
     }
     let shown = face.text(account);
+    if let (Some(_), Err(why)) = (&args.confirm, &face.legal_name) {
+        // Nobody reads what is shown before such a word counts.
+        let text = format!("the partner's legal name could not be read: {why}; nothing was armed");
+        return Err(Failure::new(Exit::Failed, text).hint(
+            "`teardownd check` looks into it; without --confirm the rest is shown before the name \
+             is typed",
+        ));
+    }
     if args.confirm.is_none() {
         context.notice(shown.trim_end());
     }
