@@ -27,7 +27,7 @@ pub enum AuditEntry {
     /// A write was committed.
     Command(Box<Command>),
     /// An operator asked for something.
-    Request(RequestRecord),
+    Request(Box<RequestRecord>),
 }
 
 impl AuditEntry {

@@ -104,7 +104,7 @@ mod tests {
             created_at: "2027-01-31T10:00:00Z".parse().unwrap(),
             ..RequestRecord::default()
         };
-        let line = entry_json(&AuditEntry::Request(request)).to_string();
+        let line = entry_json(&AuditEntry::Request(Box::new(request))).to_string();
         assert!(
             line.starts_with(
                 r#"{"at":"2027-01-31T10:00:00.000Z","entry":"request","id":7,"verb":"hold","#

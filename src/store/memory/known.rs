@@ -88,7 +88,7 @@ impl Data {
         let commands = self.commands.iter().filter(|command| about(&command.account));
         let entries = requests
             .cloned()
-            .map(AuditEntry::Request)
+            .map(|request| AuditEntry::Request(Box::new(request)))
             .chain(moves.cloned().map(AuditEntry::Transition))
             .chain(commands.cloned().map(|command| AuditEntry::Command(Box::new(command))));
         merged(

@@ -57,7 +57,8 @@ pub(super) async fn entries(
     range: &AuditRange,
 ) -> Result<Vec<AuditEntry>> {
     let found = select(conn, REQUESTS, range).await?;
-    let mut entries = rows::readable(&found, |row| Ok(AuditEntry::Request(request(row)?)))?;
+    let mut entries =
+        rows::readable(&found, |row| Ok(AuditEntry::Request(Box::new(request(row)?))))?;
     let found = select(conn, TRANSITIONS, range).await?;
     let moves = rows::readable(&found, |row| Ok(AuditEntry::Transition(rows::transition(row)?)))?;
     entries.extend(moves);
