@@ -307,6 +307,10 @@ impl Looker<'_> {
     fn after(&self, purchase: &Purchase, command: &Command) -> Need {
         let settled_at = command.settled_at.unwrap_or(command.created_at);
         let class = match command.outcome {
+            // It cancelled nothing yet: there is no goal to wait for.
+            Some(Outcome::Accepted) if command.intent.action == Action::ActivateSubscription => {
+                return self.again(purchase, settled_at, self.policy.polling_initial);
+            }
             Some(Outcome::Accepted | Outcome::GoalReached) => {
                 return self.goal(purchase, settled_at);
             }

@@ -7,6 +7,7 @@ mod calls;
 mod canary;
 mod consent;
 mod discovery;
+mod fallbacks;
 mod faults;
 mod guards;
 mod happy_path;
