@@ -307,9 +307,9 @@ impl Looker<'_> {
     fn after(&self, purchase: &Purchase, command: &Command) -> Need {
         let settled_at = command.settled_at.unwrap_or(command.created_at);
         let class = match command.outcome {
-            // It cancelled nothing yet: there is no goal to wait for.
+            // It cancelled nothing yet: there is no goal to wait for, only for it to take effect.
             Some(Outcome::Accepted) if command.intent.action == Action::ActivateSubscription => {
-                return self.again(purchase, settled_at, self.policy.polling_initial);
+                return self.again(purchase, settled_at, self.policy.polling_max);
             }
             Some(Outcome::Accepted | Outcome::GoalReached) => {
                 return self.goal(purchase, settled_at);

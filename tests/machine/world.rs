@@ -286,7 +286,8 @@ impl World {
     }
 
     fn subscription_of(&self, thing: &Thing, id: &str) -> Subscription {
-        let inactive = if thing.product == "saas" { "deleted" } else { "suspended" };
+        let deletes = ["saas", "software"].contains(&thing.product);
+        let inactive = if deletes { "deleted" } else { "suspended" };
         subscription(id, thing.product, if self.is_active(thing) { "active" } else { inactive })
     }
 
