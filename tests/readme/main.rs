@@ -1,6 +1,7 @@
 //! What README.md and docs/ show is true: configuration loads, command lines parse, SQL runs, the
 //! tables are complete, and the tests and files they name exist.
 
+mod blocks;
 mod foreign;
 mod page;
 
