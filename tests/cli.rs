@@ -190,6 +190,19 @@ fn invariant_1_a_protected_tenant_is_refused_and_the_whole_call_with_it() {
 }
 
 #[test]
+fn what_a_guard_keeps_out_of_the_queue_is_in_the_audit() {
+    let place = Place::new(ACCOUNTS);
+    let protected = "aaaaaaaa-0000-4000-8000-000000000099";
+    assert_eq!(place.run(&["migrate"]).code, 0);
+    assert_eq!(place.run(&["enqueue", A, protected]).code, 3);
+    let kept = place.run(&["audit", "export"]);
+    assert_eq!(kept.code, 0, "{kept:?}");
+    let lines: Vec<Value> = kept.out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(lines.len(), 1, "{kept:?}");
+    assert!(kept.out.contains(protected) && kept.out.contains("protected_tenant"), "{kept:?}");
+}
+
+#[test]
 fn accounts_must_be_known_and_named_where_there_are_several() {
     let place = Place::new(ACCOUNTS);
     let ended = place.run(&["enqueue", A, "--account", "prod"]);

@@ -24,7 +24,7 @@ use crate::store::{ClaimRequest, Claimed, DaemonInfo, Result, StoreError, due_at
 
 /// The longest sleep between two looks, whatever cron does: what was typed in beside the daemon is in
 /// effect within two seconds, and nothing tells the daemon of it.
-const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+const LONGEST_SLEEP: Duration = Duration::from_millis(1800);
 /// The shortest sleep, so that a row that is due and cannot be claimed does not make a busy loop.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(20);
 /// How soon a file of a refused credential is looked at again.

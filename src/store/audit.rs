@@ -6,7 +6,8 @@ use serde::Serialize;
 use super::rules::time_text;
 use super::{OperatorRequest, TransitionRecord};
 use crate::core::command::Command;
-use crate::core::ids::AccountName;
+use crate::core::ids::{AccountName, TenantId};
+use crate::core::reason::Reason;
 
 /// Which entries. An entry belongs to the time at which it was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +81,41 @@ pub struct RequestRecord {
     pub answer: Option<String>,
 }
 
+/// A tenant that a guard kept out of the queue. No row stands for it, so it is kept among what
+/// operators asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedEnqueue {
+    /// The account.
+    pub account: AccountName,
+    /// The tenant.
+    pub tenant_id: TenantId,
+    /// Which guard.
+    pub guard: Reason,
+    /// In words.
+    pub text: String,
+    /// Who asked.
+    pub actor: String,
+}
+
+/// The verb under which a refused enqueue is kept; its reason is the guard.
+pub(super) const ENQUEUE: &str = "enqueue";
+
 impl RequestRecord {
+    /// What is stored of a refused enqueue.
+    pub(super) fn of_refused(refused: &RefusedEnqueue, now: Timestamp) -> Self {
+        Self {
+            verb: ENQUEUE.to_owned(),
+            account: Some(refused.account.as_str().to_owned()),
+            tenant_id: Some(refused.tenant_id.to_string()),
+            actor: refused.actor.clone(),
+            reason: Some(refused.guard.as_str().to_owned()),
+            created_at: now,
+            answered_at: Some(now),
+            answer: Some(format!("refused: {}", refused.text)),
+            ..Self::default()
+        }
+    }
+
     /// What is stored of a request that was applied at once.
     pub(super) fn of(request: &OperatorRequest, answer: String, now: Timestamp) -> Self {
         use super::requests::joined;

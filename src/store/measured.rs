@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::{
     Ack, ApproveRequest, ArmRequest, AuditEntry, AuditRange, ClaimRequest, Claimed, Commit,
     Committed, CustomersRead, DaemonInfo, EnqueueOutcome, Filter, KnownCustomers, OperatorRequest,
-    ReloadAnswer, RequestEffect, Result, Store, StoreError, StoredFault, StoredPurchase, Survey,
-    SurveyRequest, TransitionRecord,
+    RefusedEnqueue, ReloadAnswer, RequestEffect, Result, Store, StoreError, StoredFault,
+    StoredPurchase, Survey, SurveyRequest, TransitionRecord,
 };
 use crate::core::account::{Account, TroubleKind};
 use crate::core::budget::{Ask, Budget, Grant};
@@ -113,6 +113,7 @@ measured! {
     arm(request: &ArmRequest, now: Timestamp) -> RequestEffect;
     protections() -> Vec<Protection>;
     acks() -> Vec<Ack>;
+    note_refused(refused: &[RefusedEnqueue], now: Timestamp) -> ();
     audit(range: &AuditRange) -> Vec<AuditEntry>;
     audit_begins() -> Option<Timestamp>;
     check_accounts(known: &[AccountName], now: Timestamp) -> u64;

@@ -23,7 +23,7 @@ mod typed;
 mod types;
 mod window;
 
-pub use audit::{AuditEntry, AuditRange, RequestRecord};
+pub use audit::{AuditEntry, AuditRange, RefusedEnqueue, RequestRecord};
 pub use consent::{ApproveRequest, ArmRequest};
 pub use customers::{CustomersRead, KnownCustomer, KnownCustomers, ListedCustomer};
 pub use operator::{Ack, OperatorRequest, RequestEffect, Verb};
@@ -266,6 +266,9 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// The acknowledgements in force, by row. One ends when its row changes its state or its hold.
     async fn acks(&self) -> Result<Vec<Ack>>;
+
+    /// Keeps that guards refused to queue these, for the audit and to be counted.
+    async fn note_refused(&self, refused: &[RefusedEnqueue], now: Timestamp) -> Result<()>;
 
     /// The entries of a range in time order.
     async fn audit(&self, range: &AuditRange) -> Result<Vec<AuditEntry>>;

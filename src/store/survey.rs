@@ -85,6 +85,8 @@ pub struct AccountSurvey {
     pub uncancellable_at: Option<Timestamp>,
     /// When each deletion of the last day was committed, as the caps count them.
     pub deletions: Vec<Timestamp>,
+    /// Tenants that a guard kept out of the queue, as long as the history is kept.
+    pub refused: BTreeMap<Reason, u64>,
     /// Requests that the window of the budget holds.
     pub requests: BTreeMap<Resource, u64>,
 }

@@ -156,8 +156,9 @@ async fn invariant_1_a_customer_that_the_accounts_list_does_not_hold() {
         scene.settle().await;
         scene.assert_held(1, Reason::NotInCustomerList).await;
         assert_eq!(scene.writes().len(), 0);
-        // A list that is whole again, and a person, let it go on.
+        // A list that is whole again, and a person, let it go on. What was read is shared for seconds.
         scene.simulator.clear_rules();
+        scene.pass(secs(5)).await;
         assert!(scene.ask_about(Verb::Release, 1).await.applied);
         scene.settle().await;
         scene.assert_all_deleted().await;

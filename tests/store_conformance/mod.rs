@@ -116,7 +116,8 @@ macro_rules! conformance {
                     the_sign_of_life, requests_to_reload_are_answered_once;
                 survey: a_survey_counts_what_stands_alike,
                     a_survey_counts_commands_deletions_and_requests,
-                    a_survey_tells_every_move_once;
+                    a_survey_tells_every_move_once,
+                    what_guards_keep_out_of_the_queue_is_kept_and_counted;
             );
         }
     };

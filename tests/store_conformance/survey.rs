@@ -8,9 +8,11 @@ use teardownd::core::budget::{Ask, Bucket, Budget, Limit, Resource};
 use teardownd::core::ids::AccountName;
 use teardownd::core::reason::Reason;
 use teardownd::core::teardown::{NewTeardown, State, Status};
-use teardownd::store::{Commit, Next, Survey, SurveyRequest, Verb};
+use teardownd::store::{
+    AuditEntry, AuditRange, Commit, Filter, Next, RefusedEnqueue, Survey, SurveyRequest, Verb,
+};
 
-use super::{Backend, Bench, at, default_account, delete, seen, start, step, wanted};
+use super::{Backend, Bench, at, default_account, delete, seen, start, step, tenant, wanted};
 
 const REQUEST: SurveyRequest = SurveyRequest {
     stuck_after: Duration::from_secs(100),
@@ -133,6 +135,34 @@ pub(crate) async fn a_survey_counts_commands_deletions_and_requests(backend: &dy
     bench.walk(&claimed, &[State::Failed], at(9)).await;
     let counted = survey(&bench, at(10)).await.accounts.remove(&default_account()).unwrap();
     assert_eq!((counted.unsettled, counted.unsettled_since), (0, None));
+}
+
+pub(crate) async fn what_guards_keep_out_of_the_queue_is_kept_and_counted(backend: &dyn Backend) {
+    let bench = Bench::new(backend).await;
+    let refuse = |n: u32, guard| RefusedEnqueue {
+        account: default_account(),
+        tenant_id: tenant(n),
+        guard,
+        text: "it is protected".to_owned(),
+        actor: "anna".to_owned(),
+    };
+    let (protected, domain) = (Reason::ProtectedTenant, Reason::DomainMismatch);
+    let refused = [refuse(1, protected), refuse(2, protected), refuse(3, domain)];
+    bench.store.note_refused(&refused, at(5)).await.unwrap();
+    let counted = survey(&bench, at(6)).await.accounts.remove(&default_account()).unwrap();
+    assert_eq!(counted.refused, BTreeMap::from([(protected, 2), (domain, 1)]));
+
+    let range = AuditRange { since: start(), until: at(60), account: None };
+    let kept = bench.store.audit(&range).await.unwrap();
+    let AuditEntry::Request(first) = &kept[0] else { panic!("{kept:?}") };
+    assert_eq!(kept.len(), 3);
+    assert_eq!((first.verb.as_str(), first.actor.as_str()), ("enqueue", "anna"));
+    assert_eq!(first.tenant_id, Some(tenant(1).to_string()));
+    assert_eq!(first.reason.as_deref(), Some("protected_tenant"));
+    assert_eq!(first.answer.as_deref(), Some("refused: it is protected"));
+    // It asks for nothing: no row stands, and nothing waits to be applied.
+    assert_eq!(bench.store.apply_requests(at(7)).await.unwrap(), 0);
+    assert_eq!(bench.store.list(&Filter::default()).await.unwrap(), []);
 }
 
 pub(crate) async fn a_survey_tells_every_move_once(backend: &dyn Backend) {

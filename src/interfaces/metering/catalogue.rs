@@ -96,6 +96,8 @@ catalogue! {
         "Deletions that the caps still allow.";
     GUARD_REFUSALS: Counter, "teardownd_guard_refusals_total", Count, [ACCOUNT, GUARD], Zero,
         "Writes that a guard refused, each with a hold or a halt.";
+    ENQUEUE_REFUSALS: Gauge, "teardownd_enqueue_refusals", Count, [ACCOUNT, GUARD], Zero,
+        "Tenants that a guard kept out of the queue, as long as the history is kept.";
     UNCANCELLABLE: Gauge, "teardownd_orders_uncancellable_timestamp_seconds", Seconds, [ACCOUNT], Unknown,
         "When the first active order of an active teardown is too old to be cancelled; NaN without one.";
 

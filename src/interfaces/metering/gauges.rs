@@ -46,6 +46,7 @@ impl Snapshot<'_> {
         let Self { survey, config, rules, scope, now, .. } = self;
         let stops = Stops(self.accounts);
         show_tallies(&survey.tallies, &stops, scope, now);
+        let mut refused = Sums { scope, values: BTreeMap::new() };
         for account in config.accounts.values() {
             let fresh = || Account::fresh(account.name.clone());
             let stored = stops.of(&account.name).cloned().unwrap_or_else(fresh);
@@ -60,11 +61,17 @@ impl Snapshot<'_> {
             let uncancellable = counted.uncancellable_at.map_or(f64::NAN, seconds);
             all::UNCANCELLABLE.set(&name, uncancellable);
             all::UNSETTLED_AGE.set(&name, age(counted.unsettled_since, now));
+            for (guard, tenants) in &counted.refused {
+                let labels =
+                    [account.name.as_str(), reason_label(Some(*guard), &[ReasonKind::Held])];
+                refused.add(&all::ENQUEUE_REFUSALS, &labels, *tenants);
+            }
             show_state(&stored, &stops, now);
             if let Some(rules) = rules.get(&account.name) {
                 show_left(rules, &stored, counted, now);
             }
         }
+        refused.show(&all::ENQUEUE_REFUSALS);
     }
 }
 

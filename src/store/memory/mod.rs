@@ -23,8 +23,8 @@ use super::rules::millis;
 use super::{
     Ack, ApproveRequest, ArmRequest, AuditEntry, AuditRange, ClaimRequest, Claimed, Commit,
     Committed, CustomersRead, DaemonInfo, EnqueueOutcome, Filter, KnownCustomers, OperatorRequest,
-    ReloadAnswer, RequestEffect, Result, Store, StoredFault, StoredPurchase, Survey, SurveyRequest,
-    TransitionRecord, stops,
+    RefusedEnqueue, ReloadAnswer, RequestEffect, RequestRecord, Result, Store, StoredFault,
+    StoredPurchase, Survey, SurveyRequest, TransitionRecord, stops,
 };
 use crate::core::account::{Account, TroubleKind};
 use crate::core::budget::{Ask, Budget, Grant};
@@ -273,6 +273,15 @@ impl Store for MemoryStore {
 
     async fn check_accounts(&self, known: &[AccountName], now: Timestamp) -> Result<u64> {
         Ok(self.data().check_accounts(known, millis(now)))
+    }
+
+    async fn note_refused(&self, refused: &[RefusedEnqueue], now: Timestamp) -> Result<()> {
+        let mut data = self.data();
+        for one in refused {
+            let record = RequestRecord::of_refused(one, millis(now));
+            data.keep(record);
+        }
+        Ok(())
     }
 
     async fn ask_reload(&self, _actor: &str, _now: Timestamp) -> Result<i64> {

@@ -17,8 +17,12 @@ impl Data {
     ) -> Vec<RequestEffect> {
         let effects = self.apply(request, now);
         let record = RequestRecord::of(request, requests::answer(&effects), now);
-        self.requests.push(RequestRecord { id: self.requests.len() as i64 + 1, ..record });
+        self.keep(record);
         effects
+    }
+
+    pub(super) fn keep(&mut self, record: RequestRecord) {
+        self.requests.push(RequestRecord { id: self.requests.len() as i64 + 1, ..record });
     }
 
     fn apply(&mut self, request: &OperatorRequest, now: Timestamp) -> Vec<RequestEffect> {

@@ -10,6 +10,7 @@ use crate::core::ids::AccountName;
 use crate::core::reason::Reason;
 use crate::core::teardown::{State, Status, Teardown};
 use crate::store::admission;
+use crate::store::audit::ENQUEUE;
 use crate::store::rules::{self, before, elapsed};
 use crate::store::survey::MOVES_AT_ONCE;
 use crate::store::{AccountSurvey, Move, Survey, SurveyRequest, Tally, TransitionRecord};
@@ -106,6 +107,13 @@ impl Data {
             if let Some(at) = row.uncancellable_at {
                 let account = accounts.entry(row.account.clone()).or_default();
                 account.uncancellable_at = account.uncancellable_at.into_iter().chain([at]).min();
+            }
+        }
+        for request in self.requests.iter().filter(|request| request.verb == ENQUEUE) {
+            let guard = request.reason.as_deref().and_then(Reason::parse);
+            if let (Some(name), Some(guard)) = (&request.account, guard) {
+                let account = accounts.entry(AccountName::new(name)).or_default();
+                *account.refused.entry(guard).or_default() += 1;
             }
         }
         for send in self.sends.iter().filter(|send| send.at >= window_start) {

@@ -7,13 +7,13 @@ use sqlx::sqlite::SqliteRow;
 use super::rows::{self, Fields, time_text};
 use crate::core::ids::AccountName;
 use crate::store::audit::merged;
-use crate::store::{AuditEntry, AuditRange, OperatorRequest, RequestRecord, Result};
+use crate::store::{AuditEntry, AuditRange, RequestRecord, Result};
 
-/// Keeps a request that was applied, with its answer.
+/// Keeps a request that was answered at once.
 pub(super) async fn insert_request(
     conn: &mut SqliteConnection,
     record: &RequestRecord,
-    request: &OperatorRequest,
+    latest_only: bool,
 ) -> Result<()> {
     sqlx::query(
         "INSERT INTO operator_requests (verb, account, tenant_id, teardown_id, batch, state,
@@ -27,7 +27,7 @@ pub(super) async fn insert_request(
     .bind(&record.teardown_id)
     .bind(&record.batch)
     .bind(&record.state)
-    .bind(request.filter.latest_only)
+    .bind(latest_only)
     .bind(&record.actor)
     .bind(&record.reason)
     .bind(&record.until)

@@ -40,8 +40,8 @@ use super::rules::millis;
 use super::{
     Ack, ApproveRequest, ArmRequest, AuditEntry, AuditRange, ClaimRequest, Claimed, Commit,
     Committed, CustomersRead, DaemonInfo, EnqueueOutcome, Filter, KnownCustomers, OperatorRequest,
-    ReloadAnswer, RequestEffect, Result, Store, StoredFault, StoredPurchase, Survey, SurveyRequest,
-    TransitionRecord,
+    RefusedEnqueue, ReloadAnswer, RequestEffect, RequestRecord, Result, Store, StoredFault,
+    StoredPurchase, Survey, SurveyRequest, TransitionRecord,
 };
 use crate::core::account::{Account, TroubleKind};
 use crate::core::budget::{Ask, Budget, Grant};
@@ -326,6 +326,16 @@ impl Store for SqliteStore {
         let changed = operate::check_accounts(&mut tx, known, millis(now)).await?;
         tx.commit().await?;
         Ok(changed)
+    }
+
+    async fn note_refused(&self, refused: &[RefusedEnqueue], now: Timestamp) -> Result<()> {
+        let mut tx = self.begin().await?;
+        for one in refused {
+            let record = RequestRecord::of_refused(one, millis(now));
+            audit::insert_request(&mut tx, &record, false).await?;
+        }
+        tx.commit().await?;
+        Ok(())
     }
 
     async fn ask_reload(&self, actor: &str, now: Timestamp) -> Result<i64> {

@@ -23,7 +23,7 @@ pub(super) async fn request(
 ) -> Result<Vec<RequestEffect>> {
     let effects = apply(conn, request, now).await?;
     let record = RequestRecord::of(request, requests::answer(&effects), now);
-    audit::insert_request(conn, &record, request).await?;
+    audit::insert_request(conn, &record, request.filter.latest_only).await?;
     Ok(effects)
 }
 

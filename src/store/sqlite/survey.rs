@@ -13,6 +13,7 @@ use super::rows::{self, Fields, time_text};
 use crate::core::ids::AccountName;
 use crate::core::reason::Reason;
 use crate::core::teardown::{State, Status};
+use crate::store::audit::ENQUEUE;
 use crate::store::rules::{before, elapsed};
 use crate::store::survey::MOVES_AT_ONCE;
 use crate::store::{AccountSurvey, Move, Result, Survey, SurveyRequest, Tally};
@@ -38,6 +39,7 @@ pub(super) async fn survey(
     let mut accounts = BTreeMap::new();
     count_unsettled(conn, &mut accounts).await?;
     note_uncancellable(conn, &mut accounts).await?;
+    count_refused(conn, &mut accounts).await?;
     count_deletions(conn, &mut accounts, now).await?;
     count_requests(conn, &mut accounts, before(now, request.budget_window)).await?;
     let (moves, last_move) = match request.moves_after {
@@ -200,6 +202,25 @@ async fn note_uncancellable(conn: &mut SqliteConnection, accounts: &mut Accounts
     for row in &found {
         let f = Fields::new(row, "teardowns", "account");
         accounts.entry(f.account()?).or_default().uncancellable_at = f.time_opt("soonest")?;
+    }
+    Ok(())
+}
+
+async fn count_refused(conn: &mut SqliteConnection, accounts: &mut Accounts) -> Result<()> {
+    let found = sqlx::query(
+        "SELECT lower(account) AS account, reason, count(*) AS refused FROM operator_requests
+         WHERE verb = ? AND answered_at IS NOT NULL AND account IS NOT NULL AND reason IS NOT NULL
+         GROUP BY 1, 2",
+    )
+    .bind(ENQUEUE)
+    .fetch_all(conn)
+    .await?;
+    for row in &found {
+        let f = Fields::new(row, "operator_requests", "account");
+        // Another version, or a person, may have stored what is no guard here.
+        if let Some(guard) = Reason::parse(f.get("reason")?) {
+            accounts.entry(f.account()?).or_default().refused.insert(guard, f.number("refused")?);
+        }
     }
     Ok(())
 }

@@ -20,8 +20,8 @@ use teardownd::partner_center::transport::{Request, Response, Transport, Transpo
 use teardownd::store::{
     Ack, ApproveRequest, ArmRequest, AuditEntry, AuditRange, ClaimRequest, Claimed, Commit,
     Committed, CustomersRead, DaemonInfo, EnqueueOutcome, Filter, KnownCustomers, OperatorRequest,
-    ReloadAnswer, RequestEffect, Result, Store, StoredFault, StoredPurchase, Survey, SurveyRequest,
-    TransitionRecord,
+    RefusedEnqueue, ReloadAnswer, RequestEffect, Result, Store, StoredFault, StoredPurchase,
+    Survey, SurveyRequest, TransitionRecord,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -164,6 +164,7 @@ forward! {
     customers(account: &AccountName) -> Option<KnownCustomers>;
     protections() -> Vec<Protection>;
     acks() -> Vec<Ack>;
+    note_refused(refused: &[RefusedEnqueue], now: Timestamp) -> ();
     audit(range: &AuditRange) -> Vec<AuditEntry>;
     audit_begins() -> Option<Timestamp>;
     request(request: &OperatorRequest, now: Timestamp) -> Vec<RequestEffect>;

@@ -22,7 +22,7 @@ use crate::core::ids::{TeardownId, TenantId};
 use crate::core::reason::Reason;
 use crate::core::teardown::NewTeardown;
 use crate::interfaces::config::{AccountConfig, Config};
-use crate::store::{EnqueueOutcome, StoreError};
+use crate::store::{EnqueueOutcome, RefusedEnqueue, StoreError};
 
 /// A tenant whose form is right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,17 +43,24 @@ pub(crate) async fn execute(globals: &Globals, args: &EnqueueArgs) -> Ending {
     let wanted = complete(entries, args, &account, &globals.actor(), now)?;
     let refused = refused(&wanted, &account);
     if !refused.is_empty() {
-        return Ok(refusal(&refused, wanted.len()));
+        let report = refusal(&lines_of(&wanted, &refused, with_remedy), wanted.len());
+        // The refusal stands, whatever becomes of the note of it.
+        if let Ok(context) = Context::with(globals, config).await {
+            note(&context, &wanted, &refused, now).await;
+        }
+        return Ok(report);
     }
     let context = Context::with(globals, config).await?;
     let rows: Vec<NewTeardown> = wanted.iter().map(|wanted| wanted.row.clone()).collect();
     let stored = match context.store.enqueue(&rows, now).await {
         Ok(stored) => stored,
         Err(StoreError::Protected(refused)) => {
+            note(&context, &wanted, &refused, now).await;
             return Ok(refusal(&lines_of(&wanted, &refused, with_remedy), wanted.len()));
         }
         // The text says what to do: the guard's remedy is about a domain that was read.
         Err(StoreError::OtherDomain(refused)) => {
+            note(&context, &wanted, &refused, now).await;
             let text = |_, text: &str| text.to_owned();
             return Ok(refusal(&lines_of(&wanted, &refused, text), wanted.len()));
         }
@@ -223,13 +230,37 @@ fn refused_line(wanted: &Wanted, guard: Reason, text: String) -> Line {
     }
 }
 
-fn refused(wanted: &[Wanted], account: &AccountConfig) -> Vec<Line> {
+fn refused(wanted: &[Wanted], account: &AccountConfig) -> Vec<(TenantId, Reason, String)> {
     let refuse = |wanted: &Wanted| {
+        let tenant = wanted.row.tenant_id;
         let domain = wanted.row.expected_domain.as_deref();
-        let (guard, text) = admit_locally(wanted.row.tenant_id, domain, &account.policy).err()?;
-        Some(refused_line(wanted, guard, with_remedy(guard, &text)))
+        let (guard, text) = admit_locally(tenant, domain, &account.policy).err()?;
+        Some((tenant, guard, text))
     };
     wanted.iter().filter_map(refuse).collect()
+}
+
+/// Keeps the refusals in the database, for the audit and the metrics.
+async fn note(
+    context: &Context,
+    wanted: &[Wanted],
+    refused: &[(TenantId, Reason, String)],
+    now: Timestamp,
+) {
+    let note = |(tenant, guard, text): &(TenantId, Reason, String)| {
+        let row = &wanted.iter().find(|wanted| wanted.row.tenant_id == *tenant)?.row;
+        Some(RefusedEnqueue {
+            account: row.account.clone(),
+            tenant_id: *tenant,
+            guard: *guard,
+            text: text.clone(),
+            actor: row.requested_by.clone().unwrap_or_default(),
+        })
+    };
+    let notes: Vec<RefusedEnqueue> = refused.iter().filter_map(note).collect();
+    if let Err(error) = context.store.note_refused(&notes, now).await {
+        context.notice(&format!("warning: the refusal could not be kept for the audit: {error}"));
+    }
 }
 
 fn refusal(refused: &[Line], of: usize) -> Report {

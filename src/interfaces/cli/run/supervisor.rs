@@ -7,7 +7,7 @@ use sd_notify::NotifyState;
 
 /// The watchdog is not fed more often than this.
 const FEED: Duration = Duration::from_secs(1);
-/// Looks at the queue are at most a second apart, and each may wait five seconds for a lock of the
+/// Looks at the queue are at most two seconds apart, and each may wait five seconds for a lock of the
 /// database. A watchdog must give more time than both.
 const SHORTEST_WATCHDOG: Duration = Duration::from_secs(15);
 
