@@ -9,6 +9,8 @@ use crate::partner_center::Call;
 
 /// So many failures in a row, without one answer in between, are the account's and not a tenant's.
 const OUTAGE_AFTER: u32 = 5;
+/// So many, while other calls are answered: that may be chance for longer.
+const PARTLY_OUT_AFTER: u32 = 10;
 
 /// A call that was not answered, or with a fault of the server's.
 #[derive(Debug, Clone, Copy)]
@@ -88,13 +90,13 @@ impl Streak {
 
     /// Seen by several tenants.
     fn is_outage(&self) -> bool {
-        self.failures >= OUTAGE_AFTER && self.tenants.len() > 1
+        self.failures >= PARTLY_OUT_AFTER && self.tenants.len() > 1
     }
 
     /// Of everything: also where only one tenant saw it, if no answer came at all, which no tenant has
     /// for itself.
     fn is_total_outage(&self) -> bool {
-        self.is_outage() || (self.failures >= OUTAGE_AFTER && self.transport)
+        self.failures >= OUTAGE_AFTER && (self.transport || self.tenants.len() > 1)
     }
 }
 
@@ -209,8 +211,8 @@ mod tests {
     #[test]
     fn invariant_14_a_call_that_is_out_is_an_outage_while_others_are_answered() {
         let health = Health::default();
-        for n in 0..OUTAGE_AFTER {
-            assert_eq!(fails(&health, WRITE, n.into()), n + 1 == OUTAGE_AFTER);
+        for n in 0..PARTLY_OUT_AFTER {
+            assert_eq!(fails(&health, WRITE, n.into()), n + 1 == PARTLY_OUT_AFTER);
             health.answered(&[READ, LIST]);
         }
         health.marks(TroubleKind::Unreachable);
@@ -227,7 +229,7 @@ mod tests {
             health.answered(&[READ]);
             fails(&health, calls[n as usize % 2], n.into())
         };
-        assert!((0..OUTAGE_AFTER).map(out).last().unwrap());
+        assert!((0..PARTLY_OUT_AFTER).map(out).last().unwrap());
         health.marks(TroubleKind::Unreachable);
         assert!(!health.answered(&[READ]));
         assert!(health.answered(&[calls[1]]));
@@ -237,7 +239,7 @@ mod tests {
     fn invariant_14_a_list_that_is_out_is_over_with_its_answer_or_with_any_write() {
         for over in [LIST, WRITE] {
             let health = Health::default();
-            assert!((0..OUTAGE_AFTER).any(|n| {
+            assert!((0..PARTLY_OUT_AFTER).any(|n| {
                 health.answered(&[READ]);
                 fails(&health, LIST, n.into())
             }));
