@@ -144,10 +144,15 @@ impl Health {
         self.with(|state| state.outage)
     }
 
-    /// Marks an outage; returns whether it is news.
+    /// Marks an outage; returns whether it is news. A refused credential is over with any answer,
+    /// whatever was out before.
     pub(super) fn marks(&self, kind: TroubleKind) -> bool {
-        self.with(|state| std::mem::replace(&mut state.outage, Outage::Of(kind)))
-            != Outage::Of(kind)
+        self.with(|state| {
+            if kind == TroubleKind::CredentialRefused {
+                state.out = Out::Everything;
+            }
+            std::mem::replace(&mut state.outage, Outage::Of(kind)) != Outage::Of(kind)
+        })
     }
 
     /// Takes up what is stored, unless this process knows better by now.
@@ -233,6 +238,19 @@ mod tests {
         health.marks(TroubleKind::Unreachable);
         assert!(!health.answered(&[READ]));
         assert!(health.answered(&[calls[1]]));
+    }
+
+    #[test]
+    fn invariant_14_a_refused_credential_is_over_with_any_answer_whatever_was_out_before() {
+        let health = Health::default();
+        for n in 0..PARTLY_OUT_AFTER {
+            health.answered(&[READ]);
+            fails(&health, WRITE, n.into());
+        }
+        health.marks(TroubleKind::Unreachable);
+        assert!(!health.answered(&[READ]));
+        health.marks(TroubleKind::CredentialRefused);
+        assert!(health.answered(&[READ]));
     }
 
     #[test]
