@@ -92,6 +92,25 @@ pub struct Observation {
     pub trouble: Option<Trouble>,
 }
 
+impl Observation {
+    /// When this was read, if it was.
+    pub fn read_at(&self, read: &Read) -> Option<Timestamp> {
+        match read {
+            Read::Customer => self.customer.as_ref().map(|seen| seen.at),
+            Read::Census { .. } => self.census.as_ref().map(|seen| seen.at),
+            Read::Orders => self.orders.as_ref().map(|seen| seen.at),
+            Read::Order(id) => self.named_orders.get(id).map(|seen| seen.at),
+            Read::Subscriptions => self.subscriptions.as_ref().map(|seen| seen.at),
+            Read::Subscription(id) => self.named_subscriptions.get(id).map(|seen| seen.at),
+            Read::Entitlements => self.entitlements.as_ref().map(|seen| seen.at),
+            Read::AzureEntitlements(plan) => self.azure.get(plan).map(|seen| seen.at),
+            Read::AzureEntitlement(plan, id) => {
+                self.named_azure.get(&(plan.clone(), id.clone())).map(|seen| seen.at)
+            }
+        }
+    }
+}
+
 /// A read that the machine wants before it can decide.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Read {

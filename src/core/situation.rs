@@ -188,20 +188,7 @@ impl Situation<'_> {
     }
 
     fn is_here(&self, read: &Read, max_age: Duration) -> bool {
-        let at = match read {
-            Read::Orders => self.seen.orders.as_ref().map(|seen| seen.at),
-            Read::Subscriptions => self.seen.subscriptions.as_ref().map(|seen| seen.at),
-            Read::Subscription(id) => self.seen.named_subscriptions.get(id).map(|seen| seen.at),
-            Read::Entitlements => self.seen.entitlements.as_ref().map(|seen| seen.at),
-            Read::Order(id) => self.seen.named_orders.get(id).map(|seen| seen.at),
-            Read::AzureEntitlements(plan) => self.seen.azure.get(plan).map(|seen| seen.at),
-            Read::AzureEntitlement(plan, id) => {
-                self.seen.named_azure.get(&(plan.clone(), id.clone())).map(|seen| seen.at)
-            }
-            Read::Customer => self.seen.customer.as_ref().map(|seen| seen.at),
-            Read::Census { .. } => self.seen.census.as_ref().map(|seen| seen.at),
-        };
-        at.is_some_and(|at| self.is_fresh(at, max_age))
+        self.seen.read_at(read).is_some_and(|at| self.is_fresh(at, max_age))
     }
 
     // ---- polling -----------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::account::AccountRuntime;
 use super::lease::Lease;
 use super::observe::observe;
@@ -17,7 +19,7 @@ use crate::core::fault::{FailedCall, Trouble};
 use crate::core::gates::Verdict;
 use crate::core::ids::CommandId;
 use crate::core::machine::{self, Decision, Policy, Situation, Transition, Wake};
-use crate::core::observation::{CustomerSeen, Entitlements, Observation};
+use crate::core::observation::{CustomerSeen, Entitlements, Observation, Read};
 use crate::core::plan::{Memory, Remembered};
 use crate::core::reason::Reason;
 use crate::core::routes::{self, Purchase};
@@ -149,15 +151,20 @@ impl Pass<'_> {
                 self.seen.trouble = None;
                 let account = self.account;
                 let tenant = self.teardown.tenant_id;
-                let calls: Vec<Call> = reads.iter().map(call_of_read).collect();
+                let (asked, asked_at) = (reads.clone(), self.shared.clock.now());
                 let outcome = tokio::select! {
                     biased;
                     () = self.lease.stop.cancelled() => return Ok(Flow::Stopped),
                     outcome = observe(&account.client, tenant, reads, &mut self.seen) => outcome,
                 };
                 let (store, clock) = (self.shared.store.as_ref(), &self.shared.clock);
+                // Also where another read of these failed: each answer counts.
+                let answered = self.answered(&asked, asked_at);
+                if !answered.is_empty() {
+                    account.answered(&answered, store, clock.now()).await?;
+                }
                 match outcome {
-                    Ok(()) => account.answered(&calls, store, clock.now()).await?,
+                    Ok(()) => {}
                     Err(error) => {
                         self.failures.extend(error.failed_call());
                         let trouble = account.failed(&error, tenant, store, clock).await?;
@@ -171,6 +178,15 @@ impl Pass<'_> {
             }
             Decision::Transition(transition) => self.take(*transition).await,
         }
+    }
+
+    /// Which of these calls were answered since then. Not those whose facts were there before, nor
+    /// entitlements that are not asked for because they were refused.
+    fn answered(&self, asked: &[Read], since: Timestamp) -> Vec<Call> {
+        let was_asked_for =
+            |read: &&Read| **read != Read::Entitlements || self.cross_checked() == Some(true);
+        let is_new = |read: &&Read| self.seen.read_at(read).is_some_and(|at| since <= at);
+        asked.iter().filter(was_asked_for).filter(is_new).map(call_of_read).collect()
     }
 
     /// How long the account stays closed by a 429, where that is worth waiting for.
