@@ -26,6 +26,16 @@ fn during(scene: &Scene, from: Duration, to: Duration) -> Vec<Entry> {
     scene.calls().into_iter().filter(|entry| start <= entry.at && entry.at < end).collect()
 }
 
+/// Nobody has failed or paid for it, and the account is known to be out.
+async fn assert_is_the_accounts(scene: &Scene, what: &str) {
+    let rows = scene.rows().await;
+    assert!(rows.iter().all(|row| row.state != State::Failed), "{what}");
+    let spent: u32 = rows.iter().map(|row| row.attempts).sum();
+    assert!(spent <= 12, "{what}: {spent} attempts");
+    let trouble = scene.account_row().await.trouble.expect("an outage is stored");
+    assert_eq!(trouble.kind, TroubleKind::Unreachable, "{what}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn invariant_14_an_outage_of_two_hours_fails_nobody_and_ends_by_itself() {
     for effect in outages() {
@@ -36,12 +46,7 @@ async fn invariant_14_an_outage_of_two_hours_fails_nobody_and_ends_by_itself() {
             scene.rule(Rule::new(When::Between(start, start + OUT), effect.clone()));
             scene.start().await;
             scene.pass(start + OUT - secs(1)).await;
-            let rows = scene.rows().await;
-            assert!(rows.iter().all(|row| row.state != State::Failed), "{what}");
-            let spent: u32 = rows.iter().map(|row| row.attempts).sum();
-            assert!(spent <= 12, "{what}: {spent} attempts");
-            let trouble = scene.account_row().await.trouble.expect("an outage is stored");
-            assert_eq!(trouble.kind, TroubleKind::Unreachable, "{what}");
+            assert_is_the_accounts(&scene, &what).await;
 
             // One tenant at a time, once a minute. Each probe makes at most a few calls side by side.
             let probes = during(&scene, start + mins(10), start + mins(110));
@@ -69,12 +74,7 @@ async fn partly_out(what: &str, part: impl Fn(Rule) -> Rule) {
         let outage = Rule::new(When::Between(Duration::ZERO, OUT), effect);
         scene.rule(part(outage));
         scene.pass(OUT - secs(1)).await;
-        let rows = scene.rows().await;
-        assert!(rows.iter().all(|row| row.state != State::Failed), "{what}");
-        let spent: u32 = rows.iter().map(|row| row.attempts).sum();
-        assert!(spent <= 12, "{what}: {spent} attempts");
-        let trouble = scene.account_row().await.trouble.expect("an outage is stored");
-        assert_eq!(trouble.kind, TroubleKind::Unreachable, "{what}");
+        assert_is_the_accounts(&scene, &what).await;
         let calls = during(&scene, mins(10), mins(110)).len();
         assert!((50..1000).contains(&calls), "{what}: {calls} calls");
         scene.settle_within(mins(10)).await;
