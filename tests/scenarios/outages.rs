@@ -100,6 +100,21 @@ async fn invariant_14_an_outage_of_one_list_alone_fails_nobody_and_ends_by_itsel
 }
 
 #[tokio::test(start_paused = true)]
+async fn invariant_14_what_is_answered_beside_a_failed_read_shows_that_nothing_is_out() {
+    let mut scene = given_each(12, &[buy(Kind::NewCommerce)]).queued().await;
+    // One list of each tenant fails, and its others are answered at the same time.
+    for n in 1..=12 {
+        let list = if n <= 6 { Template::Entitlements } else { Template::Orders };
+        let failing = Rule::new(When::Nth(1), Effect::unavailable()).on(list);
+        scene.rule(failing.customer(tenant(n).as_uuid()));
+    }
+    scene.start().await;
+    // An outage would be looked at once a minute.
+    scene.settle_within(secs(50)).await;
+    scene.assert_all_deleted().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_401_to_a_write_gets_a_new_token_and_one_repetition() {
     for (method, template) in [("PATCH", Template::Order), ("DELETE", Template::Customer)] {
         let mut scene = given([buy(Kind::Reservation)]).queued().await;
