@@ -191,7 +191,7 @@ impl Client {
         drop(self.gate.refresh(permit, bucket).await?);
         let headers = vec![("Accept", "application/json".to_owned())];
         let (method, timeout) = (LEGAL_BUSINESS.method, self.timeouts.read);
-        let request = Request { method, url, headers, body: None, timeout };
+        let request = Request { method, url, headers, body: None, timeout, fresh: true };
         self.wire.exchange(LEGAL_BUSINESS.into(), request).await.map(|_| ())
     }
 
@@ -206,7 +206,8 @@ impl Client {
         self.gate.acquire(kind, bucket).await
     }
 
-    /// A GET, repeated once with a new token after 401. Statuses other than 401 and 429 are the
+    /// A GET, repeated once with a new token after 401, and once on a new connection where the one that
+    /// was kept turned out closed. Statuses other than 401 and 429 are the
     /// caller's to judge. `at` is when the first request was sent.
     pub(super) async fn get(
         &self,
@@ -215,11 +216,16 @@ impl Client {
         url: &Url,
         continuation: Option<&str>,
     ) -> Result<Answered, ApiError> {
-        let first = self.get_once(call, bucket, url, continuation).await?;
+        let first = match self.get_once(call, bucket, url, continuation, false).await {
+            Err(error) if error.connection_was_closed() => {
+                self.get_once(call, bucket, url, continuation, true).await?
+            }
+            answered => answered?,
+        };
         if first.response.status != 401 {
             return Ok(first);
         }
-        let second = self.get_once(call, bucket, url, continuation).await?;
+        let second = self.get_once(call, bucket, url, continuation, false).await?;
         if second.response.status == 401 {
             let fault = decode::fault(401, &second.response.body);
             return Err(ApiError::Unauthorized { exchange: Box::new(second.exchange), fault });
@@ -233,6 +239,7 @@ impl Client {
         bucket: Bucket,
         url: &Url,
         continuation: Option<&str>,
+        fresh: bool,
     ) -> Result<Answered, ApiError> {
         let token = self.cleared_to_read(bucket).await?;
         let (correlation, request_id) = (self.entropy.uuid(), self.entropy.uuid());
@@ -246,6 +253,7 @@ impl Client {
             headers,
             body: None,
             timeout: self.timeouts.read,
+            fresh,
         };
         self.exchange(call, request, (request_id, correlation), &token).await
     }

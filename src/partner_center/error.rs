@@ -131,6 +131,11 @@ impl ApiError {
         Self::Damaged { exchange: Box::new(exchange.into()), what }
     }
 
+    /// Whether the connection was closed before anything of an answer came.
+    pub(super) fn connection_was_closed(&self) -> bool {
+        matches!(self, Self::Transport { error: TransportError::Closed(_), .. })
+    }
+
     /// The same failure, for those who only waited for what the call would bring.
     pub(super) fn shared(self) -> Self {
         if self.is_shared() { self } else { Self::Shared(Box::new(self)) }

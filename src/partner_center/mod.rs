@@ -1,8 +1,8 @@
 //! The Partner Center REST client: everything between the core's words and bytes on a wire.
 //!
 //! Reads bring a fact and the time its reading *started*; a write is exactly one exchange, and what
-//! becomes of it is the reconciler's to decide. The client repeats nothing but a read that was
-//! answered with 401, once, with a new token.
+//! becomes of it is the reconciler's to decide. The client repeats nothing but a read: once with a new
+//! token after a 401, and once on a new connection where a kept one turned out closed.
 
 mod calls;
 mod census;

@@ -15,6 +15,9 @@ use crate::core::clock::BoxFuture;
 /// Answers larger than this are refused: a customer list of a sandbox is well below one megabyte.
 const LARGEST_ANSWER: usize = 16 * 1024 * 1024;
 
+/// How soon a connection is asked for a sign of life, and how long that may take.
+const KEPT_ALIVE: Duration = Duration::from_secs(10);
+
 /// Settings of the transport.
 #[derive(Debug, Clone)]
 pub struct TransportSettings {
@@ -32,10 +35,14 @@ impl Default for TransportSettings {
 }
 
 /// HTTP over TCP and TLS: HTTP/2 where it is offered, connections kept, no redirects (a token must
-/// not follow one), no retries (a write may go out only when it was decided to).
+/// not follow one). Nothing is repeated but what was provably not processed, with the same headers and
+/// body: a request that never left, a stream that the server refused (`REFUSED_STREAM`) or did not
+/// take up before it went away (`GOAWAY`; RFC 9113, section 8.7).
 #[derive(Debug, Clone)]
 pub struct ReqwestTransport {
-    http: reqwest::Client,
+    kept: reqwest::Client,
+    /// Keeps no connection, so that each request has a new one.
+    fresh: reqwest::Client,
 }
 
 impl ReqwestTransport {
@@ -44,30 +51,49 @@ impl ReqwestTransport {
     /// # Errors
     /// When TLS cannot be set up or the proxy's address cannot be used.
     pub fn new(settings: &TransportSettings) -> Result<Self, TransportError> {
-        let unfit = |error: reqwest::Error| TransportError::Connect(words(&error));
+        Self::build(|| Self::builder(settings))
+    }
+
+    pub(super) fn build(
+        builder: impl Fn() -> Result<reqwest::ClientBuilder, TransportError>,
+    ) -> Result<Self, TransportError> {
+        Ok(Self {
+            kept: builder()?.build().map_err(unfit)?,
+            fresh: builder()?.pool_max_idle_per_host(0).build().map_err(unfit)?,
+        })
+    }
+
+    pub(super) fn builder(settings: &TransportSettings) -> Result<reqwest::ClientBuilder, TransportError> {
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("teardownd/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(settings.connect_timeout)
             .redirect(redirect::Policy::none())
-            .retry(reqwest::retry::never())
             .referer(false)
             .no_proxy()
             .gzip(true)
             .tcp_nodelay(true)
-            .tcp_keepalive(Duration::from_secs(30));
+            // A connection that died in silence is given up within half a minute.
+            .tcp_keepalive(KEPT_ALIVE)
+            .tcp_keepalive_interval(KEPT_ALIVE / 2)
+            .tcp_keepalive_retries(3)
+            .http2_keep_alive_interval(KEPT_ALIVE)
+            .http2_keep_alive_timeout(KEPT_ALIVE);
         if let Some(proxy) = &settings.proxy {
             let direct = reqwest::NoProxy::from_string("localhost,127.0.0.0/8,::1");
             let proxy = reqwest::Proxy::all(proxy.as_str()).map_err(unfit)?.no_proxy(direct);
             builder = builder.proxy(proxy);
         }
-        Ok(Self { http: builder.build().map_err(unfit)? })
+        Ok(builder)
     }
 
     async fn exchange(&self, request: Request) -> Result<Response, TransportError> {
         let timeout = request.timeout;
-        let failed = |error: reqwest::Error| classify(&error, timeout);
-        let request = self.compose(request)?;
-        let mut response = self.http.execute(request).await.map_err(failed)?;
+        let http = if request.fresh { &self.fresh } else { &self.kept };
+        let request = Self::compose(request)?;
+        let sent = http.execute(request).await;
+        let mut response =
+            sent.map_err(|error| classify(&error, timeout, TransportError::Closed))?;
+        let failed = |error: reqwest::Error| classify(&error, timeout, TransportError::Broken);
         let status = response.status().as_u16();
         let headers = response
             .headers()
@@ -87,8 +113,8 @@ impl ReqwestTransport {
         Ok(Response { status, headers, body: body.freeze() })
     }
 
-    fn compose(&self, request: Request) -> Result<reqwest::Request, TransportError> {
-        let Request { method, url, headers, body, timeout } = request;
+    fn compose(request: Request) -> Result<reqwest::Request, TransportError> {
+        let Request { method, url, headers, body, timeout, .. } = request;
         let unfit = |what: &str| TransportError::Broken(format!("nothing was sent: {what}"));
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| unfit("unknown method"))?;
         let mut built = reqwest::Request::new(method, url);
@@ -112,13 +138,21 @@ impl Transport for ReqwestTransport {
     }
 }
 
-fn classify(error: &reqwest::Error, timeout: Duration) -> TransportError {
+fn unfit(error: reqwest::Error) -> TransportError {
+    TransportError::Connect(words(&error))
+}
+
+fn classify(
+    error: &reqwest::Error,
+    timeout: Duration,
+    otherwise: fn(String) -> TransportError,
+) -> TransportError {
     if error.is_connect() {
         TransportError::Connect(words(error))
     } else if error.is_timeout() {
         TransportError::Timeout(timeout)
     } else {
-        TransportError::Broken(words(error))
+        otherwise(words(error))
     }
 }
 
@@ -172,7 +206,9 @@ mod tests {
     async fn get(url: Url, timeout: Duration) -> Result<Response, TransportError> {
         let transport = ReqwestTransport::new(&TransportSettings::default()).unwrap();
         let headers = vec![("Authorization", "Bearer s3cret".to_owned())];
-        transport.exchange(Request { method: "GET", url, headers, body: None, timeout }).await
+        let fresh = false;
+        let request = Request { method: "GET", url, headers, body: None, timeout, fresh };
+        transport.exchange(request).await
     }
 
     const LONG: Duration = Duration::from_secs(300);
@@ -232,6 +268,7 @@ mod tests {
             headers: vec![("Authorization", "Bearer s3cret\r\nX: y".to_owned())],
             body: None,
             timeout: LONG,
+            fresh: false,
         };
         let text = transport.exchange(request).await.unwrap_err().to_string();
         assert!(text.contains("Authorization") && !text.contains("s3cret"), "{text}");

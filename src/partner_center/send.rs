@@ -108,6 +108,7 @@ impl Client {
             headers,
             body: intent.body.clone().map(Bytes::from),
             timeout: self.timeouts.write,
+            fresh: false,
         };
         let permit = self.gate.refresh(permit, bucket_of(command)).await?;
         drop(permit);

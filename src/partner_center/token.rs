@@ -228,6 +228,8 @@ impl TokenSource {
             ],
             body: Some(Bytes::from(form.finish())),
             timeout: settings.timeout,
+            // Hours may lie between two of them, and a refresh token is not to be shown twice.
+            fresh: true,
         }
     }
 

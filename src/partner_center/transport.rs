@@ -21,6 +21,8 @@ pub struct Request {
     pub body: Option<Bytes>,
     /// Limit on the whole exchange.
     pub timeout: Duration,
+    /// On a connection of its own. One that was kept may be dead, which shows only when it is used.
+    pub fresh: bool,
 }
 
 impl fmt::Debug for Request {
@@ -67,12 +69,16 @@ pub enum TransportError {
     /// The connection could not be made.
     #[error("cannot connect: {0}")]
     Connect(String),
-    /// The connection broke, or the answer was cut off or larger than allowed.
+    /// The connection was closed before anything of an answer came, as one that was kept for too long.
+    #[error("the connection was closed before an answer: {0}")]
+    Closed(String),
+    /// The answer was cut off or larger than allowed, or nothing could be sent.
     #[error("the exchange broke off: {0}")]
     Broken(String),
 }
 
-/// Sends a request and reads the whole answer. Follows no redirect, retries nothing.
+/// Sends a request and reads the whole answer. Follows no redirect. Repeats nothing but what the
+/// protocol guarantees not to have been processed.
 pub trait Transport: Send + Sync + fmt::Debug {
     /// One exchange.
     fn exchange(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>>;

@@ -98,7 +98,7 @@ fn answer(result: &Result<Response, TransportError>) -> (&'static str, &'static 
         },
         Err(TransportError::Timeout(_)) => ("none", "timeout"),
         Err(TransportError::Connect(_)) => ("none", "unreachable"),
-        Err(TransportError::Broken(_)) => ("none", "broken"),
+        Err(TransportError::Closed(_) | TransportError::Broken(_)) => ("none", "broken"),
     }
 }
 
@@ -125,6 +125,7 @@ mod tests {
             TransportError::Timeout(Duration::from_secs(1)),
             TransportError::Connect("refused".to_owned()),
             TransportError::Broken("reset".to_owned()),
+            TransportError::Closed("reset".to_owned()),
         ] {
             let labels = answer(&Err(error));
             assert!(labels.0 == "none" && ANSWERS.contains(&labels), "{labels:?}");

@@ -23,6 +23,7 @@ fn request(bench: &mut Bench, method: &'static str, path: &str, body: Option<&Va
         headers: headers.collect(),
         body: body.map(|_| call.body.clone()),
         timeout: seconds(30),
+        fresh: false,
     }
 }
 
@@ -50,7 +51,7 @@ async fn the_transport_also_reaches_the_token_authority() {
     let url = format!("https://login.example/{PARTNER}/oauth2/token").parse().unwrap();
     let headers = vec![];
     let body = Some(Bytes::from(form));
-    let asked = Request { method: "POST", url, headers, body, timeout: seconds(30) };
+    let asked = Request { method: "POST", url, headers, body, timeout: seconds(30), fresh: true };
     assert_eq!(transport.exchange(asked).await.unwrap().status, 200);
 }
 

@@ -1,6 +1,7 @@
 //! The client against a scripted network.
 
 mod census;
+mod connections;
 mod failures;
 mod permits;
 mod reads;

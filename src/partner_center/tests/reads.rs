@@ -50,9 +50,30 @@ async fn a_second_401_is_the_credential_s_trouble() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_read_whose_connection_was_closed_is_repeated_once_on_a_new_one() {
+    let closed = || Err(TransportError::Closed("the server closed it".to_owned()));
+    let bench = Bench::new([closed(), page(&["a"], None)]);
+    assert_eq!(bench.client.orders(tenant()).await.unwrap().fact.len(), 1);
+    let fresh = |bench: &Bench| {
+        let requests = bench.script.requests.lock().unwrap();
+        requests.iter().map(|request| request.fresh).collect::<Vec<_>>()
+    };
+    assert_eq!(fresh(&bench), [false, true]);
+    assert_ne!(bench.header(0, "MS-RequestId"), bench.header(1, "MS-RequestId"));
+    let permits: u32 = bench.books.asked.lock().unwrap().iter().flatten().map(|a| a.reads).sum();
+    assert_eq!(permits, 2, "invariant 9: it counts");
+
+    let bench = Bench::new([closed(), closed()]);
+    let error = bench.client.orders(tenant()).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Unreachable);
+    assert_eq!(fresh(&bench), [false, true]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn reads_repeat_nothing_else() {
     for trouble in [
         Err(TransportError::Timeout(Duration::from_secs(30))),
+        Err(TransportError::Broken("cut off".to_owned())),
         Ok(reply(500, "")),
         Ok(reply(408, "")),
         Ok(reply(503, "<html>")),
