@@ -63,7 +63,9 @@ impl ReqwestTransport {
         })
     }
 
-    pub(super) fn builder(settings: &TransportSettings) -> Result<reqwest::ClientBuilder, TransportError> {
+    pub(super) fn builder(
+        settings: &TransportSettings,
+    ) -> Result<reqwest::ClientBuilder, TransportError> {
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("teardownd/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(settings.connect_timeout)

@@ -145,7 +145,10 @@ fn has_headers(seen: &[u8]) -> bool {
     false
 }
 
-async fn ask(method: &'static str, first: First) -> (Result<Response, TransportError>, Vec<String>) {
+async fn ask(
+    method: &'static str,
+    first: First,
+) -> (Result<Response, TransportError>, Vec<String>) {
     let (url, arrived) = server_of_http_2(first).await;
     let settings = TransportSettings::default();
     let builder = || Ok(ReqwestTransport::builder(&settings)?.http2_prior_knowledge());
@@ -169,11 +172,9 @@ async fn invariant_4_what_http_2_guarantees_not_to_have_processed_goes_out_again
 #[tokio::test]
 async fn invariant_4_what_may_have_been_processed_is_not_repeated() {
     for method in ["GET", "PATCH", "DELETE"] {
-        for first in [
-            First::Reset(Reason::INTERNAL_ERROR),
-            First::Reset(Reason::CANCEL),
-            First::Breaks,
-        ] {
+        for first in
+            [First::Reset(Reason::INTERNAL_ERROR), First::Reset(Reason::CANCEL), First::Breaks]
+        {
             let (answer, arrived) = ask(method, first).await;
             let error = answer.unwrap_err();
             assert!(matches!(error, TransportError::Closed(_)), "{method} {first:?}: {error}");
