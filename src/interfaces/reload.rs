@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::config::{AccountConfig, Config, ConfigError, Sources, load};
+use super::config::{Config, ConfigError, Sources, load};
 use super::telemetry::{LogFilter, TelemetryError};
 use crate::runtime::account::AccountRuntime;
 use crate::store::ReloadAnswer;
@@ -20,10 +20,8 @@ pub struct Reloader {
     sources: Sources,
     filter: LogFilter,
     accounts: Vec<Arc<AccountRuntime>>,
-    /// As the daemon was started.
-    started: Config,
-    /// What holds now, by key.
-    held: BTreeMap<String, String>,
+    /// What is in force, by key.
+    in_force: BTreeMap<String, String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -44,8 +42,12 @@ impl Reloader {
         filter: LogFilter,
         accounts: Vec<Arc<AccountRuntime>>,
     ) -> Self {
-        let held = started.values.clone();
-        Self { sources, filter, accounts, started, held }
+        Self { sources, filter, accounts, in_force: started.values }
+    }
+
+    /// The configuration in force, as [`Config::values`] has it.
+    pub fn in_force(&self) -> &BTreeMap<String, String> {
+        &self.in_force
     }
 
     /// Reads the configuration and takes up what can be, or nothing if it is not fit.
@@ -79,26 +81,18 @@ impl Reloader {
             return Err(Unfit::NoAccount);
         }
         self.filter.set(&new.log.filter)?;
+        let differences = Differences::of(&self.in_force, &new.values);
         for account in &self.accounts {
-            let (old, new) = (self.started.account(&account.name), new.account(&account.name));
-            if let Some(new) = new.filter(|new| old.is_some_and(|old| same_partner(old, new))) {
+            let new = new.account(&account.name);
+            if let Some(new) = new.filter(|_| !differences.others.contains(account.name.as_str())) {
                 account.rules.safety.set(new.policy.clone());
                 account.rules.requests_per_minute.set(new.requests_per_minute);
             }
         }
-        let Differences { changed, restart } =
-            Differences::of(&self.held, &self.started.values, &new.values);
-        // What waits for a restart still holds as it was started.
-        self.held = new.values;
+        differences.take_up(&mut self.in_force, &new.values);
+        let (changed, restart) = (differences.changed(), differences.restart());
         Ok(ReloadAnswer { taken_up: true, text: worded(&changed, &restart), changed, restart })
     }
-}
-
-fn same_partner(old: &AccountConfig, new: &AccountConfig) -> bool {
-    old.policy.partner_tenant == new.policy.partner_tenant
-        && old.cloud == new.cloud
-        && old.api_base == new.api_base
-        && old.authority == new.authority
 }
 
 fn worded(changed: &[String], restart: &[String]) -> String {
@@ -114,44 +108,62 @@ fn worded(changed: &[String], restart: &[String]) -> String {
     }
 }
 
-/// The keys that differ.
+/// What differs between the configuration in force and the one that is read now.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Differences {
-    changed: Vec<String>,
-    restart: Vec<String>,
+pub(super) struct Differences {
+    /// Keys that a running daemon takes up.
+    live: BTreeSet<String>,
+    /// Keys that it takes up at its next start only.
+    fixed: BTreeSet<String>,
+    /// Accounts that have come, have gone or have become another partner's: nothing of theirs is taken up
+    /// before the next start.
+    others: BTreeSet<String>,
 }
 
 impl Differences {
-    /// What has changed since the last reload and is in force now, and what differs from what the
-    /// daemon was started with and is not.
-    fn of(
-        held: &BTreeMap<String, String>,
-        started: &BTreeMap<String, String>,
-        new: &BTreeMap<String, String>,
-    ) -> Self {
-        let others: BTreeSet<String> = differing(started, new)
+    /// Compares what is in force with what is read now.
+    pub(super) fn of(in_force: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> Self {
+        let others: BTreeSet<String> = differing(in_force, new)
             .filter_map(|key| {
                 let (account, own) = of_account(&key)?;
                 let lives = |values: &BTreeMap<String, String>| {
                     values.contains_key(&format!("accounts.{account}.sandbox"))
                 };
-                let is_other = IDENTITY.contains(&own) || !lives(started) || !lives(new);
+                let is_other = IDENTITY.contains(&own) || !lives(in_force) || !lives(new);
                 is_other.then(|| account.to_owned())
             })
             .collect();
         let is_other = |key: &str| of_account(key).is_some_and(|(name, _)| others.contains(name));
-        let mut changed: BTreeSet<String> =
-            differing(held, new).filter(|key| is_live(key) && !is_other(key)).collect();
-        // An account that takes a value over from [safety] changes with it.
-        let general = changed.clone();
-        changed.retain(|key| {
+        let (live, fixed) =
+            differing(in_force, new).filter(|key| !is_other(key)).partition(|key| is_live(key));
+        Self { live, fixed, others }
+    }
+
+    /// The keys that a reload takes up. An account that takes a value over from `[safety]` changes with it
+    /// and is not named.
+    pub(super) fn changed(&self) -> Vec<String> {
+        let own = |key: &String| {
             of_account(key)
-                .is_none_or(|(_, own)| !own.starts_with("safety.") || !general.contains(own))
-        });
-        let mut restart: BTreeSet<String> =
-            differing(started, new).filter(|key| !is_live(key) && !is_other(key)).collect();
-        restart.extend(others.iter().map(|name| format!("accounts.{name}")));
-        Self { changed: changed.into_iter().collect(), restart: restart.into_iter().collect() }
+                .is_none_or(|(_, own)| !own.starts_with("safety.") || !self.live.contains(own))
+        };
+        self.live.iter().filter(|key| own(key)).cloned().collect()
+    }
+
+    /// The keys, and the accounts as a whole, that only a restart takes up.
+    pub(super) fn restart(&self) -> Vec<String> {
+        let accounts = self.others.iter().map(|name| format!("accounts.{name}"));
+        let keys: BTreeSet<String> = self.fixed.iter().cloned().chain(accounts).collect();
+        keys.into_iter().collect()
+    }
+
+    /// Puts in force what a running daemon takes up.
+    fn take_up(&self, in_force: &mut BTreeMap<String, String>, new: &BTreeMap<String, String>) {
+        for key in &self.live {
+            match new.get(key) {
+                Some(value) => in_force.insert(key.clone(), value.clone()),
+                None => in_force.remove(key),
+            };
+        }
     }
 }
 
@@ -198,9 +210,8 @@ mod tests {
     }
 
     fn differences(pairs: &[(&str, &str)]) -> (Vec<String>, Vec<String>) {
-        let old = values(&[]);
-        let Differences { changed, restart } = Differences::of(&old, &old, &values(pairs));
-        (changed, restart)
+        let found = Differences::of(&values(&[]), &values(pairs));
+        (found.changed(), found.restart())
     }
 
     #[test]
@@ -243,9 +254,25 @@ mod tests {
 
     #[test]
     fn what_waits_for_a_restart_is_named_at_every_reload_until_then() {
-        let (started, new) =
+        let (mut in_force, new) =
             (values(&[]), values(&[("log.format", "json"), ("log.filter", "debug")]));
-        let second = Differences::of(&new, &started, &new);
-        assert_eq!(second, Differences { changed: vec![], restart: vec!["log.format".to_owned()] });
+        let first = Differences::of(&in_force, &new);
+        assert_eq!(
+            (first.changed(), first.restart()),
+            (vec!["log.filter".to_owned()], vec!["log.format".to_owned()])
+        );
+        first.take_up(&mut in_force, &new);
+        let second = Differences::of(&in_force, &new);
+        assert_eq!((second.changed(), second.restart()), (vec![], vec!["log.format".to_owned()]));
+    }
+
+    #[test]
+    fn what_an_account_had_before_it_became_another_partner_stays_in_force() {
+        let mut in_force = values(&[]);
+        let tightened = values(&[("accounts.emea.safety.dry_run", "true")]);
+        Differences::of(&in_force, &tightened).take_up(&mut in_force, &tightened);
+        let moved = values(&[("accounts.emea.partner_tenant", "b")]);
+        Differences::of(&in_force, &moved).take_up(&mut in_force, &moved);
+        assert_eq!(in_force, tightened);
     }
 }

@@ -137,7 +137,14 @@ pub(super) fn arm(account: &mut Account, request: &ArmRequest, now: Timestamp) -
             None => (false, "it is not armed".to_owned()),
         },
     };
-    RequestEffect { id: None, account: Some(account.name.clone()), tenant_id: None, applied, text }
+    RequestEffect {
+        id: None,
+        account: Some(account.name.clone()),
+        tenant_id: None,
+        applied,
+        text,
+        ..RequestEffect::default()
+    }
 }
 
 /// Lets go of a row that was held because its account was not armed.

@@ -26,7 +26,7 @@ mod window;
 pub use audit::{AuditEntry, AuditRange, RefusedEnqueue, RequestRecord};
 pub use consent::{ApproveRequest, ArmRequest};
 pub use customers::{CustomersRead, KnownCustomer, KnownCustomers, ListedCustomer};
-pub use operator::{Ack, OperatorRequest, RequestEffect, Verb};
+pub use operator::{Ack, OperatorRequest, RequestEffect, Verb, Writes};
 pub use reload::ReloadAnswer;
 pub use rules::{DAEMON, due_at};
 pub use survey::{AccountSurvey, Move, Survey, SurveyRequest, Tally};

@@ -137,7 +137,7 @@ pub struct Ack {
 }
 
 /// What became of one teardown, or of the account, in an operator's request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct RequestEffect {
     /// The teardown; `None` for an account.
     pub id: Option<TeardownId>,
@@ -147,6 +147,17 @@ pub struct RequestEffect {
     pub tenant_id: Option<TenantId>,
     /// Whether it was changed.
     pub applied: bool,
-    /// What was done, or why not: for an abort, what had been cancelled by then.
+    /// What was done, or why not.
     pub text: String,
+    /// For an abort: the writes that it does not take back.
+    pub writes: Option<Writes>,
+}
+
+/// Writes of a tenant that went out, each as action and resource.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Writes {
+    /// Those that Partner Center has accepted, or whose goal was seen.
+    pub accepted: Vec<String>,
+    /// Those that were sent and not answered, so that each may have been carried out.
+    pub unanswered: Vec<String>,
 }

@@ -49,7 +49,7 @@ fn effect(account: AccountName, subject: &Subject, applied: bool, text: String) 
         Subject::Domain(_) => None,
     };
     let account = (account != AccountName::every()).then_some(account);
-    RequestEffect { id: None, account, tenant_id, applied, text }
+    RequestEffect { id: None, account, tenant_id, applied, text, ..RequestEffect::default() }
 }
 
 /// Whether one of these entries is about a row, as far as its stored domains tell.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::rules::{self, Event};
-use super::{OperatorRequest, RequestEffect, Verb};
+use super::{OperatorRequest, RequestEffect, Verb, Writes};
 use crate::core::command::{Action, Command, Outcome};
 use crate::core::ids::TeardownId;
 use crate::core::protection::{self, Protection};
@@ -31,9 +31,9 @@ pub(super) fn act(
     now: Timestamp,
 ) -> (RequestEffect, Option<Event>) {
     let result = match request.verb {
+        Verb::Abort => abort(row, request, around, now),
         Verb::Hold => hold(row, request, now),
         Verb::Release => release(row, request, around, now),
-        Verb::Abort => abort(row, request, around, now),
         Verb::Retry => retry(row, request, around, now),
         Verb::Ack => ack(row, request),
         Verb::Set => set(row, request, now),
@@ -44,7 +44,33 @@ pub(super) fn act(
             Err(format!("{} is about accounts, not teardowns", request.verb.as_str()))
         }
     };
-    effect(row, result)
+    let (effect, event) = effect(row, result);
+    let writes = (request.verb == Verb::Abort).then(|| gone_out(around.commands));
+    (RequestEffect { writes, ..effect }, event)
+}
+
+/// What has gone out of these commands and may have had an effect.
+fn gone_out(commands: &[Command]) -> Writes {
+    let named = |which: fn(&Command) -> bool| -> Vec<String> {
+        let name = |c: &Command| format!("{} {}", c.intent.action.as_str(), c.intent.resource);
+        commands.iter().filter(|c| which(c)).map(name).collect()
+    };
+    Writes {
+        accepted: named(|c| matches!(c.outcome, Some(Outcome::Accepted | Outcome::GoalReached))),
+        unanswered: named(|c| c.is_unsettled() && c.was_sent()),
+    }
+}
+
+/// What is said of them.
+fn in_words(writes: &Writes) -> String {
+    let told = [
+        ("accepted before that", &writes.accepted),
+        ("sent and not answered, and may have been carried out", &writes.unanswered),
+    ];
+    let told = told.into_iter().filter(|(_, writes)| !writes.is_empty());
+    let told: Vec<_> =
+        told.map(|(what, writes)| format!("{what}: {}", writes.join(", "))).collect();
+    if told.is_empty() { "nothing had been cancelled".to_owned() } else { told.join("; ") }
 }
 
 /// Changed, with what to say about it; or not, with the reason.
@@ -62,6 +88,7 @@ pub(super) fn effect(row: &Teardown, acted: Acted) -> (RequestEffect, Option<Eve
         tenant_id: Some(row.tenant_id),
         applied,
         text,
+        ..RequestEffect::default()
     };
     (effect, event)
 }
@@ -116,18 +143,7 @@ fn abort(
         });
     }
     let event = end_by(row, request, now);
-    let accepted: Vec<String> = around
-        .commands
-        .iter()
-        .filter(|c| matches!(c.outcome, Some(Outcome::Accepted | Outcome::GoalReached)))
-        .map(|c| format!("{} {}", c.intent.action.as_str(), c.intent.resource))
-        .collect();
-    let text = if accepted.is_empty() {
-        "aborted; nothing had been cancelled".to_owned()
-    } else {
-        format!("aborted; accepted before that: {}", accepted.join(", "))
-    };
-    Ok((text, event))
+    Ok((format!("aborted; {}", in_words(&gone_out(around.commands))), event))
 }
 
 fn may_have_deleted(command: &Command) -> bool {

@@ -165,6 +165,7 @@ pub(super) fn act(
         tenant_id: None,
         applied,
         text,
+        ..RequestEffect::default()
     }
 }
 
@@ -177,14 +178,33 @@ fn pause(
     if let Some(until) = until.filter(|until| *until <= now) {
         return Err(format!("{until} has passed: give a later time for the end of the pause"));
     }
+    let standing = account.paused.as_ref().filter(|_| account.is_paused(now));
+    if let Some(standing) = standing.filter(|stop| ends_earlier(until, stop.until)) {
+        return Err(format!(
+            "it is {}, and would then be paused for less time: resume it first, or name a later end",
+            told(standing)
+        ));
+    }
+    let was = standing.map(|stop| format!("; it was {}", told(stop))).unwrap_or_default();
     account.paused = Some(Stop {
         reason: request.reason.clone().unwrap_or_else(|| "no reason given".to_owned()),
         actor: request.actor.clone(),
-        since: now,
+        since: standing.map_or(now, |stop| stop.since),
         until,
     });
     Ok(match until {
-        Some(until) => format!("paused until {until}"),
-        None => "paused until somebody resumes it".to_owned(),
+        Some(until) => format!("paused until {until}{was}"),
+        None => format!("paused until somebody resumes it{was}"),
     })
+}
+
+/// Whether a pause until `wanted` would end before one until `stands`; without a time it does not end by
+/// itself.
+fn ends_earlier(wanted: Option<Timestamp>, stands: Option<Timestamp>) -> bool {
+    wanted.is_some_and(|wanted| stands.is_none_or(|stands| wanted < stands))
+}
+
+fn told(pause: &Stop) -> String {
+    let end = pause.until.map_or("somebody resumes it".to_owned(), |until| until.to_string());
+    format!("paused by {} until {end}: {}", pause.actor, pause.reason)
 }

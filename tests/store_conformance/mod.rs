@@ -84,8 +84,8 @@ macro_rules! conformance {
                     failures_are_bounded_and_go_with_their_teardown,
                     the_cross_check_is_kept_until_a_retry;
                 operators: holds_and_releases, invariant_7_aborts_stop_at_a_delete,
-                    aborts_say_what_was_accepted, retries_start_over_and_keep_history,
-                    a_pause_of_everything, halts_are_lifted_by_a_person,
+                    aborts_say_what_was_accepted_and_what_may_have_been, retries_start_over_and_keep_history,
+                    a_pause_of_everything, a_second_pause_never_shortens_the_first, halts_are_lifted_by_a_person,
                     an_acknowledgement_ends_with_what_it_was_about,
                     priority_and_earliest_time_are_set;
                 consent: invariant_3_outside_its_windows_nothing_is_written,

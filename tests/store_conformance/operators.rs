@@ -92,7 +92,7 @@ pub(crate) async fn invariant_7_aborts_stop_at_a_delete(backend: &dyn Backend) {
     assert!(bench.ask(Verb::Abort, 3, at(10)).await.applied);
 }
 
-pub(crate) async fn aborts_say_what_was_accepted(backend: &dyn Backend) {
+pub(crate) async fn aborts_say_what_was_accepted_and_what_may_have_been(backend: &dyn Backend) {
     let bench = Bench::new(backend).await;
     bench.queue([1], start()).await;
     let claimed = bench.claim_one(start()).await;
@@ -101,9 +101,17 @@ pub(crate) async fn aborts_say_what_was_accepted(backend: &dyn Backend) {
     bench.send_accepted(&claimed, 1, start()).await;
     bench.command(&claimed, State::OrdersCancelling, vec![cancel(2, "o-18")], at(1)).await;
     assert_eq!(bench.send(&claimed, 2, at(1)).await, Verdict::Allow);
+    bench.command(&claimed, State::OrdersCancelling, vec![cancel(3, "o-19")], at(1)).await;
     let effect = bench.ask(Verb::Abort, 1, at(2)).await;
-    assert!(effect.applied && effect.text.contains("order:o-17"), "{effect:?}");
-    assert!(!effect.text.contains("o-18"), "{effect:?}");
+    assert!(effect.applied, "{effect:?}");
+    let writes = effect.writes.clone().unwrap();
+    assert_eq!(writes.accepted, ["cancel_order order:o-17"]);
+    assert_eq!(writes.unanswered, ["cancel_order order:o-18"], "the third was never sent");
+    assert_eq!(
+        effect.text,
+        "aborted; accepted before that: cancel_order order:o-17; sent and not answered, and may have \
+         been carried out: cancel_order order:o-18"
+    );
     assert_eq!(effect.account, Some(default_account()));
     assert_eq!(bench.stored(tenant(1), 2).await.outcome, None, "adopted by the next teardown");
     let last = bench.store.history(None, tenant(1)).await.unwrap().pop().unwrap();
@@ -172,6 +180,40 @@ pub(crate) async fn a_pause_of_everything(backend: &dyn Backend) {
     assert!(bench.store.request(&resume, at(20)).await.unwrap()[0].applied);
     assert!(!bench.store.request(&resume, at(21)).await.unwrap()[0].applied);
     assert_eq!(bench.claim_one(at(20)).await.teardown.eligible_since, Some(at(20)));
+}
+
+pub(crate) async fn a_second_pause_never_shortens_the_first(backend: &dyn Backend) {
+    let bench = Bench::new(backend).await;
+    let everything = teardownd::core::ids::AccountName::every();
+    let pause = |actor: &str, until| OperatorRequest {
+        until,
+        actor: actor.to_owned(),
+        ..request(Verb::Pause, Filter::default())
+    };
+    let ask = async |actor, until, now| {
+        let effects = bench.store.request(&pause(actor, until), now).await.unwrap();
+        (effects[0].applied, effects[0].text.clone())
+    };
+    let stands = async || bench.store.account(&everything).await.unwrap().paused.unwrap();
+    assert!(ask("bob", Some(at(100)), at(1)).await.0);
+    // An earlier end is refused, with what stands.
+    let (applied, text) = ask("ann", Some(at(50)), at(2)).await;
+    assert!(!applied && text.contains("paused by bob until 2026-01-01T00:01:40Z"), "{text}");
+    assert_eq!((stands().await.actor, stands().await.until), ("bob".to_owned(), Some(at(100))));
+    // A later one, and none at all, count; since when it is paused stays, and what stood is said.
+    let (applied, text) = ask("ann", Some(at(200)), at(3)).await;
+    assert!(applied && text.contains("it was paused by bob until"), "{text}");
+    assert_eq!((stands().await.since, stands().await.until), (at(1), Some(at(200))));
+    assert!(ask("bob", None, at(4)).await.0);
+    // An end over a pause without one would end it.
+    let (applied, text) = ask("ann", Some(at(900)), at(5)).await;
+    assert!(!applied && text.contains("by bob until somebody resumes it: as agreed"), "{text}");
+    assert_eq!((stands().await.actor, stands().await.until), ("bob".to_owned(), None));
+    // One whose time has come stands in nobody's way.
+    bench.store.request(&request(Verb::Resume, Filter::default()), at(6)).await.unwrap();
+    assert!(ask("bob", Some(at(100)), at(7)).await.0);
+    assert!(ask("ann", Some(at(130)), at(101)).await.0);
+    assert_eq!(stands().await.since, at(101));
 }
 
 pub(crate) async fn halts_are_lifted_by_a_person(backend: &dyn Backend) {

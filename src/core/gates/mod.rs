@@ -316,11 +316,22 @@ pub fn admit(
     policy: &SafetyPolicy,
     now: Timestamp,
 ) -> Verdict {
-    let question = Question { intent, facts, seen, policy, now };
-    Guard::ALL
-        .iter()
-        .filter(|guard| policy.skip != Some(**guard))
-        .map(|guard| guard.ask(&question))
+    verdicts(intent, facts, seen, policy, now)
+        .map(|(_, verdict)| verdict)
         .find(|verdict| *verdict != Verdict::Allow)
         .unwrap_or(Verdict::Allow)
+}
+
+/// What each guard says to a command, in the order of [`Guard::ALL`]. Where the API was not read, `seen`
+/// is empty, and the guards that need it answer [`Verdict::Stale`].
+pub fn verdicts<'a>(
+    intent: &'a Intent,
+    facts: &'a StoredFacts,
+    seen: &'a Observation,
+    policy: &'a SafetyPolicy,
+    now: Timestamp,
+) -> impl Iterator<Item = (Guard, Verdict)> + use<'a> {
+    let question = Question { intent, facts, seen, policy, now };
+    let asked = Guard::ALL.iter().copied().filter(|guard| policy.skip != Some(*guard));
+    asked.map(move |guard| (guard, guard.ask(&question)))
 }

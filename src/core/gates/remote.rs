@@ -171,8 +171,12 @@ pub(super) fn relationship(q: &Question<'_>) -> Verdict {
     ask(q, Guard::Relationship, held_by)
 }
 
+/// The domain that the operator named is known without the API.
 pub(super) fn protected_domain(q: &Question<'_>) -> Verdict {
-    ask(q, Guard::ProtectedDomain, held_by)
+    match q.named().protected_domain() {
+        None => ask(q, Guard::ProtectedDomain, held_by),
+        objection => held_by(objection),
+    }
 }
 
 pub(super) fn allowed_domain(q: &Question<'_>) -> Verdict {

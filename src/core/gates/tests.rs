@@ -268,6 +268,49 @@ fn every_guard_alone_holds_back_what_it_is_for() {
 }
 
 #[test]
+fn every_guard_is_asked_in_order_also_after_one_has_refused() {
+    let mut case = spoilt(Guard::Pause);
+    case.policy.dry_run = true;
+    let Case { intent, facts, seen, policy } = &case;
+    let told: Vec<_> = verdicts(intent, facts, seen, policy, now()).collect();
+    assert!(told.iter().map(|(guard, _)| guard).eq(Guard::ALL));
+    let refused = told.into_iter().filter(|(_, verdict)| *verdict != Verdict::Allow);
+    assert_eq!(refused.map(|(guard, _)| guard).collect::<Vec<_>>(), [Guard::Pause, Guard::DryRun]);
+}
+
+#[test]
+fn without_readings_the_guards_that_need_them_say_so_and_the_others_answer() {
+    use Guard::*;
+    let mut case = Case::sound();
+    case.seen = Observation::default();
+    case.policy.protected_domains.push(DomainPattern::parse("t.onmicrosoft.com").unwrap());
+    let told = |case: &Case| {
+        let Case { intent, facts, seen, policy } = case;
+        verdicts(intent, facts, seen, policy, now()).collect::<Vec<_>>()
+    };
+    let unread = |told: &[(Guard, Verdict)]| {
+        let unread = told.iter().filter(|(_, verdict)| *verdict == Verdict::Stale);
+        unread.map(|(guard, _)| *guard).collect::<Vec<_>>()
+    };
+    let remote = [
+        FreshFacts,
+        NothingActive,
+        CustomersLimit,
+        CustomerList,
+        CustomerId,
+        Relationship,
+        AllowedDomain,
+        NamedDomain,
+    ];
+    // A DELETE may rest on the list alone; that it was read is what the others say.
+    assert_eq!(unread(&told(&case)), [&remote[..], &[PlanDrift]].concat());
+    let protected = told(&case).into_iter().find(|(guard, _)| *guard == ProtectedDomain);
+    assert!(matches!(protected, Some((_, Verdict::Hold { .. }))), "the domain named is known");
+    case.facts.teardown.approval = None;
+    assert_eq!(unread(&told(&case)), [&remote[..], &[LargeBatch]].concat());
+}
+
+#[test]
 fn a_guard_that_is_left_out_at_the_enqueue_lets_through_too() {
     for guard in [
         Guard::Sandbox,

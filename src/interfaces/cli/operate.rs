@@ -114,13 +114,18 @@ pub(crate) fn effects_text(effects: &[RequestEffect]) -> String {
 /// What became of each, for machines.
 pub(crate) fn effects_json(effects: &[RequestEffect]) -> Vec<Value> {
     let one = |effect: &RequestEffect| {
-        json!({
+        let mut json = json!({
             "id": effect.id,
             "account": effect.account,
             "tenant_id": effect.tenant_id,
             "applied": effect.applied,
             "text": effect.text,
-        })
+        });
+        if let Some(writes) = &effect.writes {
+            json["accepted"] = json!(writes.accepted);
+            json["unanswered"] = json!(writes.unanswered);
+        }
+        json
     };
     effects.iter().map(one).collect()
 }
@@ -228,6 +233,7 @@ mod tests {
             tenant_id: Some(failed.tenant_id),
             applied,
             text: "a DELETE is unanswered".to_owned(),
+            ..RequestEffect::default()
         };
         let report = report("abort", 2, &[effect(true), effect(false)]);
         assert_eq!(report.exit, Exit::Failed);

@@ -63,6 +63,15 @@ pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
     Ok(config)
 }
 
+/// The configuration of which these are the [`values`](Config::values). Paths in it stay as they were given.
+///
+/// # Errors
+/// When another version of the program has written them.
+pub fn of_values(values: &BTreeMap<String, String>) -> Result<Config, ConfigError> {
+    let text: String = values.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+    layered(Some(&text), "the configuration in force", Path::new(""), &[])
+}
+
 /// Lays `variables` over the TOML `text` and reads the result.
 pub(super) fn layered(
     text: Option<&str>,
@@ -312,7 +321,6 @@ fn account_keys() -> Vec<Key> {
 }
 
 /// `database.url`, of which only SQLite files are available.
-#[derive(Debug)]
 struct SqliteUrl(PathBuf);
 
 impl Setting for SqliteUrl {
@@ -335,5 +343,9 @@ impl Setting for SqliteUrl {
         let path = rest.strip_prefix("//").unwrap_or(rest);
         let usable = !path.is_empty() && path != ":memory:" && !path.contains('?');
         usable.then(|| Self(path.into()))
+    }
+
+    fn json(&self) -> serde_json::Value {
+        serde_json::json!(format!("sqlite:{}", self.0.display()))
     }
 }

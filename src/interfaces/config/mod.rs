@@ -19,7 +19,7 @@ use std::time::Duration;
 
 pub use self::account::{AccountConfig, Discovery, Safety};
 pub use self::error::{ConfigError, Problem};
-pub use self::load::{DEFAULT_FILE, Sources, known_keys, load};
+pub use self::load::{DEFAULT_FILE, Sources, known_keys, load, of_values};
 pub use self::section::Key;
 pub use self::value::{Bytes, Cron, LogFormat, Migrate};
 use crate::core::ids::AccountName;
@@ -50,7 +50,8 @@ pub struct Config {
     pub retention: Retention,
     /// `[accounts.NAME]`, by name in lower case.
     pub accounts: BTreeMap<AccountName, AccountConfig>,
-    /// Every key that exists with its value as text, to tell what has changed since. Not to be shown.
+    /// Every key that exists with its value as JSON, to tell what has changed since and to read the whole
+    /// again. Not to be shown.
     pub values: BTreeMap<String, String>,
 }
 

@@ -31,7 +31,7 @@ pub(super) struct Book {
     pub(super) problems: Vec<Problem>,
     /// Where the service manager has put the credentials of this unit, if it has.
     pub(super) credentials: Option<PathBuf>,
-    /// Every value that was read, defaults among them, as text.
+    /// Every value that was read, defaults among them, as JSON.
     pub(super) values: BTreeMap<String, String>,
     /// Keys that nobody asked for, with their places.
     unknown: Vec<(String, String)>,
@@ -97,7 +97,7 @@ impl Section {
 
     fn note<T: Setting>(&mut self, key: &str, value: &T) {
         let key = self.key(key);
-        self.book.values.insert(key, format!("{value:?}"));
+        self.book.values.insert(key, value.json().to_string());
     }
 
     /// As [`take`](Self::take), where not every value of the type is fit.

@@ -136,6 +136,36 @@ fn every_guard_reaches_the_policy_of_its_account() {
 }
 
 #[test]
+fn a_configuration_is_read_again_from_its_values() {
+    let account = format!(
+        "{ACCOUNT}discovery = {{ schedule = \"0 0 3 * * *\", allow_domains = [\"*.lab.example\"], \
+         exclude = [\"1f2e3d4c-5b6a-4788-9900-aabbccddeeff\"] }}\n"
+    );
+    for text in [
+        String::new(),
+        ACCOUNT.to_owned(),
+        format!(
+            "[database]\nurl = \"sqlite:a 'b' \\\"c\\\".db\"\nmin_free = \"1500MB\"\n\
+             [engine]\ndeadline = \"1d 3h 7s\"\n[retention]\nfinished = \"90d\"\n\
+             [safety]\nprotected_tenants = [\"1f2e3d4c-5b6a-4788-9900-aabbccddeeff\"]\n\
+             hold_batch_over = 0.333\nallow_domains = [\"*.lab.example\"]\ngrace = \"90s\"\n\
+             windows = [\"Mon-Fri 19:00-06:00 Europe/Amsterdam\"]\n{account}\
+             [accounts.Lab.safety]\ndry_run = true\nprotected_domains = [\"prod.example\"]\n"
+        ),
+    ] {
+        let config = read(&text).unwrap();
+        let again = of_values(&config.values).unwrap();
+        assert_eq!(again.values, config.values);
+        let policies = |config: &Config| {
+            let accounts = config.accounts.values();
+            accounts.map(|account| account.policy.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(policies(&again), policies(&config));
+        assert_eq!((again.engine, again.safety), (config.engine, config.safety));
+    }
+}
+
+#[test]
 fn the_part_of_a_window_that_is_wrong_is_named() {
     for (window, named, expected) in [
         ("Mon-Fry 19:00-06:00 UTC", "\"Mon-Fry\" in \"Mon-Fry 19:00-06:00 UTC\"", "Mon-Fri"),

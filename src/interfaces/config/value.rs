@@ -1,6 +1,5 @@
 //! How one value is read, whether it comes from TOML or from an environment variable.
 
-use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +8,7 @@ use bytesize::ByteSize;
 use config::{FileFormat, Value, ValueKind};
 use jiff::civil::Date;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
+use serde_json::json;
 use tokio_cron_scheduler::JobBuilder;
 use url::Url;
 use uuid::Uuid;
@@ -31,12 +31,15 @@ pub(super) struct Rejected {
 }
 
 /// A type that a key may have.
-pub(super) trait Setting: Sized + Debug {
+pub(super) trait Setting: Sized {
     /// Completes the sentence "expected …".
     const EXPECTED: &'static str;
 
     /// The value, if it is one.
     fn parse(value: &Value) -> Option<Self>;
+
+    /// The value as JSON, which is TOML as well and reads as the same value.
+    fn json(&self) -> serde_json::Value;
 
     /// The value, or which part of it was wrong.
     fn read(value: &Value) -> Result<Self, Rejected> {
@@ -95,33 +98,38 @@ impl Cron {
 pub struct Bytes(pub u64);
 
 macro_rules! text_settings {
-    ($($kind:ty, $expected:literal, $parse:expr;)*) => {
+    ($($kind:ty, $expected:literal, $parse:expr, $shown:expr;)*) => {
         $(impl Setting for $kind {
             const EXPECTED: &'static str = $expected;
 
             fn parse(value: &Value) -> Option<Self> {
                 text(value).and_then($parse)
             }
+
+            fn json(&self) -> serde_json::Value {
+                let shown: fn(&Self) -> String = $shown;
+                json!(shown(self))
+            }
         })*
     };
 }
 
 text_settings! {
-    String, "a text", |text| Some(text.to_owned());
-    PathBuf, "a path", |text| (!text.is_empty()).then(|| text.into());
-    Duration, "a duration as text, such as \"90s\" or \"14d\", of at most ten years", duration;
-    Bytes, "a size as text, such as \"256MB\"", |text| text.parse::<ByteSize>().ok().map(|size| Bytes(size.as_u64()));
-    Cron, "a cron expression with seconds, such as \"*/2 * * * * *\"", Cron::parse;
-    SocketAddr, "an address and a port, such as \"127.0.0.1:9464\"", |text| text.parse().ok();
-    TenantId, "a GUID such as \"1f2e3d4c-5b6a-4788-9900-aabbccddeeff\"", |text| text.parse().ok();
-    Uuid, "a GUID such as \"1f2e3d4c-5b6a-4788-9900-aabbccddeeff\"", |text| Uuid::try_parse(text).ok();
-    Cloud, "\"global\", \"china\" or \"usgov\"", Cloud::parse;
-    Algorithm, "\"PS256\" or \"RS256\"", Algorithm::parse;
-    TokenEndpoint, "\"v2\" or \"v1\"", TokenEndpoint::parse;
-    DomainPattern, "a domain such as \"contoso.onmicrosoft.com\" or \"*.onmicrosoft.com\"", |text| DomainPattern::parse(text).ok();
-    Subject, "a tenant id, or a domain such as \"*.prod.example\"", |text| Subject::parse(text).ok();
-    Url, "an absolute URL such as \"https://api.partnercenter.microsoft.com\"", |text| Url::parse(text).ok();
-    Date, "a date such as \"2027-01-31\"", |text| text.parse().ok();
+    String, "a text", |text| Some(text.to_owned()), Self::clone;
+    PathBuf, "a path", |text| (!text.is_empty()).then(|| text.into()), |path| path.to_string_lossy().into_owned();
+    Duration, "a duration as text, such as \"90s\" or \"14d\", of at most ten years", duration, |duration| humantime::format_duration(*duration).to_string();
+    Bytes, "a size as text, such as \"256MB\"", |text| text.parse::<ByteSize>().ok().map(|size| Bytes(size.as_u64())), |size| format!("{}B", size.0);
+    Cron, "a cron expression with seconds, such as \"*/2 * * * * *\"", Cron::parse, |cron| cron.as_str().to_owned();
+    SocketAddr, "an address and a port, such as \"127.0.0.1:9464\"", |text| text.parse().ok(), ToString::to_string;
+    TenantId, "a GUID such as \"1f2e3d4c-5b6a-4788-9900-aabbccddeeff\"", |text| text.parse().ok(), ToString::to_string;
+    Uuid, "a GUID such as \"1f2e3d4c-5b6a-4788-9900-aabbccddeeff\"", |text| Uuid::try_parse(text).ok(), ToString::to_string;
+    Cloud, "\"global\", \"china\" or \"usgov\"", Cloud::parse, |cloud| cloud.as_str().to_owned();
+    Algorithm, "\"PS256\" or \"RS256\"", Algorithm::parse, |algorithm| algorithm.as_str().to_owned();
+    TokenEndpoint, "\"v2\" or \"v1\"", TokenEndpoint::parse, |endpoint| endpoint.as_str().to_owned();
+    DomainPattern, "a domain such as \"contoso.onmicrosoft.com\" or \"*.onmicrosoft.com\"", |text| DomainPattern::parse(text).ok(), ToString::to_string;
+    Subject, "a tenant id, or a domain such as \"*.prod.example\"", |text| Subject::parse(text).ok(), ToString::to_string;
+    Url, "an absolute URL such as \"https://api.partnercenter.microsoft.com\"", |text| Url::parse(text).ok(), ToString::to_string;
+    Date, "a date such as \"2027-01-31\"", |text| text.parse().ok(), ToString::to_string;
 }
 
 /// Longer times would leave the calendar when they are added to a date.
@@ -140,6 +148,10 @@ impl Setting for bool {
             _ => None,
         }
     }
+
+    fn json(&self) -> serde_json::Value {
+        json!(self)
+    }
 }
 
 macro_rules! whole_numbers {
@@ -153,6 +165,10 @@ macro_rules! whole_numbers {
                     ValueKind::String(text) => text.trim().parse().ok(),
                     _ => None,
                 }
+            }
+
+            fn json(&self) -> serde_json::Value {
+                json!(self)
             }
         })*
     };
@@ -172,6 +188,10 @@ impl Setting for Share {
         };
         number.and_then(Self::new)
     }
+
+    fn json(&self) -> serde_json::Value {
+        json!(self.to_string())
+    }
 }
 
 impl Setting for Window {
@@ -179,6 +199,10 @@ impl Setting for Window {
 
     fn parse(value: &Value) -> Option<Self> {
         Self::read(value).ok()
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!(self.to_string())
     }
 
     /// Names the part of the text that is wrong.
@@ -211,6 +235,10 @@ impl<T: Setting> Setting for Vec<T> {
             .iter()
             .map(|item| T::read(item))
             .collect()
+    }
+
+    fn json(&self) -> serde_json::Value {
+        self.iter().map(T::json).collect()
     }
 }
 
@@ -260,6 +288,10 @@ macro_rules! named_settings {
                     $($name => Some(Self::$variant),)*
                     _ => None,
                 }
+            }
+
+            fn json(&self) -> serde_json::Value {
+                json!(self.as_str())
             }
         })*
     };
