@@ -76,7 +76,7 @@ pub fn by_id(seen: &Observation) -> BTreeMap<Read, Timestamp> {
 pub fn judge(seen: &Observation) -> Vec<Purchase> {
     let orders = merged_orders(seen);
     // What is past its time is judged by when it was read.
-    let read_at = |at: Option<Timestamp>| at.unwrap_or(Timestamp::MIN);
+    let read_at = |at: Option<Timestamp>| at.map_or(Timestamp::MIN, |at| seen.date_of(at));
     let orders_at = read_at(seen.orders.as_ref().map(|read| read.at));
     let subscriptions_at = read_at(seen.subscriptions.as_ref().map(|read| read.at));
     let subscriptions = merged_subscriptions(seen);

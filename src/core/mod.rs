@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod budget;
 pub mod clock;
 pub mod command;
+pub mod database_time;
 pub mod deleting;
 pub mod discovery;
 pub mod domain;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::fault::Trouble;
 use super::inventory::{AzureEntitlement, Customer, Entitlement, Order, Subscription};
@@ -88,11 +88,19 @@ pub struct Observation {
     /// Azure subscriptions read by id, by the subscription id of their Azure plan and their own:
     /// `None` is "cannot be read by itself".
     pub named_azure: BTreeMap<(String, String), Seen<Option<AzureEntitlement>>>,
+    /// How far the wall clock was ahead of database time, by which everything here is dated.
+    pub ahead: SignedDuration,
     /// The first thing that went wrong in this pass, if any: the pass ends there.
     pub trouble: Option<Trouble>,
 }
 
 impl Observation {
+    /// By what Microsoft's dates are judged: the wall clock when something was read, or database time
+    /// where that is earlier, so that no step of the clock makes anything older than it is.
+    pub fn date_of(&self, at: Timestamp) -> Timestamp {
+        at.checked_add(self.ahead.min(SignedDuration::ZERO)).unwrap_or(at)
+    }
+
     /// When this was read, if it was.
     pub fn read_at(&self, read: &Read) -> Option<Timestamp> {
         match read {

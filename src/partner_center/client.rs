@@ -172,6 +172,11 @@ impl Client {
         self.tokens.get().await.map(|_| ())
     }
 
+    /// How far the wall clock is ahead of database time, by which answers are dated.
+    pub fn wall_ahead(&self) -> SignedDuration {
+        self.wire.clock.wall().duration_since(self.wire.clock.now())
+    }
+
     /// How far this machine's clock is ahead of the servers' (behind, if negative), as far as the
     /// `Date` of the latest answer tells; `None` before there was one. Zero where latency explains it.
     pub fn clock_skew(&self) -> Option<SignedDuration> {
@@ -286,7 +291,7 @@ impl Client {
         let response = self.wire.exchange(exchange, request).await?;
         let exchange = exchange.answered(response.status);
         if response.status == 429 {
-            let asked = throttle::retry_after(&response, self.wire.clock.now());
+            let asked = throttle::retry_after(&response, self.wire.clock.wall());
             let until = self.gate.close(asked, at).await;
             let fault = Some(Box::new(decode::fault(429, &response.body)));
             return Err(ApiError::Throttled { until, fault, exchange: Some(Box::new(exchange)) });

@@ -19,13 +19,13 @@ const LONGEST_OF_OURS: Duration = Duration::from_secs(3600);
 const FLOOR: Duration = Duration::from_secs(1);
 
 /// The `Retry-After` of an answer: seconds, or a date measured from the answer's own `Date`, so that
-/// no difference between the clocks counts.
-pub(super) fn retry_after(response: &Response, now: Timestamp) -> Option<Duration> {
+/// no difference between the clocks counts. `wall` stands in for a `Date` that is missing.
+pub(super) fn retry_after(response: &Response, wall: Timestamp) -> Option<Duration> {
     let text = response.header("retry-after")?.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(text.parse().map_or(LONGEST, Duration::from_secs).min(LONGEST));
     }
-    let from = response.header("date").and_then(http_date).unwrap_or(now);
+    let from = response.header("date").and_then(http_date).unwrap_or(wall);
     let wait = http_date(text)?.duration_since(from);
     Some(Duration::try_from(wait).unwrap_or_default().min(LONGEST))
 }

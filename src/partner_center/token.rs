@@ -150,7 +150,7 @@ impl TokenSource {
             client_id: settings.client_id.clone(),
             audience: url.to_string(),
             id: self.entropy.uuid(),
-            now: self.wire.clock.now(),
+            now: self.wire.clock.wall(),
         };
         self.note_files().await;
         let proof = settings.credential.prove(occasion).await.map_err(unusable)?;
@@ -170,11 +170,12 @@ impl TokenSource {
             decode::token(&response.body).map_err(|damage| ApiError::damaged(exchange, damage))?;
         let renewed = answer.refresh_token.take();
         let token = self.accept(answer, exchange, begun)?;
-        let expires_at = sent_at.as_second() as f64 + (token.expires_at - begun).as_secs_f64();
+        let left = token.expires_at.saturating_sub(self.wire.clock.uptime());
+        let expires_at = self.wire.clock.wall().as_second() as f64 + left.as_secs_f64();
         let account = self.wire.account.to_string();
         metrics::gauge!("teardownd_token_expiry_timestamp_seconds", "account" => account)
             .set(expires_at);
-        let now = self.wire.clock.now();
+        let now = self.wire.clock.wall();
         settings
             .credential
             .accepted(&proof, renewed, now, self.entropy.uuid())
@@ -240,7 +241,7 @@ impl TokenSource {
         exchange: Exchange,
         sent_at: jiff::Timestamp,
     ) -> ApiError {
-        let now = self.wire.clock.now();
+        let now = self.wire.clock.wall();
         if response.status == 429
             && let Some(asked) = throttle::retry_after(response, now)
         {

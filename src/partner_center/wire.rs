@@ -28,7 +28,7 @@ impl Wire {
     ) -> Result<Response, ApiError> {
         let call = exchange.call;
         let correlation = exchange.sent.map(|sent| tracing::field::display(sent.correlation_id));
-        let (begun, sent_at) = (self.clock.uptime(), self.clock.now());
+        let (begun, sent_at) = (self.clock.uptime(), self.clock.wall());
         let result = self.transport.exchange(request).await;
         let took = self.clock.uptime().saturating_sub(begun);
         let status = result.as_ref().map_or(0, |response| response.status);
@@ -52,7 +52,7 @@ impl Wire {
         .record(took.as_secs_f64());
         match result {
             Ok(response) => {
-                self.skew.learn(&response, sent_at, self.clock.now());
+                self.skew.learn(&response, sent_at, self.clock.wall());
                 tracing::debug!(
                     account = %self.account, method = call.method, route = call.route, status,
                     latency_ms = took.as_millis(), correlation_id = correlation, "answered",

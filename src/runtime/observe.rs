@@ -62,6 +62,7 @@ pub async fn observe(
     seen: &mut Observation,
 ) -> Result<(), ApiError> {
     let answers = join_all(reads.into_iter().map(|read| fetch(client, tenant, read))).await;
+    seen.ahead = client.wall_ahead();
     let mut first_error = Ok(());
     for answer in answers {
         match answer {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use serde_json::json;
 use teardownd::core::command::{Action, Command, Outcome};
@@ -245,6 +245,7 @@ fn observation() -> impl Strategy<Value = Observation> {
         .prop_map(
             |(customer, census, orders, subscriptions, entitlements, azure, named, trouble)| {
                 Observation {
+                    ahead: SignedDuration::ZERO,
                     customer,
                     census,
                     orders,

@@ -147,6 +147,23 @@ fn an_order_of_more_than_60_days_needs_a_person() {
 }
 
 #[test]
+fn invariant_14_no_step_of_the_clock_makes_an_order_older_than_it_is() {
+    let order = order("completed", &[1]);
+    let is_too_old = |day, ahead_days: i64| {
+        let seen = Observation {
+            orders: Some(Seen { fact: vec![order.clone()], at: at(day) }),
+            subscriptions: Some(Seen { fact: Vec::new(), at: at(day) }),
+            ahead: SignedDuration::from_hours(ahead_days * 24),
+            ..Observation::default()
+        };
+        judge(&seen)[0].too_old
+    };
+    assert!(!is_too_old(30, 0) && is_too_old(61, 0));
+    assert!(!is_too_old(30, 40), "a clock that is ahead spends nothing");
+    assert!(!is_too_old(61, -2), "nor does a database that began with one");
+}
+
+#[test]
 fn a_licence_past_its_day_can_only_be_suspended() {
     let licence = |until| Subscription {
         cancellation_allowed_until: until,

@@ -108,7 +108,7 @@ impl Meter {
     }
 
     async fn read_files(&self) {
-        let now = self.clock.now();
+        let now = self.clock.wall();
         for account in self.config.accounts.values() {
             if let Some(age) = account.credential.refresh_token_age(now).await {
                 catalogue::REFRESH_TOKEN_AGE.set(&[account.name.as_str()], age.as_secs_f64());

@@ -52,7 +52,7 @@ impl AccountCheck {
         };
         check.guards();
         // Before the credential is used, which makes a refresh token young again.
-        for warning in config.credential.warnings(ground.clock.now()).await {
+        for warning in config.credential.warnings(ground.clock.wall()).await {
             check.note("credential", Level::Warning, warning);
         }
         match ground.account(config) {
