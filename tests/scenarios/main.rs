@@ -22,3 +22,4 @@ mod restarts;
 mod stops;
 mod surprises;
 mod unsettled;
+mod worlds;

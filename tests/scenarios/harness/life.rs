@@ -61,6 +61,10 @@ impl Life {
         self.over.is_cancelled()
     }
 
+    pub(crate) fn ends_by_itself(&self) -> bool {
+        self.pulse.lock().unwrap().ends_at.is_some()
+    }
+
     pub(crate) fn is_livelock(&self) -> bool {
         self.pulse.lock().unwrap().livelock
     }

@@ -19,7 +19,7 @@ pub(crate) const NEIGHBOUR: &str = "neighbour";
 pub(crate) const NEIGHBOUR_PARTNER: Uuid =
     Uuid::from_u128(0xaaaa_0000_0000_4000_8000_0000_0000_0003);
 /// The number of its first customer.
-const FIRST: usize = 1001;
+pub(crate) const FIRST_NEIGHBOUR: usize = 1001;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Neighbour {
@@ -32,7 +32,8 @@ impl Neighbour {
     /// So many customers, each with a reservation and a new-commerce licence.
     pub(crate) fn of(count: usize) -> Self {
         let bought = || [Purchase::new(Kind::Reservation), Purchase::new(Kind::NewCommerce)];
-        let customers = (FIRST..FIRST + count).map(|n| customer(n, bought())).collect();
+        let customers =
+            (FIRST_NEIGHBOUR..FIRST_NEIGHBOUR + count).map(|n| customer(n, bought())).collect();
         Self { customers, cut: Duration::ZERO..Duration::ZERO }
     }
 
@@ -43,7 +44,7 @@ impl Neighbour {
 
     /// The numbers of its customers.
     pub(crate) fn numbers(&self) -> Range<usize> {
-        FIRST..FIRST + self.customers.len()
+        FIRST_NEIGHBOUR..FIRST_NEIGHBOUR + self.customers.len()
     }
 
     pub(super) fn sandbox(&self) -> Sandbox {

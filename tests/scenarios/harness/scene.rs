@@ -1,13 +1,14 @@
 //! A running scenario: the simulated sandbox, the store, and at most one daemon on them.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use teardownd::core::account::Account;
-use teardownd::core::clock::{Clock, Entropy};
+use teardownd::core::clock::{BoxFuture, Clock, Entropy};
 use teardownd::core::command::Command;
+use teardownd::core::gates::SafetyPolicy;
 use teardownd::core::ids::{AccountName, TenantId};
 use teardownd::core::teardown::{NewTeardown, Teardown};
 use teardownd::partner_center::{AccountSettings, Client, Timeouts};
@@ -40,6 +41,10 @@ pub(crate) struct Scene {
     pub(crate) account: AccountName,
     process: Option<Process>,
     started: u64,
+    /// What the accounts of the daemon work with.
+    rules: Mutex<Vec<AccountRules>>,
+    /// How far the wall clock is ahead of where it began.
+    stepped: SignedDuration,
 }
 
 #[derive(Debug)]
@@ -57,7 +62,17 @@ impl Scene {
         store: Arc<dyn Store>,
     ) -> Self {
         let account = AccountName::new("sandbox");
-        Self { given, clock, simulator, store, account, process: None, started: 0 }
+        Self {
+            given,
+            clock,
+            simulator,
+            store,
+            account,
+            process: None,
+            started: 0,
+            rules: Mutex::default(),
+            stepped: SignedDuration::ZERO,
+        }
     }
 
     // ---- the daemon ------------------------------------------------------------------------------
@@ -91,7 +106,8 @@ impl Scene {
         life: &Arc<Life>,
     ) -> impl Future<Output = teardownd::store::Result<Daemon>> + use<> {
         let given = &self.given;
-        let clock = Arc::clone(&self.clock);
+        let clock = self.process_clock();
+        self.rules.lock().unwrap().clear();
         let store: Arc<dyn Store> =
             Arc::new(MortalStore { life: Arc::clone(life), inner: Arc::clone(&self.store) });
         let entropy: Arc<dyn Entropy> =
@@ -128,13 +144,15 @@ impl Scene {
         store: &Arc<dyn Store>,
         entropy: &Arc<dyn Entropy>,
     ) -> AccountRuntime {
-        let clock = || Arc::clone(&self.clock);
+        let process_clock = self.process_clock();
+        let clock = || Arc::clone(&process_clock);
         let network = SimulatorTransport::new(self.simulator.clone());
         let network = CutTransport { inner: network, clock: clock(), cut };
         let transport = Arc::new(MortalTransport { life: Arc::clone(life), inner: network });
         let mut safety = self.given.safety.clone();
         safety.partner_tenant = partner_tenant;
         let rules = AccountRules::new(safety, self.given.budget);
+        self.rules.lock().unwrap().push(rules.clone());
         let pace = rules.requests_per_minute.clone();
         let ledger = StoreLedger::new(Arc::clone(store), clock(), name.clone(), pace);
         let settings = AccountSettings {
@@ -186,6 +204,36 @@ impl Scene {
         }
     }
 
+    /// The clock of a process that begins now.
+    fn process_clock(&self) -> Arc<dyn Clock> {
+        Arc::new(Ahead { inner: Arc::clone(&self.clock), by: self.stepped })
+    }
+
+    /// Steps the wall clock.
+    pub(crate) fn step_clock(&mut self, by: SignedDuration) {
+        self.stepped += by;
+    }
+
+    /// The wall clock.
+    pub(crate) fn wall(&self) -> Timestamp {
+        self.now().checked_add(self.stepped).unwrap()
+    }
+
+    /// The settings of the guards are changed and read anew by the daemon.
+    pub(crate) fn reload(&mut self, change: impl Fn(&mut SafetyPolicy)) {
+        change(&mut self.given.safety);
+        for rules in self.rules.lock().unwrap().iter() {
+            let mut safety = (*rules.safety.get()).clone();
+            change(&mut safety);
+            rules.safety.set(safety);
+        }
+    }
+
+    /// Whether the daemon is to die at a step of its own.
+    pub(crate) fn ends_by_itself(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.life.ends_by_itself())
+    }
+
     /// Whether the daemon has reached the step at which it is killed.
     pub(crate) fn is_dead(&self) -> bool {
         self.process.as_ref().is_some_and(|process| process.life.is_over())
@@ -196,7 +244,7 @@ impl Scene {
         self.process.as_ref().map_or(0, |process| process.life.steps())
     }
 
-    pub(super) fn is_livelock(&self) -> bool {
+    pub(crate) fn is_livelock(&self) -> bool {
         self.process.as_ref().is_some_and(|process| process.life.is_livelock())
     }
 
@@ -337,5 +385,26 @@ impl Drop for Scene {
             process.life.kill();
             process.task.abort();
         }
+    }
+}
+
+/// The clock of a process, which keeps the wall clock of its beginning.
+#[derive(Debug)]
+struct Ahead {
+    inner: Arc<dyn Clock>,
+    by: SignedDuration,
+}
+
+impl Clock for Ahead {
+    fn now(&self) -> Timestamp {
+        self.inner.now().checked_add(self.by).unwrap()
+    }
+
+    fn uptime(&self) -> Duration {
+        self.inner.uptime()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        self.inner.sleep(duration)
     }
 }
