@@ -6,7 +6,7 @@
 //! ```text
 //! interfaces      command line, configuration, HTTP (health, metrics), telemetry
 //! runtime         scheduler, reconciler, leases, outbox, maintenance, lifecycle
-//! store           what is kept, on SQLite (and in memory for tests)
+//! store           what is kept, on SQLite
 //! partner_center  REST client: credentials, wire types, error bodies, request budget
 //! core            pure: identifiers, inventory, state machine, guards, settlement, backoff
 //! ```

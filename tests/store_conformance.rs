@@ -1,5 +1,5 @@
-//! The conformance suite of the store trait, run against every backend. A new backend adds one line
-//! at the end; the cases stay as they are.
+//! The conformance suite of the store, run against every engine. A new engine adds one line at the end;
+//! the cases stay as they are.
 
 #[path = "store_conformance/mod.rs"]
 mod suite;
@@ -9,25 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use suite::{Backend, start};
 use teardownd::store::Store;
-use teardownd::store::memory::MemoryStore;
-use teardownd::store::sqlite::{MigrateMode, SqliteSettings, SqliteStore};
-
-/// The store in memory: "reopened", it is the same one.
-#[derive(Debug)]
-struct Memory(Arc<MemoryStore>);
-
-impl Memory {
-    fn new() -> Self {
-        Self(Arc::new(MemoryStore::new()))
-    }
-}
-
-#[async_trait]
-impl Backend for Memory {
-    async fn open(&self) -> Arc<dyn Store> {
-        self.0.clone()
-    }
-}
+use teardownd::store::sqlite::{MigrateMode, SqliteSettings};
 
 /// A database file of its own.
 #[derive(Debug)]
@@ -41,15 +23,14 @@ impl Sqlite {
 
 #[async_trait]
 impl Backend for Sqlite {
-    async fn open(&self) -> Arc<dyn Store> {
+    async fn open(&self) -> Arc<Store> {
         let settings = SqliteSettings {
             path: self.0.path().join("teardownd.db"),
             create: true,
             migrate: MigrateMode::Auto,
         };
-        Arc::new(SqliteStore::open(&settings, start()).await.unwrap())
+        Arc::new(Store::open(&settings, start()).await.unwrap())
     }
 }
 
-conformance!(memory, crate::Memory::new());
 conformance!(sqlite, crate::Sqlite::new());

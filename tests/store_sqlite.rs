@@ -27,7 +27,8 @@ use std::sync::Arc;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, SqliteConnection};
 use suite::{Bench, policy, start};
-use teardownd::store::sqlite::{MigrateMode, SqliteSettings, SqliteStore};
+use teardownd::store::Store;
+use teardownd::store::sqlite::{MigrateMode, SqliteSettings};
 
 /// A database in a folder of its own.
 struct Place {
@@ -48,7 +49,7 @@ impl Place {
     }
 
     async fn bench(&self) -> Bench {
-        let store = SqliteStore::open(&self.settings(), start()).await.unwrap();
+        let store = Store::open(&self.settings(), start()).await.unwrap();
         Bench { store: Arc::new(store), policy: policy() }
     }
 }

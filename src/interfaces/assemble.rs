@@ -23,7 +23,7 @@ use crate::store::{DaemonInfo, Store};
 #[derive(Debug, Clone)]
 pub struct Ground {
     /// The store.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<Store>,
     /// The network.
     pub transport: Arc<dyn Transport>,
     /// The clock.

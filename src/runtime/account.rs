@@ -50,7 +50,7 @@ impl AccountRuntime {
     ///
     /// # Errors
     /// The store's.
-    pub async fn turn(&self, kinds: Proven, store: &dyn Store) -> Result<Turn<'_>> {
+    pub async fn turn(&self, kinds: Proven, store: &Store) -> Result<Turn<'_>> {
         if self.is_proven(kinds, store).await? {
             return Ok(Turn::Among(self.turns.lock.read().await));
         }
@@ -62,7 +62,7 @@ impl AccountRuntime {
         Ok(Turn::Alone(alone))
     }
 
-    async fn is_proven(&self, kinds: Proven, store: &dyn Store) -> Result<bool> {
+    async fn is_proven(&self, kinds: Proven, store: &Store) -> Result<bool> {
         if covers(self.turns.proven(), kinds) {
             return Ok(true);
         }
@@ -75,7 +75,7 @@ impl AccountRuntime {
     ///
     /// # Errors
     /// The store's.
-    pub async fn answered(&self, calls: &[Call], store: &dyn Store, now: Timestamp) -> Result<()> {
+    pub async fn answered(&self, calls: &[Call], store: &Store, now: Timestamp) -> Result<()> {
         if self.health.answered(calls) {
             store.clear_trouble(&self.name, now).await?;
         }
@@ -87,7 +87,7 @@ impl AccountRuntime {
     ///
     /// # Errors
     /// The store's.
-    pub async fn probe_if_renewed(&self, store: &dyn Store, now: Timestamp) -> Result<bool> {
+    pub async fn probe_if_renewed(&self, store: &Store, now: Timestamp) -> Result<bool> {
         let may_be_refused = match self.health.outage() {
             Outage::Unknown | Outage::Of(TroubleKind::CredentialRefused) => true,
             Outage::None | Outage::Of(TroubleKind::Unreachable) => false,
@@ -115,7 +115,7 @@ impl AccountRuntime {
         &self,
         error: &ApiError,
         tenant: TenantId,
-        store: &dyn Store,
+        store: &Store,
         clock: &Arc<dyn Clock>,
     ) -> Result<Trouble> {
         let now = clock.now();
@@ -154,7 +154,7 @@ impl AccountRuntime {
     ///
     /// # Errors
     /// The store's.
-    pub async fn halt(&self, text: String, store: &dyn Store, now: Timestamp) -> Result<Trouble> {
+    pub async fn halt(&self, text: String, store: &Store, now: Timestamp) -> Result<Trouble> {
         tracing::error!(account = %self.name, text, "the account is halted");
         store.halt(&self.name, Reason::Halted.as_str(), &text, now).await?;
         Ok(Trouble::Account { reason: Reason::Halted, until: after(now, HALT_RECHECK), text })
@@ -164,7 +164,7 @@ impl AccountRuntime {
         &self,
         kind: TroubleKind,
         text: String,
-        store: &dyn Store,
+        store: &Store,
         now: Timestamp,
     ) -> Result<Trouble> {
         let until = after(now, probe_interval(kind));

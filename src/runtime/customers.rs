@@ -16,11 +16,7 @@ use crate::store::{Result, Store};
 const PERIOD: Duration = Duration::from_secs(600);
 
 /// Reads the customer lists until the task is dropped. The client tells the metrics what it counts.
-pub async fn watch(
-    accounts: Vec<Arc<AccountRuntime>>,
-    store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
-) {
+pub async fn watch(accounts: Vec<Arc<AccountRuntime>>, store: Arc<Store>, clock: Arc<dyn Clock>) {
     loop {
         for done in join_all(accounts.iter().map(|account| count(account, &store, &clock))).await {
             if let Err(error) = done {
@@ -33,11 +29,7 @@ pub async fn watch(
 
 /// An account that is stopped, by itself or with every other, or in trouble is left alone; its own passes
 /// find out when it is over.
-async fn count(
-    account: &AccountRuntime,
-    store: &Arc<dyn Store>,
-    clock: &Arc<dyn Clock>,
-) -> Result<()> {
+async fn count(account: &AccountRuntime, store: &Arc<Store>, clock: &Arc<dyn Clock>) -> Result<()> {
     let every = store.account(&AccountName::every()).await?;
     let condition = store.account(&account.name).await?.condition_under(&every, clock.now());
     if condition.state != AccountState::Ok {

@@ -58,7 +58,7 @@ impl Daemon {
     pub async fn start(
         settings: EngineSettings,
         accounts: Vec<Arc<AccountRuntime>>,
-        store: Arc<dyn Store>,
+        store: Arc<Store>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         info: DaemonInfo,

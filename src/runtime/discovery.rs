@@ -98,7 +98,7 @@ pub async fn survey(
     account: &AccountRuntime,
     rules: &Rules,
     again: bool,
-    store: &dyn Store,
+    store: &Store,
     clock: &dyn Clock,
 ) -> Result<Survey, SurveyError> {
     // What was known before this look: reading the list makes everybody known.
@@ -137,7 +137,7 @@ async fn queued_before(
     account: &AccountName,
     tenant: TenantId,
     again: bool,
-    store: &dyn Store,
+    store: &Store,
 ) -> Result<Option<String>, StoreError> {
     let filter = Filter {
         account: Some(account.clone()),
@@ -163,7 +163,7 @@ async fn queued_before(
 pub async fn run_once(
     account: &AccountRuntime,
     settings: &DiscoverySettings,
-    store: &dyn Store,
+    store: &Store,
     clock: &dyn Clock,
 ) -> Result<usize, SurveyError> {
     let now = clock.now();
@@ -204,7 +204,7 @@ pub async fn run_once(
 pub async fn keep(
     account: Arc<AccountRuntime>,
     settings: DiscoverySettings,
-    store: Arc<dyn Store>,
+    store: Arc<Store>,
     clock: Arc<dyn Clock>,
     due: Arc<Notify>,
     queued: Arc<Notify>,

@@ -90,7 +90,7 @@ impl LeaseTable {
     ///
     /// # Errors
     /// The store's. The leases then run on until they lapse, and no write starts in their last third.
-    pub async fn renew(&self, store: &dyn Store) -> Result<usize> {
+    pub async fn renew(&self, store: &Store) -> Result<usize> {
         let asked_at = self.clock.uptime();
         let leases: Vec<_> = self.lock().iter().map(|(id, held)| (*id, held.fence)).collect();
         if leases.is_empty() {
@@ -115,7 +115,7 @@ impl LeaseTable {
     }
 
     /// Renews at a third of the leases' life until `stop`.
-    pub async fn keep(self: Arc<Self>, store: Arc<dyn Store>, stop: CancellationToken) {
+    pub async fn keep(self: Arc<Self>, store: Arc<Store>, stop: CancellationToken) {
         loop {
             tokio::select! {
                 biased;
@@ -177,7 +177,7 @@ mod tests {
         let stop = CancellationToken::new();
         let lease = table.enter(TeardownId(1), Fence(1), Duration::ZERO, stop.clone());
         // The store knows no such lease: it is lost.
-        let store = crate::store::memory::MemoryStore::default();
+        let store = Store::scratch().await.unwrap();
         assert_eq!(table.renew(&store).await.unwrap(), 1);
         assert!(stop.is_cancelled() && lease.stop.is_cancelled());
         drop(lease);

@@ -27,7 +27,7 @@ const CUSTOMER_LEAST: u32 = 10;
 /// The books of one account.
 #[derive(Debug)]
 pub struct StoreLedger {
-    store: Arc<dyn Store>,
+    store: Arc<Store>,
     clock: Arc<dyn Clock>,
     account: AccountName,
     requests_per_minute: Live<u32>,
@@ -37,7 +37,7 @@ impl StoreLedger {
     /// Opens the books of an account with a budget of `requests_per_minute` for each class, and a part
     /// of that for each class and customer.
     pub fn new(
-        store: Arc<dyn Store>,
+        store: Arc<Store>,
         clock: Arc<dyn Clock>,
         account: AccountName,
         requests_per_minute: Live<u32>,

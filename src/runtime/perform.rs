@@ -44,7 +44,7 @@ pub type Performed = (Report, Option<FailedCall>);
 /// What sending needs.
 pub struct Performer<'a> {
     /// The store.
-    pub store: &'a dyn Store,
+    pub store: &'a Store,
     /// The clock.
     pub clock: &'a Arc<dyn Clock>,
     /// Randomness for correlation ids.

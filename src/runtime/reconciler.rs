@@ -43,7 +43,7 @@ const MAX_CLOSURES: u32 = 10;
 #[derive(Debug, Clone)]
 pub struct Reconciler {
     /// The store.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<Store>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Randomness.

@@ -1,4 +1,4 @@
-//! What every backend does alike with commands, without any I/O: which ones are admitted, which may be
+//! The rules of commands, without any I/O: which ones are admitted, which may be
 //! sent and settled, and which keep others waiting.
 
 use std::collections::BTreeSet;
@@ -83,31 +83,6 @@ pub(super) fn check_settle(command: &Command, outcome: Outcome) -> Result<()> {
         )));
     }
     Ok(())
-}
-
-/// Whether a DELETE counts towards the caps: anything that may have been carried out.
-pub(super) fn counts_as_deletion(command: &Command) -> bool {
-    command.intent.action == Action::DeleteCustomer
-        && matches!(command.outcome, None | Some(Outcome::Accepted | Outcome::GoalReached))
-}
-
-/// Whether an unsettled command blocks others of its class while that is unproven: not if its
-/// teardown has ended, nor if it was never sent and its teardown is held, because then it cannot go
-/// out and would keep the whole account waiting.
-pub(super) fn blocks_others(command: &Command, active: Option<&Teardown>) -> bool {
-    command.is_unsettled() && active.is_some_and(|row| command.was_sent() || row.hold.is_none())
-}
-
-/// Whether a command is the DELETE of the very tenant that asks.
-pub(super) fn is_own_delete(command: &Command, row: &Teardown) -> bool {
-    command.tenant_id == row.tenant_id && command.intent.action == Action::DeleteCustomer
-}
-
-/// Whether the first of two unsettled commands goes out before the second, where only one may be
-/// out: one that was sent already, else the older one. Each waiting for the other would last for
-/// ever. The numbers are the commands' places in the order of their commits.
-pub(super) fn goes_first(first: (usize, &Command), second: (usize, &Command)) -> bool {
-    (!first.1.was_sent(), first.0) < (!second.1.was_sent(), second.0)
 }
 
 /// Which classes an accepted command proves.

@@ -1,12 +1,12 @@
-//! What every backend does alike, without any I/O: edges, leases, holds, deadlines' clock.
-//! A backend loads rows, calls these functions and saves the rows, all in one transaction.
+//! The rules of the store, without any I/O: edges, leases, holds, deadlines' clock.
+//! A step loads rows, calls these functions and saves the rows, all in one transaction.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::admission::Admission;
-use super::{Commit, Filter, Next, PurchasesRead, Result, StoreError};
+use super::{Commit, Next, PurchasesRead, Result, StoreError};
 use crate::core::account::Account;
 use crate::core::domain;
 use crate::core::gates::Verdict;
@@ -167,14 +167,6 @@ pub fn due_at(row: &Teardown) -> Timestamp {
     row.not_before.map_or(due, |not_before| due.max(not_before))
 }
 
-/// The place of a row in the order of claims: first those with a command that is not settled, since
-/// nobody knows what became of it and others may be waiting for that; then by priority, then by what
-/// becomes impossible to cancel soonest, then by how long it has been due.
-pub(super) fn claim_order(row: &Teardown, is_unsettled: bool) -> impl Ord + use<> {
-    let uncancellable_at = row.uncancellable_at.unwrap_or(Timestamp::MAX);
-    (!is_unsettled, std::cmp::Reverse(row.priority), uncancellable_at, due_at(row), row.id)
-}
-
 /// Puts a row under a lease with a new fence. A deadline's clock does not run before `not_before`, and
 /// runs again once a row is worked on that had waited for a window.
 pub(super) fn lease(row: &mut Teardown, lease: Lease, now: Timestamp) {
@@ -182,15 +174,6 @@ pub(super) fn lease(row: &mut Teardown, lease: Lease, now: Timestamp) {
     row.lease = Some(lease);
     let since = row.eligible_since.unwrap_or(now);
     row.eligible_since = Some(row.not_before.map_or(since, |not_before| since.max(not_before)));
-}
-
-/// Whether a row matches, `latest_only` aside, which is about other rows.
-pub(super) fn matches(row: &Teardown, filter: &Filter) -> bool {
-    (filter.ids.is_empty() || filter.ids.contains(&row.id))
-        && filter.account.as_ref().is_none_or(|account| *account == row.account)
-        && (filter.tenants.is_empty() || filter.tenants.contains(&row.tenant_id))
-        && filter.batch.as_ref().is_none_or(|batch| row.batch.as_ref() == Some(batch))
-        && (filter.states.is_empty() || filter.states.contains(&row.state))
 }
 
 // ---- a commit's effect on its row -----------------------------------------------------------------

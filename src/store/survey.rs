@@ -62,17 +62,6 @@ pub struct Tally {
     pub due_since: Option<Timestamp>,
 }
 
-impl Tally {
-    /// Whether these stand alike: all but how many they are, and since when.
-    pub(super) fn stands_like(&self, other: &Self) -> bool {
-        let standing = |tally: &Self| {
-            let flags = [tally.leased, tally.stuck, tally.acknowledged, tally.superseded];
-            (tally.account.clone(), tally.state, tally.status, tally.reason, flags)
-        };
-        standing(self) == standing(other)
-    }
-}
-
 /// What is counted for a whole account.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AccountSurvey {

@@ -142,17 +142,6 @@ pub(super) fn blocked_by(
         .collect()
 }
 
-/// The oldest reservation that blocks: once it has left the window, less than `limit` is used.
-/// `entries`: what the window holds of the scope, oldest first.
-pub(super) fn blocking(entries: &[(Timestamp, u64)], limit: u32) -> Option<Timestamp> {
-    let mut newer = 0;
-    let blocks = |(_, sends): &&(Timestamp, u64)| {
-        newer += sends;
-        newer >= u64::from(limit)
-    };
-    entries.iter().rev().find(blocks).map(|(at, _)| *at)
-}
-
 /// When that reservation has left the window. Without one nothing blocks but the limit itself.
 pub(super) fn opens_at(blocking: Option<Timestamp>, window: Duration, now: Timestamp) -> Timestamp {
     match blocking {
@@ -229,11 +218,6 @@ mod tests {
 
     #[test]
     fn invariant_9_a_reservation_counts_for_more_than_the_whole_window() {
-        let entries = [(at(0), 3), (at(1000), 7)];
-        assert_eq!(blocking(&entries, 10), Some(at(0)));
-        assert_eq!(blocking(&entries, 8), Some(at(0)));
-        assert_eq!(blocking(&entries, 7), Some(at(1000)));
-        assert_eq!(blocking(&entries, 11), None);
         assert_eq!(opens_at(Some(at(0)), BUDGET.window, at(2000)), at(61_001));
         assert_eq!(opens_at(None, BUDGET.window, at(2000)), at(63_000));
     }

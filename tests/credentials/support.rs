@@ -22,7 +22,7 @@ use teardownd::runtime::live::Live;
 use teardownd::simulator::{
     Call, Customer, Options, Purchase, Sandbox, Simulator, SimulatorTransport, Template,
 };
-use teardownd::store::memory::MemoryStore;
+use teardownd::store::Store;
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -218,7 +218,7 @@ pub fn client(
     clock: Arc<dyn Clock>,
 ) -> Client {
     let name = AccountName::new("lab");
-    let store = Arc::new(MemoryStore::new());
+    let store = Arc::new(futures::executor::block_on(Store::scratch()).unwrap());
     let ledger = StoreLedger::new(store, Arc::clone(&clock), name.clone(), Live::new(300));
     let settings = AccountSettings {
         name,

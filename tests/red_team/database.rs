@@ -9,7 +9,7 @@ use teardownd::core::command::{Action, NewCommand};
 use teardownd::core::gates::SafetyPolicy;
 use teardownd::core::ids::{AccountName, CommandId};
 use teardownd::core::teardown::{NewTeardown, State};
-use teardownd::store::sqlite::{MigrateMode, SqliteSettings, SqliteStore};
+use teardownd::store::sqlite::{MigrateMode, SqliteSettings};
 use teardownd::store::{ClaimRequest, Claimed, Commit, Next, Store};
 use uuid::Uuid;
 
@@ -22,7 +22,7 @@ pub(super) const ATTEMPTS: usize = 10;
 /// A claimed row in a database file, and a shell on the same file.
 struct Bench {
     _folder: tempfile::TempDir,
-    store: SqliteStore,
+    store: Store,
     shell: SqliteConnection,
     policy: SafetyPolicy,
     claimed: Claimed,
@@ -37,7 +37,7 @@ impl Bench {
         let now = scene.now();
         let settings =
             SqliteSettings { path: path.clone(), create: true, migrate: MigrateMode::Auto };
-        let store = SqliteStore::open(&settings, now).await.unwrap();
+        let store = Store::open(&settings, now).await.unwrap();
         let shell = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
         let row = NewTeardown { expected_domain: Some(domain(1)), ..scene.new_teardown(1) };
         store.enqueue(&[row], now).await.unwrap();
@@ -94,7 +94,7 @@ impl Bench {
     }
 }
 
-async fn claim(store: &SqliteStore, owner: &str, now: Timestamp) -> Vec<Claimed> {
+async fn claim(store: &Store, owner: &str, now: Timestamp) -> Vec<Claimed> {
     let request = ClaimRequest {
         owner: owner.to_owned(),
         ttl: Duration::from_secs(60),

@@ -11,7 +11,6 @@ use teardownd::core::inventory::{Customer, Order};
 use teardownd::core::observation::{Census, CustomerSeen, Entitlements, Observation, Seen};
 use teardownd::core::protection::{Protection, Subject};
 use teardownd::core::teardown::{State, Teardown};
-use teardownd::store::memory::MemoryStore;
 use teardownd::store::{Filter, Store};
 
 use super::harness::*;
@@ -86,7 +85,7 @@ struct Forged {
 impl Forged {
     async fn new(without: Option<Guard>) -> Self {
         let scene = Given::new([]).set();
-        let store = MemoryStore::new();
+        let store = Store::scratch().await.unwrap();
         let now = scene.now();
         store.enqueue(&[scene.new_teardown(1)], now).await.unwrap();
         let teardown: Teardown = store.list(&Filter::default()).await.unwrap().remove(0);

@@ -1,4 +1,4 @@
-//! What every backend of the store must do, as cases that know only the trait.
+//! The store's duties on every engine, as cases that know only its methods.
 
 pub(crate) mod accounts;
 pub(crate) mod audit;
@@ -38,7 +38,7 @@ use uuid::Uuid;
 #[async_trait]
 pub(crate) trait Backend: Debug + Send + Sync {
     /// Opens the store.
-    async fn open(&self) -> Arc<dyn Store>;
+    async fn open(&self) -> Arc<Store>;
 }
 
 /// Runs every case against a backend, each as a test of its own.
@@ -284,7 +284,7 @@ pub(crate) fn only(number: u32) -> Filter {
 #[derive(Debug)]
 pub(crate) struct Bench {
     /// The store in question.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<Store>,
     /// The settings of the guards.
     pub policy: SafetyPolicy,
 }

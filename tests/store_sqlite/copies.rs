@@ -8,8 +8,8 @@ use teardownd::core::ids::AccountName;
 use teardownd::core::reason::Reason;
 use teardownd::core::teardown::State;
 use teardownd::store::lock::RunLock;
-use teardownd::store::sqlite::{Carried, RestoreReport, SqliteStore, backup, restore};
-use teardownd::store::{Result, Store as _, StoreError, Verb};
+use teardownd::store::sqlite::{Carried, RestoreReport, Store, backup, restore};
+use teardownd::store::{Result, StoreError, Verb};
 
 use crate::suite::{Bench, at, default_account, start, tenant};
 use crate::{Place, plain, run, value};
@@ -27,8 +27,8 @@ impl Place {
         restore(&self.path(), &self.copy(), "this test", "anna", at(seconds)).await
     }
 
-    pub(crate) async fn store(&self) -> SqliteStore {
-        SqliteStore::open(&self.settings(), start()).await.unwrap()
+    pub(crate) async fn store(&self) -> Store {
+        Store::open(&self.settings(), start()).await.unwrap()
     }
 }
 

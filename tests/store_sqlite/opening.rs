@@ -4,16 +4,16 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use sqlx::SqliteConnection;
+use teardownd::store::StoreError;
 use teardownd::store::lock::RunLock;
-use teardownd::store::sqlite::{MigrateMode, SqliteSettings, SqliteStore, free_bytes};
-use teardownd::store::{Store as _, StoreError};
+use teardownd::store::sqlite::{MigrateMode, SqliteSettings, Store, free_bytes};
 
 use crate::suite::{at, start, wanted};
 use crate::{Place, plain, run, value};
 
 /// The text with which opening is refused.
 async fn refusal(settings: &SqliteSettings) -> String {
-    match SqliteStore::open(settings, start()).await {
+    match Store::open(settings, start()).await {
         Err(StoreError::Unfit(text)) => text,
         other => panic!("{other:?}"),
     }
@@ -49,12 +49,12 @@ async fn a_missing_database_is_created_only_where_that_is_wanted() {
         assert!(text.contains("does not exist") && text.contains("teardownd migrate"), "{text}");
         assert_eq!(std::fs::read_dir(place.folder.path()).unwrap().count(), 0, "nothing is left");
     }
-    let report = SqliteStore::migrate(&place.path(), start()).await.unwrap();
+    let report = Store::migrate(&place.path(), start()).await.unwrap();
     let newest = *migrations().last().unwrap();
     assert_eq!((report.from, report.to, report.applied), (None, newest, migrations()));
     let settings =
         SqliteSettings { create: false, migrate: MigrateMode::Manual, ..place.settings() };
-    let store = SqliteStore::open(&settings, start()).await.unwrap();
+    let store = Store::open(&settings, start()).await.unwrap();
     assert!(store.size().unwrap() > 0);
     assert_eq!(store.path(), place.path().canonicalize().unwrap());
     assert!(free_bytes(&place.path()).unwrap() > 0);
@@ -115,7 +115,7 @@ async fn newer_and_older_schemas_are_refused_with_the_remedy() {
     )
     .await
     .unwrap();
-    SqliteStore::open(&place.settings(), start()).await.expect("min_reader still allows it");
+    Store::open(&place.settings(), start()).await.expect("min_reader still allows it");
     run(&mut conn, "UPDATE meta SET value = '99' WHERE key = 'min_reader'").await.unwrap();
     let text = refusal(&place.settings()).await;
     assert!(text.contains("version 99") && text.contains("install the newer"), "{text}");
@@ -134,7 +134,7 @@ async fn stores_opened_at_once_migrate_once() {
     let opening: Vec<_> = (0..8)
         .map(|_| {
             let settings = place.settings();
-            tokio::spawn(async move { SqliteStore::open(&settings, start()).await })
+            tokio::spawn(async move { Store::open(&settings, start()).await })
         })
         .collect();
     for (number, opened) in (1..).zip(opening) {
@@ -155,7 +155,7 @@ async fn processes_that_start_at_once_migrate_once() {
         // This is one of the processes.
         let settings =
             SqliteSettings { path: path.into(), create: true, migrate: MigrateMode::Auto };
-        SqliteStore::open(&settings, start()).await.unwrap();
+        Store::open(&settings, start()).await.unwrap();
         return;
     }
     let place = Place::new();
@@ -183,7 +183,7 @@ async fn the_connections_are_set_up_to_lose_nothing() {
     let mut conn = plain(&place.path()).await;
     assert_eq!(value(&mut conn, "SELECT * FROM pragma_journal_mode").await, "wal");
     // A second store on the same file, as another command has it, works beside the first.
-    let beside = SqliteStore::open(&place.settings(), start()).await.unwrap();
+    let beside = Store::open(&place.settings(), start()).await.unwrap();
     beside.enqueue(&[wanted(2)], at(1)).await.unwrap();
     bench.queue([3], at(2)).await;
     assert_eq!(bench.claim(9, at(3)).await.len(), 3);
@@ -229,7 +229,7 @@ async fn invariant_9_a_migration_keeps_what_was_reserved() {
                     VALUES ('default', 'order', '2027-01-31T08:00:00.000Z', 5, 2)";
     run(&mut conn, reserved).await.unwrap();
     drop(conn);
-    let report = SqliteStore::migrate(&place.path(), start()).await.unwrap();
+    let report = Store::migrate(&place.path(), start()).await.unwrap();
     assert_eq!((report.from, report.applied.len()), (Some(1), migrations().len() - 1));
     let mut conn = plain(&place.path()).await;
     let kept = "SELECT account || ' ' || resource || ' ' || customer || ' ' || (reads + writes) FROM sends";

@@ -10,8 +10,7 @@ use teardownd::core::reason::Reason;
 use teardownd::core::teardown::State;
 use teardownd::store::sqlite::{Carried, RestoreReport, restore};
 use teardownd::store::{
-    ApproveRequest, ArmRequest, CustomersRead, ListedCustomer, OperatorRequest, Store as _,
-    StoreError, Verb,
+    ApproveRequest, ArmRequest, CustomersRead, ListedCustomer, OperatorRequest, StoreError, Verb,
 };
 use uuid::Uuid;
 

@@ -9,18 +9,16 @@ use crate::interfaces::assemble::Ground;
 use crate::interfaces::config::Config;
 use crate::partner_center::{ReqwestTransport, TransportSettings};
 use crate::runtime::clock::SystemEntropy;
-use crate::store::memory::MemoryStore;
 use crate::store::{Result, Store};
 
 /// The network and, where it can be opened, the database: its request budget is shared with the
 /// daemon. Without one the budget is kept in memory, and nothing is written anywhere.
 pub(super) async fn ground(config: &Config) -> std::result::Result<(Ground, Result<()>), Failure> {
     let clock = open::clock();
-    let (store, database): (Arc<dyn Store>, Result<()>) =
-        match open::store(config, clock.now()).await {
-            Ok(store) => (store, Ok(())),
-            Err(error) => (Arc::new(MemoryStore::default()), Err(error)),
-        };
+    let (store, database): (Arc<Store>, Result<()>) = match open::store(config, clock.now()).await {
+        Ok(store) => (store, Ok(())),
+        Err(error) => (Arc::new(Store::scratch().await?), Err(error)),
+    };
     let transport = ReqwestTransport::new(&TransportSettings::default())
         .map_err(|error| Failure::new(Exit::Unfit, error.to_string()))?;
     let entropy = Arc::new(SystemEntropy);

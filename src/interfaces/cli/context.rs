@@ -32,7 +32,7 @@ pub(crate) fn complain(line: impl fmt::Display) {
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
     pub(crate) config: Config,
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) store: Arc<Store>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) actor: String,
     pub(crate) output: Output,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::core::clock::Clock;
 use crate::interfaces::config::Config;
 use crate::runtime::clock::SystemClock;
-use crate::store::sqlite::{MigrateMode, SqliteSettings, SqliteStore};
+use crate::store::sqlite::{MigrateMode, SqliteSettings};
 use crate::store::{Result, Store};
 
 /// The machine's clock.
@@ -17,16 +17,16 @@ pub(crate) fn clock() -> Arc<dyn Clock> {
 }
 
 /// Opens the database for a command that works beside a daemon: nothing is created or migrated.
-pub(crate) async fn store(config: &Config, now: Timestamp) -> Result<Arc<dyn Store>> {
+pub(crate) async fn store(config: &Config, now: Timestamp) -> Result<Arc<Store>> {
     let path = config.database.path.clone();
     let settings = SqliteSettings { path, create: false, migrate: MigrateMode::Manual };
-    Ok(Arc::new(SqliteStore::open(&settings, now).await?))
+    Ok(Arc::new(Store::open(&settings, now).await?))
 }
 
 /// Creates the database or brings it to this version's schema, and says what was done, in
 /// words and as JSON.
 pub(crate) async fn migrate(config: &Config, now: Timestamp) -> Result<(String, Value)> {
-    let report = SqliteStore::migrate(&config.database.path, now).await?;
+    let report = Store::migrate(&config.database.path, now).await?;
     let mut text = match report.from {
         None => format!("created with schema {}", report.to),
         Some(_) if report.applied.is_empty() => format!("has schema {} already", report.to),

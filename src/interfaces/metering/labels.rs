@@ -7,7 +7,7 @@ use crate::core::machine;
 use crate::core::reason::{Reason, ReasonKind};
 use crate::core::teardown::{State, Status};
 use crate::partner_center::{ANSWERS, CALLS};
-use crate::store::measured::OPERATIONS;
+use crate::store::OPERATIONS;
 
 /// Stands for the accounts of rows that the configuration does not know. No account can have this
 /// name.

@@ -31,7 +31,7 @@ const PERIOD: Duration = Duration::from_secs(5);
 /// Reads the gauges.
 #[derive(Debug)]
 pub struct Meter {
-    store: Arc<dyn Store>,
+    store: Arc<Store>,
     config: Config,
     /// What a reload replaces.
     rules: BTreeMap<AccountName, AccountRules>,
@@ -45,7 +45,7 @@ pub struct Meter {
 impl Meter {
     /// Makes every series known to the recorder of this process.
     pub fn new(
-        store: Arc<dyn Store>,
+        store: Arc<Store>,
         config: Config,
         accounts: &[Arc<AccountRuntime>],
         recorder: PrometheusHandle,

@@ -386,7 +386,7 @@ async fn insert_grants(
     Ok(())
 }
 
-/// The oldest reservation that blocks, as in [`window::blocking`].
+/// The oldest reservation that blocks: once it has left the window, less than `limit` is used.
 async fn blocking(
     conn: &mut SqliteConnection,
     name: &AccountName,

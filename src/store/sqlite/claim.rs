@@ -104,9 +104,11 @@ async fn due(
     }
 }
 
-/// What is due of an account, in the order of [`rules::claim_order`]. Of an account, now, how many. In
-/// two halves, since only the second one can be read from the index of claims as far as needed; the
-/// first one is short.
+/// The rows of an account that are due, in the order of claims: first those with a command that is not
+/// settled, since others may wait for its end; then by priority, then by what becomes impossible to
+/// cancel soonest, then by how long they have been due. Parameters: account, now, how many. In two
+/// halves, since only the second one can be read from the index of claims as far as needed; the first
+/// one is short.
 pub(super) const DUE: &str = "
     WITH due AS NOT MATERIALIZED (
         SELECT * FROM teardowns

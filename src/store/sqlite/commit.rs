@@ -127,9 +127,10 @@ async fn deletions(
 }
 
 /// Classes with an unsettled command that the one in question has to wait for, and whether one of
-/// another tenant may be on its way right now. See [`admission::goes_first`] for the order in which
-/// several of them go out, and [`admission::blocks_others`] and [`admission::is_own_delete`] for those that
-/// block nobody.
+/// another tenant may be on its way right now. Of several unsettled ones the one that was sent goes
+/// first, else the older one: each waiting for the other would last for ever. Nobody waits for the own
+/// DELETE of the tenant that asks, for a teardown that has ended, nor for a command that was never
+/// sent and whose teardown is held.
 async fn in_flight(
     conn: &mut SqliteConnection,
     row: &Teardown,

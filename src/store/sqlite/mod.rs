@@ -9,8 +9,10 @@ mod claim;
 mod commit;
 mod consent;
 mod customers;
+mod door;
 mod faults;
 mod filesystem;
+mod lanes;
 mod open;
 mod operate;
 #[cfg(test)]
@@ -28,19 +30,20 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use jiff::Timestamp;
-use sqlx::{Sqlite, SqlitePool, Transaction};
+use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 pub use self::backup::{BackupReport, backup};
+pub use self::door::{Door, OPERATIONS, Passage, Step};
+use self::lanes::Lanes;
 pub use self::open::{MigrateMode, MigrationReport, SqliteSettings, free_bytes};
 pub use self::restore::{Carried, RestoreReport, restore};
 use super::rules::millis;
 use super::{
     Ack, ApproveRequest, ArmRequest, AuditEntry, AuditRange, ClaimRequest, Claimed, Commit,
     Committed, CustomersRead, DaemonInfo, EnqueueOutcome, Filter, KnownCustomers, OperatorRequest,
-    RefusedEnqueue, ReloadAnswer, RequestEffect, RequestRecord, Result, Store, StoredFault,
+    RefusedEnqueue, ReloadAnswer, RequestEffect, RequestRecord, Result, StoredFault,
     StoredPurchase, Survey, SurveyRequest, TransitionRecord,
 };
 use crate::core::account::{Account, TroubleKind};
@@ -52,110 +55,154 @@ use crate::core::observation::Observation;
 use crate::core::protection::Protection;
 use crate::core::teardown::{NewTeardown, Teardown};
 
-/// The store on SQLite. See [`SqliteStore::open`].
+/// The store. Every method is one transaction: it happens whole or not at all. Clones share the
+/// connections.
 #[derive(Debug, Clone)]
-pub struct SqliteStore {
+pub struct Store {
     path: PathBuf,
-    writer: SqlitePool,
-    readers: SqlitePool,
+    writer: Arc<Lanes>,
+    readers: Arc<Lanes>,
+    door: Door,
     /// What the latest survey has counted of the rows that have ended.
     ended: Arc<Mutex<Option<survey::Ended>>>,
 }
 
-impl SqliteStore {
-    /// A transaction that may write. It takes the database's write lock at once, so that what it
-    /// reads cannot change before it writes; other processes wait up to the busy timeout.
-    async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+impl Store {
+    /// The same store behind another door.
+    #[must_use]
+    pub fn behind(&self, door: Door) -> Self {
+        Self { door, ..self.clone() }
+    }
+
+    /// One step that may change something. It takes the database's write lock at once, so that what
+    /// it reads cannot change before it writes; other processes wait up to the busy timeout. A step
+    /// that fails changes nothing.
+    async fn write<T>(
+        &self,
+        operation: &'static str,
+        step: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T>,
+    ) -> Result<T> {
+        self.door.pass(operation, self.writer.transact("BEGIN IMMEDIATE", step)).await
+    }
+
+    /// One statement that only reads.
+    async fn read<T>(
+        &self,
+        operation: &'static str,
+        step: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T>,
+    ) -> Result<T> {
+        self.door.pass(operation, self.readers.run(step)).await
+    }
+
+    /// One step that only reads, all of it from one moment.
+    async fn snapshot<T>(
+        &self,
+        operation: &'static str,
+        step: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T>,
+    ) -> Result<T> {
+        self.door.pass(operation, self.readers.transact("BEGIN DEFERRED", step)).await
     }
 }
 
-#[async_trait]
-impl Store for SqliteStore {
-    async fn enqueue(
+impl Store {
+    /// Queues all of these or none. The answers stand in the order of the input; a tenant that
+    /// occurs twice is `AlreadyActive` the second time. Protected tenants are refused with
+    /// [`StoreError::Protected`], and tenants that are active with another domain than the one named,
+    /// or with none, with [`StoreError::OtherDomain`].
+    pub async fn enqueue(
         &self,
         rows: &[NewTeardown],
         now: Timestamp,
     ) -> Result<Vec<(TeardownId, EnqueueOutcome)>> {
-        let mut tx = self.begin().await?;
-        let outcomes = queue::enqueue(&mut tx, rows, millis(now)).await?;
-        tx.commit().await?;
-        Ok(outcomes)
+        self.write("enqueue", async |tx| queue::enqueue(tx, rows, millis(now)).await).await
     }
 
-    async fn list(&self, filter: &Filter) -> Result<Vec<Teardown>> {
-        queue::list(&mut *self.readers.acquire().await?, filter).await
+    /// Rows that match, newest first.
+    pub async fn list(&self, filter: &Filter) -> Result<Vec<Teardown>> {
+        self.read("list", async |tx| queue::list(tx, filter).await).await
     }
 
-    async fn purchases(&self, teardown: TeardownId) -> Result<Vec<StoredPurchase>> {
-        queue::purchases(&mut *self.readers.acquire().await?, teardown).await
+    /// Stored purchases of a row, by key.
+    pub async fn purchases(&self, teardown: TeardownId) -> Result<Vec<StoredPurchase>> {
+        self.read("purchases", async |tx| queue::purchases(tx, teardown).await).await
     }
 
-    async fn commands(&self, account: &AccountName, tenant: TenantId) -> Result<Vec<Command>> {
-        queue::commands(&mut *self.readers.acquire().await?, account, tenant).await
+    /// Every command ever committed for a tenant of an account, oldest first.
+    pub async fn commands(&self, account: &AccountName, tenant: TenantId) -> Result<Vec<Command>> {
+        self.read("commands", async |tx| queue::commands(tx, account, tenant).await).await
     }
 
-    async fn history(
+    /// History of the rows of a tenant, oldest first.
+    pub async fn history(
         &self,
         account: Option<&AccountName>,
         tenant: TenantId,
     ) -> Result<Vec<TransitionRecord>> {
-        queue::history(&mut *self.readers.acquire().await?, account, tenant).await
+        self.read("history", async |tx| queue::history(tx, account, tenant).await).await
     }
 
-    async fn faults(&self, account: &AccountName, tenant: TenantId) -> Result<Vec<StoredFault>> {
-        faults::of_tenant(&mut *self.readers.acquire().await?, account, tenant).await
+    /// The failures kept of every teardown of a tenant, oldest first: the newest [`FAULTS_KEPT`] of each.
+    pub async fn faults(
+        &self,
+        account: &AccountName,
+        tenant: TenantId,
+    ) -> Result<Vec<StoredFault>> {
+        self.read("faults", async |tx| faults::of_tenant(tx, account, tenant).await).await
     }
 
-    async fn take_over(&self, now: Timestamp) -> Result<u64> {
-        let mut tx = self.begin().await?;
-        let taken = claim::take_over(&mut tx, millis(now)).await?;
-        tx.commit().await?;
-        Ok(taken)
+    /// Called once by the one process that may run on this database: gives back every lease, with a
+    /// new fence, and makes those rows due at once. Returns how many.
+    pub async fn take_over(&self, now: Timestamp) -> Result<u64> {
+        self.write("take_over", async |tx| claim::take_over(tx, millis(now)).await).await
     }
 
-    async fn claim(&self, request: &ClaimRequest, now: Timestamp) -> Result<Vec<Claimed>> {
-        let mut tx = self.begin().await?;
-        let claimed = claim::claim(&mut tx, request, millis(now)).await?;
-        tx.commit().await?;
-        Ok(claimed)
+    /// Claims due rows, each with a new fence: by priority, then by what becomes impossible to cancel
+    /// soonest, then by how long they have been due.
+    pub async fn claim(&self, request: &ClaimRequest, now: Timestamp) -> Result<Vec<Claimed>> {
+        self.write("claim", async |tx| claim::claim(tx, request, millis(now)).await).await
     }
 
-    async fn next_due(
+    /// When the earliest row becomes due that [`claim`](Self::claim) would give to one of these
+    /// accounts; `None` if no row waits for a time.
+    pub async fn next_due(
         &self,
         accounts: &[AccountName],
         now: Timestamp,
     ) -> Result<Option<Timestamp>> {
-        claim::next_due(&mut *self.readers.acquire().await?, accounts, millis(now)).await
+        self.read("next_due", async |tx| claim::next_due(tx, accounts, millis(now)).await).await
     }
 
-    async fn renew(
+    /// Renews these leases and returns the ids of those that are lost.
+    pub async fn renew(
         &self,
         owner: &str,
         leases: &[(TeardownId, Fence)],
         ttl: Duration,
         now: Timestamp,
     ) -> Result<Vec<TeardownId>> {
-        let mut tx = self.begin().await?;
-        let lost = claim::renew(&mut tx, owner, leases, ttl, millis(now)).await?;
-        tx.commit().await?;
-        Ok(lost)
+        self.write("renew", async |tx| claim::renew(tx, owner, leases, ttl, millis(now)).await)
+            .await
     }
 
-    async fn release(&self, teardown: TeardownId, fence: Fence, now: Timestamp) -> Result<()> {
-        let mut tx = self.begin().await?;
-        claim::release(&mut tx, teardown, fence, millis(now)).await?;
-        Ok(tx.commit().await?)
+    /// Gives a lease back without a change; the row is due again at once.
+    pub async fn release(&self, teardown: TeardownId, fence: Fence, now: Timestamp) -> Result<()> {
+        self.write("release", async |tx| claim::release(tx, teardown, fence, millis(now)).await)
+            .await
     }
 
-    async fn commit(&self, commit: Commit<'_>, now: Timestamp) -> Result<Committed> {
-        let mut tx = self.begin().await?;
-        let committed = commit::commit(&mut tx, &commit, millis(now)).await?;
-        tx.commit().await?;
-        Ok(committed)
+    /// Commits one step. See [`Commit`].
+    pub async fn commit(&self, commit: Commit<'_>, now: Timestamp) -> Result<Committed> {
+        self.write("commit", async |tx| commit::commit(tx, &commit, millis(now)).await).await
     }
 
-    async fn begin_send(
+    /// Asks the gates once more for a committed command, and if they allow it counts the send. Must
+    /// precede every send, also a repeated one.
+    ///
+    /// A command that was never sent and is refused by [`Verdict::Hold`] or [`Verdict::Halt`] is
+    /// settled as withdrawn. The hold or the halt itself is stored as in [`commit`](Self::commit),
+    /// but the lease stays with the caller.
+    #[allow(clippy::too_many_arguments)]
+    pub async fn begin_send(
         &self,
         command: CommandId,
         teardown: TeardownId,
@@ -166,44 +213,47 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<Verdict> {
         let send = send::Send { command, teardown, fence, correlation, seen, policy };
-        let mut tx = self.begin().await?;
-        let verdict = send::begin(&mut tx, &send, millis(now)).await?;
-        tx.commit().await?;
-        Ok(verdict)
+        self.write("begin_send", async |tx| send::begin(tx, &send, millis(now)).await).await
     }
 
-    async fn record_answer(
+    /// Stores what a send taught. Needs no fence: an answer is a fact, whoever holds the lease. An
+    /// accepted command proves its class for the account and wakes the rows that waited for that.
+    pub async fn record_answer(
         &self,
         command: CommandId,
         answer: &Answer,
         now: Timestamp,
     ) -> Result<()> {
-        let mut tx = self.begin().await?;
-        send::record_answer(&mut tx, command, answer, millis(now)).await?;
-        Ok(tx.commit().await?)
+        self.write("record_answer", async |tx| {
+            send::record_answer(tx, command, answer, millis(now)).await
+        })
+        .await
     }
 
-    async fn account(&self, name: &AccountName) -> Result<Account> {
-        accounts::load(&mut *self.readers.acquire().await?, name).await
+    /// The row of an account, fresh if there is none. `*` is the row of everything.
+    pub async fn account(&self, name: &AccountName) -> Result<Account> {
+        self.read("account", async |tx| accounts::load(tx, name).await).await
     }
 
-    async fn accounts(&self) -> Result<Vec<Account>> {
-        accounts::load_all(&mut *self.readers.acquire().await?).await
+    /// Every stored account, `*` among them if it was ever paused.
+    pub async fn accounts(&self) -> Result<Vec<Account>> {
+        self.read("accounts", async |tx| accounts::load_all(tx).await).await
     }
 
-    async fn halt(
+    /// Halts an account (invariant 2). A second halt keeps the first one's reason.
+    pub async fn halt(
         &self,
         account: &AccountName,
         guard: &str,
         text: &str,
         now: Timestamp,
     ) -> Result<()> {
-        let mut tx = self.begin().await?;
-        accounts::halt(&mut tx, account, guard, text, millis(now)).await?;
-        Ok(tx.commit().await?)
+        self.write("halt", async |tx| accounts::halt(tx, account, guard, text, millis(now)).await)
+            .await
     }
 
-    async fn set_trouble(
+    /// Stores an outage of the account; `since` of a running one of the same kind is kept.
+    pub async fn set_trouble(
         &self,
         account: &AccountName,
         kind: TroubleKind,
@@ -211,178 +261,189 @@ impl Store for SqliteStore {
         next_probe_at: Timestamp,
         now: Timestamp,
     ) -> Result<()> {
-        let mut tx = self.begin().await?;
-        accounts::set_trouble(&mut tx, account, kind, text, next_probe_at, millis(now)).await?;
-        Ok(tx.commit().await?)
+        self.write("set_trouble", async |tx| {
+            accounts::set_trouble(tx, account, kind, text, next_probe_at, millis(now)).await
+        })
+        .await
     }
 
-    async fn probe_now(&self, account: &AccountName, now: Timestamp) -> Result<()> {
-        let mut tx = self.begin().await?;
-        accounts::probe_now(&mut tx, account, millis(now)).await?;
-        Ok(tx.commit().await?)
+    /// Makes the next probe of an outage due at once, if there is one.
+    pub async fn probe_now(&self, account: &AccountName, now: Timestamp) -> Result<()> {
+        self.write("probe_now", async |tx| accounts::probe_now(tx, account, millis(now)).await)
+            .await
     }
 
-    async fn clear_trouble(&self, account: &AccountName, now: Timestamp) -> Result<()> {
-        let mut tx = self.begin().await?;
-        accounts::clear_trouble(&mut tx, account, millis(now)).await?;
-        Ok(tx.commit().await?)
+    /// Ends an outage and makes the rows that waited for it due at once.
+    pub async fn clear_trouble(&self, account: &AccountName, now: Timestamp) -> Result<()> {
+        self.write("clear_trouble", async |tx| {
+            accounts::clear_trouble(tx, account, millis(now)).await
+        })
+        .await
     }
 
-    async fn throttle(
+    /// Closes an account after a 429. A later end that is already stored stays.
+    pub async fn throttle(
         &self,
         account: &AccountName,
         until: Timestamp,
         now: Timestamp,
     ) -> Result<()> {
-        let mut tx = self.begin().await?;
-        accounts::throttle(&mut tx, account, until, millis(now)).await?;
-        Ok(tx.commit().await?)
+        self.write("throttle", async |tx| accounts::throttle(tx, account, until, millis(now)).await)
+            .await
     }
 
-    async fn reserve(
+    /// Reserves sends in the budget, durably, before they go out (invariant 9).
+    pub async fn reserve(
         &self,
         account: &AccountName,
         asks: &[Ask],
         budget: &Budget,
         now: Timestamp,
     ) -> Result<Vec<Grant>> {
-        let mut tx = self.begin().await?;
-        let grants = accounts::reserve(&mut tx, account, asks, budget, millis(now)).await?;
-        tx.commit().await?;
-        Ok(grants)
+        self.write("reserve", async |tx| {
+            accounts::reserve(tx, account, asks, budget, millis(now)).await
+        })
+        .await
     }
 
-    async fn note_customers(&self, account: &AccountName, read: &CustomersRead) -> Result<()> {
-        let mut tx = self.begin().await?;
-        customers::note(&mut tx, account, read).await?;
-        Ok(tx.commit().await?)
+    /// Notes a complete customer list: when each customer was first seen, how many there are. An
+    /// older list than the latest one is passed over.
+    pub async fn note_customers(&self, account: &AccountName, read: &CustomersRead) -> Result<()> {
+        self.write("note_customers", async |tx| customers::note(tx, account, read).await).await
     }
 
-    async fn customers(&self, account: &AccountName) -> Result<Option<KnownCustomers>> {
-        // One transaction: the list and its entries belong together.
-        let mut tx = self.readers.begin().await?;
-        customers::known(&mut tx, account).await
+    /// What the latest complete customer list of an account taught, if one was ever read.
+    pub async fn customers(&self, account: &AccountName) -> Result<Option<KnownCustomers>> {
+        self.snapshot("customers", async |tx| customers::known(tx, account).await).await
     }
 
-    async fn request(
+    /// Stores, applies and answers a request.
+    pub async fn request(
         &self,
         request: &OperatorRequest,
         now: Timestamp,
     ) -> Result<Vec<RequestEffect>> {
-        let mut tx = self.begin().await?;
-        let effects = operate::request(&mut tx, request, millis(now)).await?;
-        tx.commit().await?;
-        Ok(effects)
+        self.write("request", async |tx| operate::request(tx, request, millis(now)).await).await
     }
 
-    async fn apply_requests(&self, now: Timestamp) -> Result<u64> {
+    /// Applies the requests that were typed in by SQL and returns how many there were. One that
+    /// cannot be understood is answered with the reason in its row.
+    pub async fn apply_requests(&self, now: Timestamp) -> Result<u64> {
         // Most ticks find nothing: a look beside the writer is enough then.
-        if !operate::is_any_open(&mut *self.readers.acquire().await?).await? {
+        let is_any_open = async |tx: &mut SqliteConnection| operate::is_any_open(tx).await;
+        if !self.read("apply_requests", is_any_open).await? {
             return Ok(0);
         }
-        let mut tx = self.begin().await?;
-        let applied = operate::apply_typed(&mut tx, millis(now)).await?;
-        tx.commit().await?;
-        Ok(applied)
+        self.write("apply_requests", async |tx| operate::apply_typed(tx, millis(now)).await).await
     }
 
-    async fn approve(
+    /// Approves teardowns, each for the inventory that is stored of it or that a plan names, and lets
+    /// go of those that were held for want of that. Stored with its effects like any request.
+    pub async fn approve(
         &self,
         request: &ApproveRequest,
         now: Timestamp,
     ) -> Result<Vec<RequestEffect>> {
-        let mut tx = self.begin().await?;
-        let effects = consent::approve(&mut tx, request, millis(now)).await?;
-        tx.commit().await?;
-        Ok(effects)
+        self.write("approve", async |tx| consent::approve(tx, request, millis(now)).await).await
     }
 
-    async fn arm(&self, request: &ArmRequest, now: Timestamp) -> Result<RequestEffect> {
-        let mut tx = self.begin().await?;
-        let effect = consent::arm(&mut tx, request, millis(now)).await?;
-        tx.commit().await?;
-        Ok(effect)
+    /// Arms or disarms an account; arming lets go of its teardowns that were held for want of it.
+    /// Stored with its effect like any request.
+    pub async fn arm(&self, request: &ArmRequest, now: Timestamp) -> Result<RequestEffect> {
+        self.write("arm", async |tx| consent::arm(tx, request, millis(now)).await).await
     }
 
-    async fn protections(&self) -> Result<Vec<Protection>> {
-        protect::load_all(&mut *self.readers.acquire().await?).await
+    /// Every deny entry, by account, kind and subject.
+    pub async fn protections(&self) -> Result<Vec<Protection>> {
+        self.read("protections", async |tx| protect::load_all(tx).await).await
     }
 
-    async fn acks(&self) -> Result<Vec<Ack>> {
-        protect::acks(&mut *self.readers.acquire().await?).await
+    /// The acknowledgements in force, by row. One ends when its row changes its state or its hold.
+    pub async fn acks(&self) -> Result<Vec<Ack>> {
+        self.read("acks", async |tx| protect::acks(tx).await).await
     }
 
-    async fn audit(&self, range: &AuditRange) -> Result<Vec<AuditEntry>> {
-        let mut tx = self.readers.begin().await?;
-        audit::entries(&mut tx, range).await
+    /// The entries of a range in time order.
+    pub async fn audit(&self, range: &AuditRange) -> Result<Vec<AuditEntry>> {
+        self.snapshot("audit", async |tx| audit::entries(tx, range).await).await
     }
 
-    async fn audit_begins(&self) -> Result<Option<Timestamp>> {
-        audit::begins(&mut *self.readers.acquire().await?).await
+    /// When the oldest entry of the audit was made.
+    pub async fn audit_begins(&self) -> Result<Option<Timestamp>> {
+        self.read("audit_begins", async |tx| audit::begins(tx).await).await
     }
 
-    async fn check_accounts(&self, known: &[AccountName], now: Timestamp) -> Result<u64> {
-        let mut tx = self.begin().await?;
-        let changed = operate::check_accounts(&mut tx, known, millis(now)).await?;
-        tx.commit().await?;
-        Ok(changed)
+    /// Holds rows (before their end) whose account the configuration does not know, and lets go of
+    /// those whose account has become known. Returns how many rows changed.
+    pub async fn check_accounts(&self, known: &[AccountName], now: Timestamp) -> Result<u64> {
+        self.write("check_accounts", async |tx| {
+            operate::check_accounts(tx, known, millis(now)).await
+        })
+        .await
     }
 
-    async fn note_refused(&self, refused: &[RefusedEnqueue], now: Timestamp) -> Result<()> {
-        let mut tx = self.begin().await?;
-        for one in refused {
-            let record = RequestRecord::of_refused(one, millis(now));
-            audit::insert_request(&mut tx, &record, false).await?;
-        }
-        tx.commit().await?;
-        Ok(())
+    /// Keeps that guards refused to queue these, for the audit and to be counted.
+    pub async fn note_refused(&self, refused: &[RefusedEnqueue], now: Timestamp) -> Result<()> {
+        self.write("note_refused", async |tx| {
+            for one in refused {
+                let record = RequestRecord::of_refused(one, millis(now));
+                audit::insert_request(tx, &record, false).await?;
+            }
+            Ok(())
+        })
+        .await
     }
 
-    async fn ask_reload(&self, actor: &str, now: Timestamp) -> Result<i64> {
-        let mut tx = self.begin().await?;
-        let id = reload::ask(&mut tx, actor, millis(now)).await?;
-        tx.commit().await?;
-        Ok(id)
+    /// Asks the daemon to read its configuration anew. Returns the number of the request.
+    pub async fn ask_reload(&self, actor: &str, now: Timestamp) -> Result<i64> {
+        self.write("ask_reload", async |tx| reload::ask(tx, actor, millis(now)).await).await
     }
 
-    async fn open_reloads(&self) -> Result<Vec<i64>> {
-        reload::open(&mut *self.readers.acquire().await?).await
+    /// The numbers of the requests to reload that are not answered yet, oldest first.
+    pub async fn open_reloads(&self) -> Result<Vec<i64>> {
+        self.read("open_reloads", async |tx| reload::open(tx).await).await
     }
 
-    async fn answer_reloads(
+    /// Answers these requests, and forgets all but the latest hundred.
+    pub async fn answer_reloads(
         &self,
         ids: &[i64],
         answer: &ReloadAnswer,
         now: Timestamp,
     ) -> Result<()> {
-        let mut tx = self.begin().await?;
-        reload::answer(&mut tx, ids, answer, millis(now)).await?;
-        Ok(tx.commit().await?)
+        self.write("answer_reloads", async |tx| reload::answer(tx, ids, answer, millis(now)).await)
+            .await
     }
 
-    async fn reload_answer(&self, id: i64) -> Result<Option<ReloadAnswer>> {
-        reload::answered(&mut *self.readers.acquire().await?, id).await
+    /// The answer to a request to reload, once there is one.
+    pub async fn reload_answer(&self, id: i64) -> Result<Option<ReloadAnswer>> {
+        self.read("reload_answer", async |tx| reload::answered(tx, id).await).await
     }
 
-    async fn tick(&self, info: &DaemonInfo) -> Result<()> {
-        let mut tx = self.begin().await?;
-        upkeep::tick(&mut tx, info).await?;
-        Ok(tx.commit().await?)
+    /// Stores that the daemon lives.
+    pub async fn tick(&self, info: &DaemonInfo) -> Result<()> {
+        self.write("tick", async |tx| upkeep::tick(tx, info).await).await
     }
 
-    async fn daemon(&self) -> Result<Option<DaemonInfo>> {
-        upkeep::daemon(&mut *self.readers.acquire().await?).await
+    /// What the daemon last told of itself.
+    pub async fn daemon(&self) -> Result<Option<DaemonInfo>> {
+        self.read("daemon", async |tx| upkeep::daemon(tx).await).await
     }
 
-    async fn survey(&self, request: &SurveyRequest, now: Timestamp) -> Result<Survey> {
-        let mut reader = self.readers.acquire().await?;
-        survey::survey(&mut reader, request, &self.ended, millis(now)).await
+    /// How things stand, by sets: what the gauges are read from.
+    pub async fn survey(&self, request: &SurveyRequest, now: Timestamp) -> Result<Survey> {
+        let survey = async |tx: &mut SqliteConnection| {
+            survey::survey(tx, request, &self.ended, millis(now)).await
+        };
+        self.snapshot("survey", survey).await
     }
 
-    async fn purge(&self, finished: Timestamp, history: Timestamp) -> Result<u64> {
-        let mut tx = self.begin().await?;
-        let gone = upkeep::purge(&mut tx, millis(finished), millis(history)).await?;
-        tx.commit().await?;
-        Ok(gone)
+    /// Removes terminal rows that finished before `finished`, and history and settled commands
+    /// older than `history` of rows that no longer exist, and answered requests of operators older
+    /// than that. Returns how many teardowns went.
+    /// A DELETE that is unsettled or accepted is never removed while its tenant has a row.
+    pub async fn purge(&self, finished: Timestamp, history: Timestamp) -> Result<u64> {
+        self.write("purge", async |tx| upkeep::purge(tx, millis(finished), millis(history)).await)
+            .await
     }
 }

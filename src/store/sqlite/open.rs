@@ -10,10 +10,11 @@ use jiff::Timestamp;
 use rustix::fs::Access;
 use serde::Serialize;
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqliteConnection, SqlitePool};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqliteConnection};
 
-use super::{SqliteStore, filesystem};
+use super::lanes::Lanes;
+use super::{Door, Store, filesystem};
 use crate::store::lock::{beside, open as open_lock, real};
 use crate::store::shared::open_or_create;
 use crate::store::{Result, StoreError};
@@ -21,7 +22,7 @@ use crate::store::{Result, StoreError};
 pub(super) static MIGRATOR: Migrator = sqlx::migrate!();
 
 /// Connections that read beside the one that writes.
-const READERS: u32 = 3;
+const READERS: usize = 3;
 /// How long a statement waits for another process's lock.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -58,7 +59,7 @@ pub struct MigrationReport {
     pub copy: Option<PathBuf>,
 }
 
-impl SqliteStore {
+impl Store {
     /// Opens a database, and creates or migrates it if the settings say so.
     ///
     /// # Errors
@@ -76,9 +77,25 @@ impl SqliteStore {
                 MigrateMode::Manual => return Err(needs_migration(&path, &pending)),
             }
         }
-        let writer = connect(1, options(&path)).await?;
-        let readers = connect(READERS, options(&path).pragma("query_only", "ON")).await?;
-        Ok(Self { path, writer, readers, ended: Arc::default() })
+        let writer = Lanes::open(1, options(&path)).await?;
+        let readers = Lanes::open(READERS, options(&path).pragma("query_only", "ON")).await?;
+        Ok(Self::with(path, Arc::new(writer), Arc::new(readers)))
+    }
+
+    /// An empty store that nothing keeps: for looking at an account without a database.
+    ///
+    /// # Errors
+    /// When SQLite cannot provide one.
+    pub async fn scratch() -> Result<Self> {
+        let path = PathBuf::from(":memory:");
+        let mut conn = SqliteConnectOptions::new().in_memory(true).connect().await?;
+        MIGRATOR.run_direct(None, &mut conn, false).await.map_err(|error| failed(&path, &error))?;
+        let lane = Arc::new(Lanes::of(conn));
+        Ok(Self::with(path, Arc::clone(&lane), lane))
+    }
+
+    fn with(path: PathBuf, writer: Arc<Lanes>, readers: Arc<Lanes>) -> Self {
+        Self { path, writer, readers, door: Door::default(), ended: Arc::default() }
     }
 
     /// Brings a database to this program's schema, creating it if it does not exist.
@@ -133,22 +150,6 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
         .log_statements(tracing::log::LevelFilter::Trace)
-}
-
-/// Connections that stay open: opening one costs more than any statement.
-async fn connect(connections: u32, options: SqliteConnectOptions) -> Result<SqlitePool> {
-    let pool = SqlitePoolOptions::new()
-        .max_connections(connections)
-        .test_before_acquire(false)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        // SQLite itself rolls back a transaction that meets a full disk or an error of the storage.
-        // The connection then goes on counting it, and could begin no other: it is replaced.
-        .before_acquire(|connection, _| {
-            let is_fit = !connection.is_in_transaction();
-            Box::pin(async move { Ok(is_fit) })
-        });
-    Ok(pool.connect_with(options).await?)
 }
 
 pub(super) fn unfit(path: &Path, text: &str) -> StoreError {
@@ -332,12 +333,12 @@ async fn migrate(path: &Path, migrator: &Migrator, now: Timestamp) -> Result<Mig
     }
     // SQLite takes an empty file for a new database, and would itself never let the group write.
     open_or_create(path).map_err(|error| unfit(path, &format!("cannot be created: {error}")))?;
-    let pool = connect(1, options(path)).await?;
+    let mut conn = options(path).connect().await?;
     if from.is_some() {
-        report.copy = Some(copy_aside(&pool, path, report.to, now).await?);
+        report.copy = Some(copy_aside(&mut conn, path, report.to, now).await?);
     }
-    migrator.run(&pool).await.map_err(|error| failed(path, &error))?;
-    pool.close().await;
+    migrator.run_direct(None, &mut conn, false).await.map_err(|error| failed(path, &error))?;
+    conn.close().await?;
     Ok(report)
 }
 
@@ -368,7 +369,7 @@ pub(super) fn in_a_name(time: Timestamp) -> impl std::fmt::Display {
 
 /// Copies the database beside itself, whole or not at all.
 async fn copy_aside(
-    pool: &SqlitePool,
+    conn: &mut SqliteConnection,
     path: &Path,
     version: i64,
     now: Timestamp,
@@ -385,7 +386,7 @@ async fn copy_aside(
     open_or_create(&partial)
         .map_err(|error| unfit(&partial, &format!("cannot be created: {error}")))?;
     let target = partial.to_str().ok_or_else(|| unfit(path, "has a name that is not UTF-8"))?;
-    sqlx::query("VACUUM INTO ?").bind(target).execute(pool).await?;
+    sqlx::query("VACUUM INTO ?").bind(target).execute(conn).await?;
     std::fs::rename(&partial, &copy)
         .map_err(|error| unfit(&copy, &format!("cannot be written: {error}")))?;
     Ok(copy)

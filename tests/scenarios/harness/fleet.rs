@@ -18,14 +18,13 @@ use teardownd::runtime::daemon::Daemon;
 use teardownd::runtime::ledger::StoreLedger;
 use teardownd::runtime::live::AccountRules;
 use teardownd::simulator::{Mix, Options, Sandbox, Simulator, SimulatorTransport};
-use teardownd::store::memory::MemoryStore;
-use teardownd::store::{DaemonInfo, Filter, Store};
+use teardownd::store::{DaemonInfo, Door, Filter, Store};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::dice::SeededEntropy;
 use super::given::{CLIENT, Given, SECRET, START, pattern};
-use super::life::{Life, MortalStore, MortalTransport};
+use super::life::{Database, Life, MortalTransport};
 use super::scene::engine;
 use super::wait::has_ended;
 
@@ -70,7 +69,8 @@ impl Member {
 pub(crate) struct Fleet {
     members: Vec<Member>,
     clock: Arc<dyn Clock>,
-    store: Arc<dyn Store>,
+    store: Arc<Store>,
+    _database: Database,
     clouds: BTreeMap<&'static str, Simulator>,
     life: Arc<Life>,
     stop: CancellationToken,
@@ -86,7 +86,8 @@ impl Fleet {
     /// The same; all chance comes from this seed.
     pub(crate) async fn with_seed(members: &[Member], options: &Options, seed: u64) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(TokioClock::start(START.parse().unwrap()));
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let database = Database::new();
+        let store = Arc::new(database.store.clone());
         let mut clouds = BTreeMap::new();
         for cloud in members.iter().map(|member| member.cloud) {
             let own = members.iter().filter(|member| member.cloud == cloud);
@@ -101,7 +102,16 @@ impl Fleet {
         store.enqueue(&rows, clock.now()).await.unwrap();
         let life = Life::new(Arc::clone(&clock), None);
         let members = members.to_vec();
-        Self { members, clock, store, clouds, life, stop: CancellationToken::new(), seed }
+        Self {
+            members,
+            clock,
+            store,
+            _database: database,
+            clouds,
+            life,
+            stop: CancellationToken::new(),
+            seed,
+        }
     }
 
     /// The simulated cloud that an account belongs to.
@@ -116,8 +126,7 @@ impl Fleet {
     /// Starts the daemon.
     pub(crate) async fn start(&self) {
         let given = Given::new([]);
-        let store: Arc<dyn Store> =
-            Arc::new(MortalStore { life: Arc::clone(&self.life), inner: Arc::clone(&self.store) });
+        let store = Arc::new(self.store.behind(Door::guarded(self.life.clone())));
         let accounts = self.members.iter().map(|member| Arc::new(self.account(member, &store)));
         let now = self.clock.now();
         let info = DaemonInfo {
@@ -140,7 +149,7 @@ impl Fleet {
         tokio::spawn(async move { daemon.run(stop, |_| {}).await });
     }
 
-    fn account(&self, member: &Member, store: &Arc<dyn Store>) -> AccountRuntime {
+    fn account(&self, member: &Member, store: &Arc<Store>) -> AccountRuntime {
         let given = Given::new([]);
         let mut credential = given.credential;
         credential.endpoint = member.endpoint;

@@ -12,7 +12,6 @@ use teardownd::core::machine::Policy;
 use teardownd::partner_center::credentials::{Credential, SecretSource};
 use teardownd::runtime::clock::TokioClock;
 use teardownd::simulator::{Customer, Mix, Options, Purchase, Sandbox, Simulator};
-use teardownd::store::memory::MemoryStore;
 use uuid::Uuid;
 
 use super::neighbour::Neighbour;
@@ -184,7 +183,7 @@ impl Given {
         let sandboxes =
             [sandbox].into_iter().chain(self.neighbour.as_ref().map(Neighbour::sandbox));
         let simulator = Simulator::new(Arc::clone(&clock), self.seed, self.api.clone(), sandboxes);
-        Scene::new(self, clock, simulator, Arc::new(MemoryStore::new()))
+        Scene::new(self, clock, simulator)
     }
 
     /// Every customer queued, no daemon yet.

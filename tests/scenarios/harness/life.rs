@@ -1,30 +1,23 @@
 //! The life of one daemon process. A process that is killed stops between two steps: its next call
 //! of the store or of the network never comes back, and what it had on the wire is cut off.
 
-use std::future::{Future, pending};
-use std::sync::{Arc, Mutex};
+use std::future::{Future, pending, poll_fn, ready};
+use std::path::Path;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use jiff::Timestamp;
-use teardownd::core::account::{Account, TroubleKind};
-use teardownd::core::budget::{Ask, Budget, Grant};
+use futures::executor::block_on;
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use teardownd::core::clock::{BoxFuture, Clock};
-use teardownd::core::command::{Answer, Command};
-use teardownd::core::gates::{SafetyPolicy, Verdict};
-use teardownd::core::ids::{AccountName, CommandId, Fence, TeardownId, TenantId};
-use teardownd::core::observation::Observation;
-use teardownd::core::protection::Protection;
-use teardownd::core::teardown::{NewTeardown, Teardown};
 use teardownd::partner_center::transport::{Request, Response, Transport, TransportError};
-use teardownd::store::{
-    Ack, ApproveRequest, ArmRequest, AuditEntry, AuditRange, ClaimRequest, Claimed, Commit,
-    Committed, CustomersRead, DaemonInfo, EnqueueOutcome, Filter, KnownCustomers, OperatorRequest,
-    RefusedEnqueue, ReloadAnswer, RequestEffect, Result, Store, StoredFault, StoredPurchase,
-    Survey, SurveyRequest, TransitionRecord,
-};
+use teardownd::store::sqlite::{MigrateMode, SqliteSettings};
+use teardownd::store::{Door, Passage, Step, Store};
+use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
+
+use super::given::START;
 
 /// More steps than this without any time passing are a livelock.
 const MOST_AT_ONCE: u64 = 50_000;
@@ -117,71 +110,86 @@ impl<T: Transport> Transport for MortalTransport<T> {
     }
 }
 
-/// A connection to the store that dies with its process.
+/// Every step of the store is two steps of a life, and takes no simulated time: it runs to its end
+/// before anything else does.
+impl Passage for Life {
+    fn enter(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.step())
+    }
+
+    fn poll(&self, _cx: &mut Context<'_>, step: &mut Step<'_>) -> Poll<()> {
+        block_on(poll_fn(step));
+        Poll::Ready(())
+    }
+
+    fn leave(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.step())
+    }
+}
+
+/// The door for whoever lives as long as the scenario.
 #[derive(Debug)]
-pub(crate) struct MortalStore {
-    pub(crate) life: Arc<Life>,
-    pub(crate) inner: Arc<dyn Store>,
+struct AtOnce;
+
+impl Passage for AtOnce {
+    fn enter(&self) -> BoxFuture<'_, ()> {
+        Box::pin(ready(()))
+    }
+
+    fn poll(&self, _cx: &mut Context<'_>, step: &mut Step<'_>) -> Poll<()> {
+        block_on(poll_fn(step));
+        Poll::Ready(())
+    }
+
+    fn leave(&self) -> BoxFuture<'_, ()> {
+        Box::pin(ready(()))
+    }
 }
 
-macro_rules! forward {
-    ($($name:ident($($arg:ident: $type:ty),* $(,)?) -> $result:ty;)*) => {
-        #[async_trait]
-        impl Store for MortalStore {
-            $(async fn $name(&self, $($arg: $type),*) -> Result<$result> {
-                self.life.within(self.inner.$name($($arg),*)).await
-            })*
-        }
-    };
+/// A database file, gone when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Database {
+    _folder: TempDir,
+    /// The store on it.
+    pub(crate) store: Store,
+    watch: Mutex<SqliteConnection>,
 }
 
-forward! {
-    enqueue(rows: &[NewTeardown], now: Timestamp) -> Vec<(TeardownId, EnqueueOutcome)>;
-    list(filter: &Filter) -> Vec<Teardown>;
-    purchases(teardown: TeardownId) -> Vec<StoredPurchase>;
-    commands(account: &AccountName, tenant: TenantId) -> Vec<Command>;
-    history(account: Option<&AccountName>, tenant: TenantId) -> Vec<TransitionRecord>;
-    faults(account: &AccountName, tenant: TenantId) -> Vec<StoredFault>;
-    take_over(now: Timestamp) -> u64;
-    claim(request: &ClaimRequest, now: Timestamp) -> Vec<Claimed>;
-    next_due(accounts: &[AccountName], now: Timestamp) -> Option<Timestamp>;
-    renew(owner: &str, leases: &[(TeardownId, Fence)], ttl: Duration, now: Timestamp) -> Vec<TeardownId>;
-    release(teardown: TeardownId, fence: Fence, now: Timestamp) -> ();
-    commit(commit: Commit<'_>, now: Timestamp) -> Committed;
-    begin_send(
-        command: CommandId, teardown: TeardownId, fence: Fence, correlation: Uuid,
-        seen: &Observation, policy: &SafetyPolicy, now: Timestamp,
-    ) -> Verdict;
-    record_answer(command: CommandId, answer: &Answer, now: Timestamp) -> ();
-    account(name: &AccountName) -> Account;
-    accounts() -> Vec<Account>;
-    halt(account: &AccountName, guard: &str, text: &str, now: Timestamp) -> ();
-    set_trouble(
-        account: &AccountName, kind: TroubleKind, text: &str, next_probe_at: Timestamp,
-        now: Timestamp,
-    ) -> ();
-    probe_now(account: &AccountName, now: Timestamp) -> ();
-    clear_trouble(account: &AccountName, now: Timestamp) -> ();
-    throttle(account: &AccountName, until: Timestamp, now: Timestamp) -> ();
-    reserve(account: &AccountName, asks: &[Ask], budget: &Budget, now: Timestamp) -> Vec<Grant>;
-    note_customers(account: &AccountName, read: &CustomersRead) -> ();
-    customers(account: &AccountName) -> Option<KnownCustomers>;
-    protections() -> Vec<Protection>;
-    acks() -> Vec<Ack>;
-    note_refused(refused: &[RefusedEnqueue], now: Timestamp) -> ();
-    audit(range: &AuditRange) -> Vec<AuditEntry>;
-    audit_begins() -> Option<Timestamp>;
-    request(request: &OperatorRequest, now: Timestamp) -> Vec<RequestEffect>;
-    apply_requests(now: Timestamp) -> u64;
-    approve(request: &ApproveRequest, now: Timestamp) -> Vec<RequestEffect>;
-    arm(request: &ArmRequest, now: Timestamp) -> RequestEffect;
-    check_accounts(known: &[AccountName], now: Timestamp) -> u64;
-    ask_reload(actor: &str, now: Timestamp) -> i64;
-    open_reloads() -> Vec<i64>;
-    answer_reloads(ids: &[i64], answer: &ReloadAnswer, now: Timestamp) -> ();
-    reload_answer(id: i64) -> Option<ReloadAnswer>;
-    tick(info: &DaemonInfo) -> ();
-    daemon() -> Option<DaemonInfo>;
-    survey(request: &SurveyRequest, now: Timestamp) -> Survey;
-    purge(finished: Timestamp, history: Timestamp) -> u64;
+impl Database {
+    /// An empty one, in memory where the system offers that: a scenario loses nothing with the machine.
+    pub(crate) fn new() -> Self {
+        static EMPTY: LazyLock<Vec<u8>> = LazyLock::new(|| {
+            let folder = folder();
+            block_on(open(&folder).close());
+            std::fs::read(folder.path().join(FILE)).unwrap()
+        });
+        let folder = folder();
+        std::fs::write(folder.path().join(FILE), &*EMPTY).unwrap();
+        let store = open(&folder).behind(Door::guarded(Arc::new(AtOnce)));
+        let watch = SqliteConnectOptions::new().filename(folder.path().join(FILE));
+        let watch = Mutex::new(block_on(watch.connect()).unwrap());
+        Self { _folder: folder, store, watch }
+    }
+
+    /// A number that changes with every change of the file. Asking for it is much cheaper than reading
+    /// rows.
+    pub(crate) fn version(&self) -> i64 {
+        let mut watch = self.watch.lock().unwrap();
+        let version = sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut *watch);
+        block_on(version).unwrap()
+    }
+}
+
+const FILE: &str = "teardownd.db";
+
+fn folder() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let folder = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() };
+    folder.unwrap()
+}
+
+fn open(folder: &TempDir) -> Store {
+    let path = folder.path().join(FILE);
+    let settings = SqliteSettings { path, create: true, migrate: MigrateMode::Auto };
+    block_on(Store::open(&settings, START.parse().unwrap())).unwrap()
 }

@@ -18,7 +18,7 @@ use teardownd::runtime::ledger::StoreLedger;
 use teardownd::runtime::live::AccountRules;
 use teardownd::simulator::{Rule, Simulator, SimulatorTransport};
 use teardownd::store::{
-    DaemonInfo, EnqueueOutcome, Filter, OperatorRequest, RequestEffect, Store, StoredFault,
+    DaemonInfo, Door, EnqueueOutcome, Filter, OperatorRequest, RequestEffect, Store, StoredFault,
     StoredPurchase, TransitionRecord, Verb,
 };
 use tokio::task::JoinHandle;
@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::dice::SeededEntropy;
 use super::given::{CLIENT, Given, tenant};
-use super::life::{Life, MortalStore, MortalTransport};
+use super::life::{Database, Life, MortalTransport};
 use super::neighbour::{CutTransport, NEIGHBOUR, NEIGHBOUR_PARTNER};
 
 /// No scenario waits longer than this, in simulated time, unless it says so.
@@ -37,7 +37,8 @@ pub(crate) struct Scene {
     pub(crate) given: Given,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) simulator: Simulator,
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) store: Arc<Store>,
+    pub(super) database: Database,
     pub(crate) account: AccountName,
     process: Option<Process>,
     started: u64,
@@ -55,18 +56,16 @@ struct Process {
 }
 
 impl Scene {
-    pub(crate) fn new(
-        given: Given,
-        clock: Arc<dyn Clock>,
-        simulator: Simulator,
-        store: Arc<dyn Store>,
-    ) -> Self {
+    pub(crate) fn new(given: Given, clock: Arc<dyn Clock>, simulator: Simulator) -> Self {
         let account = AccountName::new("sandbox");
+        let database = Database::new();
+        let store = Arc::new(database.store.clone());
         Self {
             given,
             clock,
             simulator,
             store,
+            database,
             account,
             process: None,
             started: 0,
@@ -108,8 +107,7 @@ impl Scene {
         let given = &self.given;
         let clock = self.process_clock();
         self.rules.lock().unwrap().clear();
-        let store: Arc<dyn Store> =
-            Arc::new(MortalStore { life: Arc::clone(life), inner: Arc::clone(&self.store) });
+        let store = Arc::new(self.store.behind(Door::guarded(life.clone())));
         let entropy: Arc<dyn Entropy> =
             Arc::new(SeededEntropy::new(given.seed * 1000 + self.started));
         let connect = |name: &AccountName, partner_tenant, cut| {
@@ -141,7 +139,7 @@ impl Scene {
         partner_tenant: TenantId,
         cut: Range<Duration>,
         life: &Arc<Life>,
-        store: &Arc<dyn Store>,
+        store: &Arc<Store>,
         entropy: &Arc<dyn Entropy>,
     ) -> AccountRuntime {
         let process_clock = self.process_clock();

@@ -30,10 +30,13 @@ impl Scene {
         wanted: impl Fn(&[Teardown]) -> bool,
     ) {
         let begun = self.clock.uptime();
+        let mut seen = None;
         loop {
-            if wanted(&self.rows().await) {
+            let version = Some(self.database.version());
+            if seen != version && wanted(&self.rows().await) {
                 return;
             }
+            seen = version;
             self.tick(what, begun, limit).await;
         }
     }
@@ -59,7 +62,13 @@ impl Scene {
     /// Waits until the daemon has reached the step at which it is killed, or everything has ended.
     pub(crate) async fn until_dead_or_ended(&self) {
         let begun = self.clock.uptime();
-        while !self.is_dead() && !self.rows().await.iter().all(has_ended) {
+        let mut seen = None;
+        while !self.is_dead() {
+            let version = Some(self.database.version());
+            if seen != version && self.rows().await.iter().all(has_ended) {
+                return;
+            }
+            seen = version;
             self.tick("the daemon dies or every row ends", begun, PATIENCE).await;
         }
     }

@@ -14,14 +14,14 @@ use super::args::Globals;
 use super::beside;
 use super::exit::{Ending, Exit, Failure, Report};
 use crate::interfaces::assemble::Ground;
-use crate::store::memory::MemoryStore;
+use crate::store::Store;
 
 /// Runs the command.
 pub(crate) async fn execute(globals: &Globals) -> Ending {
     let config = globals.configuration()?;
     let (ground, database) = beside::ground(&config).await?;
     // Nothing is written, also not to the request budget: a check sends a handful of reads.
-    let ground = Ground { store: Arc::new(MemoryStore::default()), ..ground };
+    let ground = Ground { store: Arc::new(Store::scratch().await?), ..ground };
     let path = config.database.path.display();
     let mut findings = vec![match database {
         Ok(()) => Finding::new("database", "database", Level::Good, format!("{path} is fit")),

@@ -31,7 +31,7 @@ use crate::runtime::clock::{SystemClock, SystemEntropy};
 use crate::runtime::daemon::Daemon;
 use crate::simulator::server::{ServerHandle, serve};
 use crate::simulator::{FaultProfile, Kind, Mix, Options, Sandbox, Simulator};
-use crate::store::sqlite::{MigrateMode, SqliteSettings, SqliteStore};
+use crate::store::sqlite::{MigrateMode, SqliteSettings};
 use crate::store::{Filter, Store};
 
 /// The API's latency in the demo.
@@ -97,7 +97,7 @@ impl Drop for Folder {
 struct Stage {
     simulator: Simulator,
     server: ServerHandle,
-    store: Arc<SqliteStore>,
+    store: Arc<Store>,
     account: AccountConfig,
     tenants: Vec<TenantId>,
     bought: BTreeMap<Kind, usize>,
@@ -125,7 +125,7 @@ impl Stage {
             create: true,
             migrate: MigrateMode::Auto,
         };
-        let store = Arc::new(SqliteStore::open(&settings, clock.now()).await?);
+        let store = Arc::new(Store::open(&settings, clock.now()).await?);
         let secret_file = folder.join("secret");
         write_secret(&secret_file, &secret)?;
         let account = account(partner, client, secret_file, &server.url(), args.budget)?;

@@ -23,7 +23,7 @@ const STATUS: Duration = Duration::from_secs(5);
 /// What both share.
 #[derive(Debug, Clone)]
 pub(super) struct Beside {
-    pub(super) store: Arc<dyn Store>,
+    pub(super) store: Arc<Store>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) readiness: Arc<Readiness>,
     pub(super) supervisor: Arc<Supervisor>,

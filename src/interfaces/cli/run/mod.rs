@@ -30,10 +30,9 @@ use crate::runtime::cron::Cron;
 use crate::runtime::customers;
 use crate::runtime::daemon::Daemon;
 use crate::runtime::discovery;
-use crate::store::StoreError;
 use crate::store::lock::RunLock;
-use crate::store::measured::MeasuredStore;
-use crate::store::sqlite::{MigrateMode, SqliteSettings, SqliteStore};
+use crate::store::sqlite::{MigrateMode, SqliteSettings};
+use crate::store::{Door, Store, StoreError};
 
 /// A scheduler that has not looked for so long is not ready.
 const TICK_LIMIT: Duration = Duration::from_secs(30);
@@ -66,13 +65,12 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
             Migrate::Manual => MigrateMode::Manual,
         },
     };
-    let store = SqliteStore::open(&settings, clock.now()).await.map_err(start_failure)?;
-    let store = Arc::new(store);
-    let watched = Arc::new(MeasuredStore::new(store.clone(), Arc::clone(&clock)));
+    let store = Store::open(&settings, clock.now()).await.map_err(start_failure)?;
+    let store = Arc::new(store.behind(Door::measured(Arc::clone(&clock))));
     let transport = ReqwestTransport::new(&TransportSettings::default())
         .map_err(|error| Failure::new(Exit::Unfit, error.to_string()))?;
     let ground = Ground {
-        store: watched.clone(),
+        store: store.clone(),
         transport: Arc::new(transport),
         clock: Arc::clone(&clock),
         entropy: Arc::new(SystemEntropy),
@@ -85,14 +83,14 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
     let listen = listener.local_addr().unwrap_or(config.metrics.listen);
     let metrics = telemetry::install_metrics()?;
     let mut meter =
-        Meter::new(watched.clone(), config.clone(), &accounts, metrics.clone(), Arc::clone(&clock));
+        Meter::new(store.clone(), config.clone(), &accounts, metrics.clone(), Arc::clone(&clock));
     let readiness = Arc::new(Readiness::new(Arc::clone(&clock), TICK_LIMIT));
     let reloader = Reloader::new(sources, config.clone(), filter, accounts.clone());
     let may_claim = assemble::enough_room(config.database.path.clone(), config.database.min_free.0);
     let daemon = Daemon::start(
         assemble::engine(&config),
         accounts.clone(),
-        watched.clone(),
+        store.clone(),
         Arc::clone(&clock),
         Arc::new(SystemEntropy),
         info.clone(),
@@ -128,7 +126,7 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
     };
     let helpers = [
         tokio::spawn(meter.keep()),
-        tokio::spawn(customers::watch(accounts.clone(), watched.clone(), Arc::clone(&clock))),
+        tokio::spawn(customers::watch(accounts.clone(), store.clone(), Arc::clone(&clock))),
         tokio::spawn(watch_for_drain(stop.clone(), beside.clone())),
         tokio::spawn(beside.clone().tell_the_supervisor()),
         tokio::spawn(beside.reload_on_request(reloader, hangups)),

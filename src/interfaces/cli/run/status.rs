@@ -10,7 +10,7 @@ use crate::interfaces::cli::view::standing::{Standing, Stops};
 use crate::store::{Filter, Result, Store};
 
 /// Reads what there is to say.
-pub(super) async fn read(store: &dyn Store, now: Timestamp, zone: &TimeZone) -> Result<String> {
+pub(super) async fn read(store: &Store, now: Timestamp, zone: &TimeZone) -> Result<String> {
     let states = State::ALL.into_iter().filter(|state| !state.is_terminal()).collect();
     let rows = store.list(&Filter { states, ..Filter::default() }).await?;
     Ok(line(&rows, &Stops(store.accounts().await?), now, zone))

@@ -121,10 +121,10 @@ async fn a_database_of_the_previous_schema_is_copied_aside_and_migrated() {
     conn.close().await.unwrap();
 
     let manual = SqliteSettings { path: path.clone(), create: true, migrate: MigrateMode::Manual };
-    let refused = SqliteStore::open(&manual, now()).await.unwrap_err().to_string();
+    let refused = Store::open(&manual, now()).await.unwrap_err().to_string();
     assert!(refused.contains("teardownd migrate"), "{refused}");
     let auto = SqliteSettings { migrate: MigrateMode::Auto, ..manual };
-    SqliteStore::open(&auto, now()).await.unwrap().close().await;
+    Store::open(&auto, now()).await.unwrap().close().await;
     assert!(inspect(&path).await.unwrap().pending(&path, &MIGRATOR).unwrap().is_empty());
     let copy = beside(&path, &format!(".before-{}", newest(&MIGRATOR)));
     let kept = inspect(&copy).await.unwrap();
@@ -148,17 +148,17 @@ async fn a_transaction_that_the_database_itself_has_rolled_back_spoils_nothing_a
         create: true,
         migrate: MigrateMode::Auto,
     };
-    let store = SqliteStore::open(&settings, now()).await.unwrap();
-    let mut tx = store.begin().await.unwrap();
-    sqlx::query("PRAGMA max_page_count = 1").execute(&mut *tx).await.unwrap();
-    let mut error = None;
-    for number in 0..100 {
-        let insert = sqlx::query("INSERT INTO meta VALUES (?, hex(zeroblob(50000)))").bind(number);
-        error = error.or(insert.execute(&mut *tx).await.err());
-    }
-    let error = error.expect("the file is full").to_string();
+    let store = Store::open(&settings, now()).await.unwrap();
+    let fill = async |tx: &mut SqliteConnection| {
+        sqlx::query("PRAGMA max_page_count = 1").execute(&mut *tx).await?;
+        for number in 0..100 {
+            let insert = "INSERT INTO meta VALUES (?, hex(zeroblob(50000)))";
+            sqlx::query(insert).bind(number).execute(&mut *tx).await?;
+        }
+        Ok(())
+    };
+    let error = store.write("tick", fill).await.expect_err("the file is full").to_string();
     assert!(error.contains("full"), "{error}");
-    drop(tx);
-    store.begin().await.unwrap().commit().await.unwrap();
+    store.write("tick", async |_| Ok(())).await.unwrap();
     store.close().await;
 }
