@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::ids::{AccountName, TenantId};
+use super::command::{Action, Intent};
+use super::ids::{AccountName, CommandId, TenantId};
 use super::reason::Reason;
 
 /// A stored stop of an account: who or what set it, when and why.
@@ -176,6 +177,33 @@ pub struct Proven {
     pub delete: bool,
 }
 
+impl Proven {
+    /// The kinds of step that a command is.
+    pub fn of(intent: &Intent) -> Self {
+        Self {
+            write: true,
+            reservation: intent.reservation,
+            delete: intent.action == Action::DeleteCustomer,
+        }
+    }
+
+    /// Whether every kind in `kinds` was accepted before.
+    pub const fn covers(self, kinds: Self) -> bool {
+        (self.write || !kinds.write)
+            && (self.reservation || !kinds.reservation)
+            && (self.delete || !kinds.delete)
+    }
+}
+
+/// The command of an account that goes out alone until it is accepted (invariant 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Canary {
+    /// The command.
+    pub command: CommandId,
+    /// Its tenant.
+    pub tenant_id: TenantId,
+}
+
 /// Who an account is: what a person sees and confirms before it works, and what must not change after.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Identity {
@@ -215,6 +243,8 @@ pub struct Account {
     pub trouble: Option<Trouble>,
     /// Which first steps were accepted.
     pub proven: Proven,
+    /// The first step that is out, if one is. Nothing else of the account goes out beside it.
+    pub canary: Option<Canary>,
     /// The highest time ever stored for the account. Caps never count with an earlier one.
     pub clock_high: Option<Timestamp>,
     /// Armed by a person.
@@ -232,6 +262,7 @@ impl Account {
             throttled_since: None,
             trouble: None,
             proven: Proven::default(),
+            canary: None,
             clock_high: None,
             armed: None,
         }

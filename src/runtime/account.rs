@@ -1,15 +1,16 @@
 //! One configured account at run time: its client, its guards, and what its failures mean for every
 //! tenant in it (invariant 14).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use super::health::{Failure, Health, Outage};
 use super::live::AccountRules;
-use crate::core::account::{Proven, TroubleKind};
+use crate::core::account::TroubleKind;
 use crate::core::clock::Clock;
 use crate::core::fault::Trouble;
 use crate::core::ids::{AccountName, TenantId};
@@ -35,40 +36,23 @@ pub struct AccountRuntime {
     /// Its guards and its budget, which a reload replaces.
     pub rules: AccountRules,
     health: Health,
-    turns: Turns,
+    ended: Notify,
 }
 
 impl AccountRuntime {
     /// Puts an account together.
     pub fn new(name: AccountName, client: Client, rules: AccountRules) -> Self {
-        Self { name, client, rules, health: Health::default(), turns: Turns::default() }
+        Self { name, client, rules, health: Health::default(), ended: Notify::new() }
     }
 
-    /// Waits for this pass's turn to commit and send: a first step of the account goes alone, and
-    /// nothing goes beside it (invariant 2). The gates in the store hold that by themselves; taking
-    /// turns here spares the others a park and a new reading of everything.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn turn(&self, kinds: Proven, store: &Store) -> Result<Turn<'_>> {
-        if self.is_proven(kinds, store).await? {
-            return Ok(Turn::Among(self.turns.lock.read().await));
-        }
-        let alone = self.turns.lock.write().await;
-        // While this one waited, another may have proven its step: then all may go side by side.
-        if self.is_proven(kinds, store).await? {
-            return Ok(Turn::Among(alone.downgrade()));
-        }
-        Ok(Turn::Alone(alone))
+    /// Tells those who wait for the account's canary that a call or a pass has ended.
+    pub fn call_ended(&self) {
+        self.ended.notify_waiters();
     }
 
-    async fn is_proven(&self, kinds: Proven, store: &Store) -> Result<bool> {
-        if covers(self.turns.proven(), kinds) {
-            return Ok(true);
-        }
-        let proven = store.account(&self.name).await?.proven;
-        self.turns.learn(proven);
-        Ok(covers(proven, kinds))
+    /// Completes when a call or a pass of the account ends after this was called.
+    pub fn next_end(&self) -> Notified<'_> {
+        self.ended.notified()
     }
 
     /// Notes that Partner Center answered these calls: an outage of theirs, if there was one, is over.
@@ -187,38 +171,4 @@ const fn probe_interval(kind: TroubleKind) -> Duration {
 
 fn after(now: Timestamp, duration: Duration) -> Timestamp {
     now.checked_add(duration).unwrap_or(Timestamp::MAX)
-}
-
-/// The right to commit and send, until it is dropped.
-#[derive(Debug)]
-#[must_use = "the turn ends when this is dropped"]
-pub enum Turn<'a> {
-    /// Beside others.
-    Among(RwLockReadGuard<'a, ()>),
-    /// Alone.
-    Alone(RwLockWriteGuard<'a, ()>),
-}
-
-/// Whose turn it is. The lock is fair: who waits to go alone is not overtaken for ever.
-#[derive(Debug, Default)]
-struct Turns {
-    lock: RwLock<()>,
-    proven: Mutex<Proven>,
-}
-
-impl Turns {
-    fn proven(&self) -> Proven {
-        *self.proven.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn learn(&self, proven: Proven) {
-        *self.proven.lock().unwrap_or_else(PoisonError::into_inner) = proven;
-    }
-}
-
-/// Whether every kind of step in `kinds` was proven before.
-const fn covers(proven: Proven, kinds: Proven) -> bool {
-    (proven.write || !kinds.write)
-        && (proven.reservation || !kinds.reservation)
-        && (proven.delete || !kinds.delete)
 }

@@ -117,7 +117,9 @@ impl Performer<'_> {
         let mut sent = client.send(command, correlation, permit).await;
         let failed = sent.failed.take();
         let now = self.clock.now();
-        self.store.record_answer(command.id, &sent.answer, now).await?;
+        let recorded = self.store.record_answer(command.id, &sent.answer, now).await;
+        self.account.call_ended();
+        recorded?;
         tracing::info!(
             command = %command.id,
             correlation_id = %correlation,

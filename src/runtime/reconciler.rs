@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::futures::Notified;
 
 use super::account::AccountRuntime;
 use super::lease::Lease;
 use super::observe::observe;
 use super::perform::{Performer, Report, weightiest};
-use crate::core::account::Proven;
 use crate::core::assess;
 use crate::core::clock::{Clock, Entropy};
 use crate::core::command::{Action, Command, NewCommand};
@@ -39,6 +39,9 @@ const SHORT_CLOSURE: Duration = Duration::from_secs(10);
 /// How often a pass does that.
 const MAX_CLOSURES: u32 = 10;
 
+/// How long a pass waits for its account's canary before it parks.
+const CANARY_PATIENCE: Duration = Duration::from_secs(10);
+
 /// What every pass shares.
 #[derive(Debug, Clone)]
 pub struct Reconciler {
@@ -64,6 +67,8 @@ struct Pass<'a> {
     failures: Vec<FailedCall>,
     /// How often it has waited for a short closure.
     closures: u32,
+    /// How long it has waited for canaries.
+    waited: Duration,
 }
 
 /// Whether the pass goes on.
@@ -98,6 +103,7 @@ impl Reconciler {
             seen,
             failures: Vec::new(),
             closures: 0,
+            waited: Duration::ZERO,
         };
         for _ in 0..MAX_STEPS {
             if lease.stop.is_cancelled() {
@@ -210,14 +216,8 @@ impl Pass<'_> {
 
     async fn take(&mut self, transition: Transition) -> Result<Flow> {
         let resends = transition.resends.clone();
-        let _turn = match self.kinds_of(&transition) {
-            Some(kinds) => tokio::select! {
-                biased;
-                () = self.lease.stop.cancelled() => return Ok(Flow::Stopped),
-                turn = self.account.turn(kinds, self.shared.store.as_ref()) => Some(turn?),
-            },
-            None => None,
-        };
+        // From before the commit, so that no end is missed between its verdict and the wait.
+        let next_end = self.account.next_end();
         let committed = self.commit(transition).await?;
         self.teardown = committed.teardown;
         if self.teardown.lease.is_none() {
@@ -225,27 +225,19 @@ impl Pass<'_> {
         }
         let commands = self.to_send(&resends, committed.admitted);
         if commands.is_empty() {
-            if matches!(committed.verdict, Some(Verdict::Stale)) {
-                self.seen = Observation::default();
-            }
             self.memory = self.shared.recall(&self.teardown).await?;
-            return Ok(Flow::Continue);
+            return match committed.verdict {
+                Some(Verdict::Stale) => {
+                    self.seen = Observation::default();
+                    Ok(Flow::Continue)
+                }
+                Some(Verdict::Wait { reason: reason @ Reason::Canary, until, text }) => {
+                    self.await_canary(next_end, Trouble::Account { reason, until, text }).await
+                }
+                _ => Ok(Flow::Continue),
+            };
         }
-        self.perform(&commands).await
-    }
-
-    /// Which kinds of step a transition would send; `None` if nothing.
-    fn kinds_of(&self, transition: &Transition) -> Option<Proven> {
-        let again = self.memory.commands.iter().filter(|c| transition.resends.contains(&c.id));
-        let intents = transition.intents.iter().chain(again.map(|command| &command.intent));
-        intents.fold(None, |kinds, intent| {
-            let kinds = kinds.unwrap_or(Proven { write: true, ..Proven::default() });
-            Some(Proven {
-                write: true,
-                reservation: kinds.reservation || intent.reservation,
-                delete: kinds.delete || intent.action == Action::DeleteCustomer,
-            })
-        })
+        self.perform(&commands, next_end).await
     }
 
     fn to_send(&self, resends: &[CommandId], admitted: Vec<Command>) -> Vec<Command> {
@@ -253,7 +245,7 @@ impl Pass<'_> {
         known.cloned().chain(admitted).collect()
     }
 
-    async fn perform(&mut self, commands: &[Command]) -> Result<Flow> {
+    async fn perform(&mut self, commands: &[Command], next_end: Notified<'_>) -> Result<Flow> {
         let performer = Performer {
             store: self.shared.store.as_ref(),
             clock: &self.shared.clock,
@@ -272,9 +264,33 @@ impl Pass<'_> {
             Report::Settled if deleted => self.seen = Observation::default(),
             Report::Settled => {}
             Report::Stale => self.seen = Observation::default(),
+            Report::Trouble(trouble @ Trouble::Account { reason: Reason::Canary, .. }) => {
+                self.memory = self.shared.recall(&self.teardown).await?;
+                return self.await_canary(next_end, trouble).await;
+            }
             Report::Trouble(trouble) => self.seen.trouble = Some(trouble),
         }
         self.memory = self.shared.recall(&self.teardown).await?;
+        Ok(Flow::Continue)
+    }
+
+    /// Waits for the end of the account's canary, and keeps what was read meanwhile. One that is long
+    /// in coming back is waited for parked, without a slot.
+    async fn await_canary(&mut self, next_end: Notified<'_>, trouble: Trouble) -> Result<Flow> {
+        let left = CANARY_PATIENCE.saturating_sub(self.waited);
+        if left.is_zero() {
+            self.seen.trouble = Some(trouble);
+            return Ok(Flow::Continue);
+        }
+        let clock = &self.shared.clock;
+        let begun = clock.uptime();
+        tokio::select! {
+            biased;
+            () = self.lease.stop.cancelled() => return Ok(Flow::Stopped),
+            () = next_end => {}
+            () = clock.sleep(left) => {}
+        }
+        self.waited += clock.uptime().saturating_sub(begun);
         Ok(Flow::Continue)
     }
 

@@ -260,6 +260,7 @@ impl Scheduler {
             }
             drop(lease);
             drop(slot);
+            account.call_ended();
             wake.notify_one();
         };
         self.passes.spawn(pass.instrument(span));

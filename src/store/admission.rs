@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::{Commit, Result, StoreError};
-use crate::core::account::{Account, Proven};
-use crate::core::command::{Action, Command, Intent, Outcome};
+use crate::core::account::Account;
+use crate::core::command::{Command, Outcome};
 use crate::core::gates::{self, StoredFacts, Verdict};
 use crate::core::teardown::Teardown;
 
@@ -36,7 +36,11 @@ pub(super) fn admit(
 ) -> Admission {
     let clock = high_clock(&facts.account, now);
     let mut admission = Admission { admitted: Vec::new(), verdict: None };
+    // A commit of a tenant has no call of it under way: a canary of its own that is left over is none.
+    let own = facts.teardown.tenant_id;
+    facts.account.canary = facts.account.canary.filter(|canary| canary.tenant_id != own);
     for command in &commit.commands {
+        facts.command = Some(command.id);
         facts.resource_busy = busy.contains(&command.intent.resource);
         let verdict = gates::admit(&command.intent, facts, commit.seen, commit.policy, now);
         if verdict == Verdict::Allow {
@@ -83,13 +87,4 @@ pub(super) fn check_settle(command: &Command, outcome: Outcome) -> Result<()> {
         )));
     }
     Ok(())
-}
-
-/// Which classes an accepted command proves.
-pub(super) fn proves(intent: &Intent) -> Proven {
-    Proven {
-        write: true,
-        reservation: intent.reservation,
-        delete: intent.action == Action::DeleteCustomer,
-    }
 }

@@ -216,8 +216,7 @@ pub(super) fn apply(
     }
     row.updated_at = now;
     let nothing_admitted = admission.admitted.is_empty();
-    if nothing_admitted && admission.verdict == Some(Verdict::Stale) {
-        // The facts are read again and everything is decided anew under the same lease.
+    if nothing_admitted && admission.verdict.as_ref().is_some_and(decided_anew) {
         return step;
     }
     advance(row, commit, now, &mut step);
@@ -252,6 +251,12 @@ pub(super) fn apply(
         set_clock(row, false, now);
     }
     step
+}
+
+/// Whether everything is decided anew under the same lease: after the facts were read again, or as soon
+/// as the account's canary is back, which is mostly a moment.
+const fn decided_anew(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Stale | Verdict::Wait { reason: Reason::Canary, .. })
 }
 
 /// How soon a row tries again that was about to wait for the end of an outage which was over when it

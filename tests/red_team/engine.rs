@@ -3,7 +3,7 @@
 //! as it is does not get as far.
 
 use jiff::Timestamp;
-use teardownd::core::account::{Account, Proven};
+use teardownd::core::account::Account;
 use teardownd::core::command::{Action, Intent, Method};
 use teardownd::core::gates::{self, Guard, SafetyPolicy, StoredFacts, Verdict};
 use teardownd::core::ids::AccountName;
@@ -94,8 +94,8 @@ impl Forged {
             every: Account::fresh(AccountName::every()),
             teardown,
             deletions: Vec::new(),
-            in_flight: Proven::default(),
-            on_its_way: false,
+            command: None,
+            calls: 0,
             resource_busy: false,
             unapproved: 0,
             protections: Vec::new(),

@@ -78,8 +78,9 @@ macro_rules! conformance {
                     a_guard_at_the_send_withdraws_only_what_was_not_sent,
                     invariant_4_answers_settle_once, invariant_4_reading_settles,
                     a_send_needs_its_own_unsettled_command,
-                    invariant_2_first_steps_never_wait_for_each_other,
-                    invariant_2_a_held_first_step_that_was_not_sent_blocks_nobody;
+                    invariant_2_an_unanswered_first_step_keeps_nobody_waiting,
+                    invariant_2_a_first_step_starts_beside_no_call_under_way,
+                    invariant_2_a_held_first_step_keeps_nobody_waiting;
                 faults: failures_are_stored_with_the_reason_they_led_to,
                     failures_are_bounded_and_go_with_their_teardown,
                     the_cross_check_is_kept_until_a_retry;

@@ -8,8 +8,8 @@ use teardownd::store::{Claimed, Commit, Filter, StoreError, Verb};
 use uuid::Uuid;
 
 use super::{
-    Backend, Bench, accepted, at, cancel, command_id, default_account, request, seen, start, step,
-    tenant,
+    Backend, Bench, accepted, at, cancel, command_id, default_account, delete, request, seen,
+    start, step, tenant,
 };
 
 /// A claimed row with one committed, unsent command.
@@ -162,37 +162,69 @@ pub(crate) async fn a_send_needs_its_own_unsettled_command(backend: &dyn Backend
     assert_eq!(bench.stored(tenant(1), 1).await.sends, 1);
 }
 
-pub(crate) async fn invariant_2_first_steps_never_wait_for_each_other(backend: &dyn Backend) {
-    let bench = Bench::new(backend).await;
-    // A first write goes out, its teardown fails, and another tenant's takes its place.
-    let first = committed(&bench, 1).await;
-    assert_eq!(bench.send(&first, 1, at(1)).await, Verdict::Allow);
-    bench.walk(&first, &[State::Failed], at(1)).await;
-    let second = committed(&bench, 2).await;
-    // The first one is taken up again: its command was sent, so it goes first.
-    assert!(bench.ask(Verb::Retry, 1, at(2)).await.applied);
-    let first = bench.claim_one(at(2)).await;
-    let waits = bench.send(&second, 2, at(2)).await;
-    assert!(matches!(waits, Verdict::Wait { reason: Reason::Canary, .. }), "{waits:?}");
-    assert_eq!(bench.send(&first, 1, at(2)).await, Verdict::Allow);
-    bench.store.record_answer(command_id(1), &accepted(), at(3)).await.unwrap();
-    assert_eq!(bench.send(&second, 2, at(3)).await, Verdict::Allow);
+fn silence() -> Answer {
+    Answer { text: Some("no answer".to_owned()), ..Answer::default() }
 }
 
-pub(crate) async fn invariant_2_a_held_first_step_that_was_not_sent_blocks_nobody(
+fn waits_for_the_canary(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Wait { reason: Reason::Canary, .. })
+}
+
+pub(crate) async fn invariant_2_an_unanswered_first_step_keeps_nobody_waiting(
     backend: &dyn Backend,
 ) {
     let bench = Bench::new(backend).await;
+    let canary = async || bench.store.account(&default_account()).await.unwrap().canary;
+    // A first write goes out without an answer, and its teardown ends.
+    let first = committed(&bench, 1).await;
+    assert_eq!(canary().await.unwrap().command, command_id(1));
+    assert_eq!(bench.send(&first, 1, at(1)).await, Verdict::Allow);
+    bench.store.record_answer(command_id(1), &silence(), at(1)).await.unwrap();
+    bench.walk(&first, &[State::Failed], at(1)).await;
+    assert_eq!(canary().await, None);
+    let second = committed(&bench, 2).await;
+    // The first one is taken up again beside it: one of them goes at a time, and neither for ever.
+    assert!(bench.ask(Verb::Retry, 1, at(2)).await.applied);
+    let first = bench.claim_one(at(2)).await;
+    assert!(waits_for_the_canary(&bench.send(&first, 1, at(2)).await));
+    assert_eq!(bench.send(&second, 2, at(2)).await, Verdict::Allow);
+    bench.store.record_answer(command_id(2), &silence(), at(3)).await.unwrap();
+    assert_eq!(bench.send(&first, 1, at(3)).await, Verdict::Allow);
+    assert!(waits_for_the_canary(&bench.send(&second, 2, at(3)).await));
+    bench.store.record_answer(command_id(1), &accepted(), at(4)).await.unwrap();
+    assert_eq!(bench.send(&second, 2, at(4)).await, Verdict::Allow);
+}
+
+pub(crate) async fn invariant_2_a_first_step_starts_beside_no_call_under_way(
+    backend: &dyn Backend,
+) {
+    let bench = Bench::new(backend).await;
+    let proof = committed(&bench, 9).await;
+    bench.send_accepted(&proof, 9, at(0)).await;
+    let other = committed(&bench, 1).await;
+    assert_eq!(bench.send(&other, 1, at(1)).await, Verdict::Allow);
+    bench.queue([2], at(1)).await;
+    let first = bench.claim_one(at(1)).await;
+    bench.walk(&first, &[State::EntitlementsFetched], at(1)).await;
+    let done = bench.command(&first, State::Deleting, vec![delete(3)], at(1)).await;
+    assert_eq!(done.admitted.len(), 1, "from now on nothing else starts");
+    assert!(waits_for_the_canary(&bench.send(&first, 3, at(1)).await));
+    bench.store.record_answer(command_id(1), &silence(), at(2)).await.unwrap();
+    assert_eq!(bench.send(&first, 3, at(2)).await, Verdict::Allow);
+}
+
+pub(crate) async fn invariant_2_a_held_first_step_keeps_nobody_waiting(backend: &dyn Backend) {
+    let bench = Bench::new(backend).await;
+    let canary = async || bench.store.account(&default_account()).await.unwrap().canary;
     let held = committed(&bench, 1).await;
     bench.ask(Verb::Hold, 1, at(1)).await;
+    assert!(matches!(bench.send(&held, 1, at(1)).await, Verdict::Hold { .. }));
+    assert_eq!(canary().await, None, "it was withdrawn");
     let other = committed(&bench, 2).await;
     assert_eq!(bench.send(&other, 2, at(1)).await, Verdict::Allow);
-    // Released, it waits for the one that is out now.
-    bench.ask(Verb::Release, 1, at(2)).await;
-    let waits = bench.send(&held, 1, at(2)).await;
-    assert!(matches!(waits, Verdict::Wait { reason: Reason::Canary, .. }), "{waits:?}");
-    // Once sent, a held one keeps the others waiting: what it did is unknown.
-    bench.ask(Verb::Hold, 2, at(3)).await;
-    let waits = bench.send(&held, 1, at(3)).await;
-    assert!(matches!(waits, Verdict::Wait { reason: Reason::Canary, .. }), "{waits:?}");
+    // Held while its call is under way, it is alone until that has ended.
+    bench.ask(Verb::Hold, 2, at(2)).await;
+    assert!(canary().await.is_some());
+    bench.store.record_answer(command_id(2), &silence(), at(3)).await.unwrap();
+    assert_eq!(canary().await, None);
 }

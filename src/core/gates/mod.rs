@@ -21,10 +21,10 @@ use jiff::Timestamp;
 use self::local::Named;
 pub use self::policy::{SafetyPolicy, Share};
 use self::remote::Read;
-use super::account::{Account, Proven};
+use super::account::{Account, Canary, Proven};
 use super::assess::{self, Assessment};
 use super::command::{Action, Intent};
-use super::ids::TenantId;
+use super::ids::{CommandId, TenantId};
 use super::observation::{Census, CustomerSeen, Observation, Seen};
 use super::protection::Protection;
 use super::reason::Reason;
@@ -32,6 +32,9 @@ use super::teardown::Teardown;
 
 /// Remote facts may be this old before a PATCH or POST.
 pub const FACTS_BEFORE_WRITE: Duration = Duration::from_secs(60);
+/// A gate that opens wakes the rows behind it. This is the net beneath, should nothing wake them.
+const GATE_NET: Duration = Duration::from_secs(3600);
+
 /// Remote facts may be this old before a DELETE.
 pub const FACTS_BEFORE_DELETE: Duration = Duration::from_secs(10);
 
@@ -47,14 +50,11 @@ pub struct StoredFacts {
     /// When each DELETE of the account was committed, over the last day, oldest first: those
     /// unsettled, accepted or settled by reading, without the command in question.
     pub deletions: Vec<Timestamp>,
-    /// Which classes have an unsettled command of a non-terminal teardown of the account that goes
-    /// before the one in question: any that was sent, and of those that were not the older ones, so
-    /// that two first writes never wait for each other. `write` stands for any class. A tenant's own
-    /// DELETE does not count for it: while that is unsettled, what came back must be cancelled.
-    pub in_flight: Proven,
-    /// Whether one of those belongs to another tenant that is being worked on right now, so that it
-    /// may be on its way to Partner Center.
-    pub on_its_way: bool,
+    /// The command in question; `None` where nobody has given it an id yet.
+    pub command: Option<CommandId>,
+    /// How many calls of other commands of the account are under way. Zero at a commit: a first step
+    /// waits for them when it is about to go out, and by then nothing new has started beside it.
+    pub calls: usize,
     /// Whether another unsettled command stands for the same (account, tenant, resource).
     pub resource_busy: bool,
     /// How many teardowns of the account have not ended and have no approval that counts, this one
@@ -67,12 +67,21 @@ pub struct StoredFacts {
 impl StoredFacts {
     /// Counts a command that the same transaction has just admitted.
     pub fn count(&mut self, intent: &Intent, now: Timestamp) {
-        self.in_flight.write = true;
-        self.in_flight.reservation |= intent.reservation;
         if intent.action == Action::DeleteCustomer {
-            self.in_flight.delete = true;
             self.deletions.push(now);
         }
+        self.account.canary = self.as_canary(intent).or(self.account.canary);
+    }
+
+    /// The command in question as the canary of its account, if it is a first step of its kind.
+    pub fn as_canary(&self, intent: &Intent) -> Option<Canary> {
+        let command = self.command.filter(|_| self.is_a_first(intent))?;
+        Some(Canary { command, tenant_id: self.teardown.tenant_id })
+    }
+
+    /// Whether a command of its kind was never accepted in this account.
+    fn is_a_first(&self, intent: &Intent) -> bool {
+        !self.account.proven.covers(Proven::of(intent))
     }
 }
 

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use super::stops::STOP_RECHECK;
-use super::{Question, Verdict, after, too_old, wait};
+use super::{GATE_NET, Question, Verdict, after, too_old, wait};
 use crate::core::reason::Reason;
 use crate::core::window::next_opening;
 
-/// How soon a row that waits for another one's canary looks again, if nothing wakes it.
-const CANARY_RECHECK: Duration = Duration::from_secs(5);
-
+/// An unsettled command of the tenant itself is sent again first, so this is rare and short.
+const BUSY_AGAIN: Duration = Duration::from_secs(5);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -38,7 +36,7 @@ pub(super) fn dry_run(q: &Question<'_>) -> Verdict {
         return Verdict::Allow;
     }
     let text = format!("safety.dry_run: {} was not sent", q.intent.path);
-    wait(Reason::DryRun, after(q.now, STOP_RECHECK), text)
+    wait(Reason::DryRun, after(q.now, GATE_NET), text)
 }
 
 pub(super) fn resource_busy(q: &Question<'_>) -> Verdict {
@@ -46,7 +44,7 @@ pub(super) fn resource_busy(q: &Question<'_>) -> Verdict {
         return Verdict::Allow;
     }
     let text = "another command on the same resource is unsettled";
-    wait(Reason::ResourceBusy, after(q.now, CANARY_RECHECK), text)
+    wait(Reason::ResourceBusy, after(q.now, BUSY_AGAIN), text)
 }
 
 pub(super) fn cap_hour(q: &Question<'_>) -> Verdict {
@@ -78,19 +76,19 @@ fn cap(q: &Question<'_>, reason: Reason, length: Duration, cap: usize) -> Verdic
     )
 }
 
-/// The canaries: each first step of an account goes out alone until one was accepted. Nothing of the
-/// account starts beside it, and it starts beside nothing.
+/// The canary: the account's first step of each kind goes out alone until one was accepted. Nothing of
+/// the account starts beside it, and it starts beside nothing that is under way.
 pub(super) fn canary(q: &Question<'_>) -> Verdict {
-    let (proven, busy) = (q.facts.account.proven, q.facts.in_flight);
-    let a_first_is_out = (busy.write && !proven.write)
-        || (busy.reservation && !proven.reservation)
-        || (busy.delete && !proven.delete);
-    let is_a_first = !proven.write
-        || (q.intent.reservation && !proven.reservation)
-        || (q.deletes() && !proven.delete);
-    if a_first_is_out || (is_a_first && q.facts.on_its_way) {
-        let text = "the account's first step of this kind goes out alone";
-        return wait(Reason::Canary, after(q.now, CANARY_RECHECK), text);
-    }
-    Verdict::Allow
+    let text = match q.facts.account.canary {
+        Some(canary) if q.facts.command != Some(canary.command) => format!(
+            "the first step of its kind in this account goes out alone: command {} of tenant {}",
+            canary.command, canary.tenant_id
+        ),
+        _ if q.facts.calls > 0 && q.facts.is_a_first(q.intent) => format!(
+            "the first step of its kind in this account goes out alone: {} other calls are under way",
+            q.facts.calls
+        ),
+        _ => return Verdict::Allow,
+    };
+    wait(Reason::Canary, after(q.now, GATE_NET), text)
 }

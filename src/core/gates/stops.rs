@@ -1,24 +1,19 @@
 //! What people and stored stops say.
 
-use std::time::Duration;
-
-use super::{Question, Verdict, after, hold as held, wait};
+use super::{GATE_NET, Question, Verdict, after, hold as held, wait};
 use crate::core::reason::Reason;
-
-/// How soon a row behind a pause or a halt looks again, if nothing wakes it.
-pub(super) const STOP_RECHECK: Duration = Duration::from_secs(60);
 
 pub(super) fn halt(q: &Question<'_>) -> Verdict {
     let stop = [&q.facts.account, &q.facts.every].into_iter().find_map(|row| row.halted.as_ref());
     stop.map_or(Verdict::Allow, |stop| {
-        wait(Reason::Halted, after(q.now, STOP_RECHECK), stop.reason.clone())
+        wait(Reason::Halted, after(q.now, GATE_NET), stop.reason.clone())
     })
 }
 
 pub(super) fn pause(q: &Question<'_>) -> Verdict {
     let paused = [&q.facts.every, &q.facts.account].into_iter().find(|row| row.is_paused(q.now));
     let Some(stop) = paused.and_then(|row| row.paused.as_ref()) else { return Verdict::Allow };
-    let until = stop.until.unwrap_or_else(|| after(q.now, STOP_RECHECK));
+    let until = stop.until.unwrap_or_else(|| after(q.now, GATE_NET));
     wait(Reason::Paused, until, format!("paused by {}: {}", stop.actor, stop.reason))
 }
 

@@ -54,8 +54,8 @@ impl Case {
             account,
             every: Account::fresh(AccountName::every()),
             deletions: Vec::new(),
-            in_flight: Proven::default(),
-            on_its_way: false,
+            command: None,
+            calls: 0,
             resource_busy: false,
             unapproved: 0,
             protections: Vec::new(),
@@ -249,7 +249,7 @@ fn spoilt(guard: Guard) -> Case {
         Guard::CapDay => policy.max_deletions_per_day = 0,
         Guard::Canary => {
             facts.account.proven.delete = false;
-            facts.in_flight.delete = true;
+            facts.calls = 1;
         }
     }
     case

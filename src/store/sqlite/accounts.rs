@@ -7,7 +7,7 @@ use serde_json::json;
 use sqlx::SqliteConnection;
 
 use super::rows::{self, Fields, time_text};
-use crate::core::account::{Account, Proven, TroubleKind};
+use crate::core::account::{Account, Canary, Proven, TroubleKind};
 use crate::core::budget::{Ask, Bucket, Budget, Grant, Resource};
 use crate::core::ids::AccountName;
 use crate::core::reason::Reason;
@@ -56,9 +56,10 @@ pub(super) async fn save(conn: &mut SqliteConnection, account: &Account) -> Resu
              halted_reason, halted_by, halted_since, throttled_until, throttled_since, trouble_kind,
              trouble_text, trouble_since, trouble_next_probe_at, proven_write, proven_reservation,
              proven_delete, clock_high, armed_by, armed_since, armed_partner_tenant, armed_cloud,
-             armed_client_id, armings)
+             armed_client_id, canary, canary_tenant, armings)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
-             ?19, ?20, ?21, ?22, ?23,
+             ?19, ?20, ?21, ?22, ?23, (SELECT canary FROM accounts WHERE name = ?1),
+             (SELECT canary_tenant FROM accounts WHERE name = ?1),
              coalesce((SELECT armings + (armed_by IS NOT ?19 OR armed_since IS NOT ?20
                            OR armed_partner_tenant IS NOT ?21 OR armed_cloud IS NOT ?22
                            OR armed_client_id IS NOT ?23)
@@ -89,6 +90,29 @@ pub(super) async fn save(conn: &mut SqliteConnection, account: &Account) -> Resu
     .bind(armed.map(|armed| armed.identity.client_id.to_string()))
     .execute(conn)
     .await?;
+    Ok(())
+}
+
+/// Stores which command goes out alone from now on. It ends by triggers: with its call, and with the
+/// lease of its teardown.
+pub(super) async fn set_canary(
+    conn: &mut SqliteConnection,
+    name: &AccountName,
+    canary: Canary,
+) -> Result<()> {
+    const UPDATE: &str = "UPDATE accounts SET canary = ?2, canary_tenant = ?3 WHERE name = ?1";
+    const INSERT: &str = "INSERT INTO accounts (name, canary, canary_tenant) VALUES (?1, ?2, ?3)";
+    for sql in [UPDATE, INSERT] {
+        let done = sqlx::query(sql)
+            .bind(name.as_str())
+            .bind(canary.command.to_string())
+            .bind(canary.tenant_id.to_string())
+            .execute(&mut *conn)
+            .await?;
+        if done.rows_affected() > 0 {
+            break;
+        }
+    }
     Ok(())
 }
 

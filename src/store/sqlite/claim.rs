@@ -26,8 +26,10 @@ pub(super) async fn take_over(conn: &mut SqliteConnection, now: Timestamp) -> Re
          WHERE lease_owner IS NOT NULL AND state NOT IN ('deleted', 'aborted', 'failed')",
     )
     .bind(time_text(now))
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
+    // Whoever made these calls is gone.
+    sqlx::query("UPDATE commands SET calling = 0 WHERE calling = 1").execute(conn).await?;
     Ok(done.rows_affected())
 }
 

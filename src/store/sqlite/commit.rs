@@ -8,7 +8,7 @@ use sqlx::{Row as _, SqliteConnection};
 
 use super::rows::{self, Fields, time_text};
 use super::{accounts, consent, faults, protect, queue, send};
-use crate::core::account::{Account, Proven};
+use crate::core::account::Account;
 use crate::core::command::{Action, Command};
 use crate::core::gates::{SafetyPolicy, StoredFacts};
 use crate::core::ids::{CommandId, TeardownId};
@@ -68,7 +68,10 @@ async fn admit(
     if !admission.admitted.is_empty() {
         insert(conn, &admission.admitted).await?;
         let clock_high = Some(admission::high_clock(&facts.account, now));
-        accounts::save(conn, &Account { clock_high, ..facts.account }).await?;
+        accounts::save(conn, &Account { clock_high, ..facts.account.clone() }).await?;
+        if let Some(canary) = facts.account.canary {
+            accounts::set_canary(conn, &row.account, canary).await?;
+        }
     }
     Ok(admission)
 }
@@ -78,24 +81,23 @@ async fn admit(
 pub(super) async fn facts(
     conn: &mut SqliteConnection,
     row: &Teardown,
-    question: Option<CommandId>,
+    command: Option<CommandId>,
     deleting: bool,
     policy: &SafetyPolicy,
     now: Timestamp,
 ) -> Result<StoredFacts> {
     let (account, every) = accounts::load_with_every(conn, &row.account).await?;
-    let question = question.map(|id| id.to_string());
+    let question = command.map(|id| id.to_string());
     let deletions = if deleting {
         deletions(conn, &account, question.as_deref(), now).await?
     } else {
         Vec::new()
     };
-    let (in_flight, on_its_way) = in_flight(conn, row, question.as_deref()).await?;
     let unapproved = consent::unapproved(conn, &row.account, policy).await?;
     Ok(StoredFacts {
         teardown: row.clone(),
-        in_flight,
-        on_its_way,
+        command,
+        calls: 0,
         account,
         every,
         deletions,
@@ -125,45 +127,6 @@ async fn deletions(
     .await?;
     found.iter().map(|row| Fields::new(row, "commands", "id").time("created_at")).collect()
 }
-
-/// Classes with an unsettled command that the one in question has to wait for, and whether one of
-/// another tenant may be on its way right now. Of several unsettled ones the one that was sent goes
-/// first, else the older one: each waiting for the other would last for ever. Nobody waits for the own
-/// DELETE of the tenant that asks, for a teardown that has ended, nor for a command that was never
-/// sent and whose teardown is held.
-async fn in_flight(
-    conn: &mut SqliteConnection,
-    row: &Teardown,
-    question: Option<&str>,
-) -> Result<(Proven, bool)> {
-    let found = sqlx::query(IN_FLIGHT)
-        .bind(row.account.as_str())
-        .bind(question)
-        .bind(row.tenant_id.to_string())
-        .fetch_one(conn)
-        .await?;
-    let some = |name: &str| found.try_get::<i64, _>(name).map(|count| count > 0);
-    let classes = Proven {
-        write: some("writes")?,
-        reservation: some("reservations")?,
-        delete: some("deletes")?,
-    };
-    Ok((classes, some("on_their_way")?))
-}
-
-/// Of an account, the command in question if there is one, the tenant.
-pub(super) const IN_FLIGHT: &str = "
-    SELECT count(*) AS writes, coalesce(sum(c.reservation), 0) AS reservations,
-        coalesce(sum(c.action = 'delete_customer'), 0) AS deletes,
-        coalesce(sum(t.lease_owner IS NOT NULL AND c.tenant_id <> ?3), 0) AS on_their_way
-    FROM commands AS c INDEXED BY commands_unsettled CROSS JOIN teardowns AS t
-    WHERE c.account = ?1 AND c.outcome IS NULL
-      AND lower(t.account) = ?1 AND lower(t.tenant_id) = lower(c.tenant_id)
-      AND t.state NOT IN ('deleted', 'aborted', 'failed')
-      AND (c.sends > 0 OR t.hold_code IS NULL)
-      AND NOT (c.tenant_id = ?3 AND c.action = 'delete_customer')
-      AND (?2 IS NULL OR (c.sends = 0, c.seq)
-           < (SELECT q.sends = 0, q.seq FROM commands AS q WHERE q.id = ?2))";
 
 /// Resources of the tenant with an unsettled command.
 async fn busy(conn: &mut SqliteConnection, row: &Teardown) -> Result<BTreeSet<String>> {

@@ -4,7 +4,7 @@
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 
 use super::open::MIGRATOR;
-use super::{claim, commit};
+use super::{claim, send};
 
 /// The steps of a statement, as SQLite explains them.
 async fn plan(sql: &str) -> Vec<String> {
@@ -45,7 +45,6 @@ async fn what_is_due_is_found_in_its_order_by_the_index() {
 }
 
 #[tokio::test]
-async fn what_is_in_flight_is_found_by_the_index() {
-    let indexes = ["commands_unsettled (account=?)", "teardowns_active (<expr>=? AND <expr>=?)"];
-    assert_found_by(commit::IN_FLIGHT, &indexes).await;
+async fn calls_under_way_are_found_by_their_index() {
+    assert_found_by(send::CALLS, &["commands_calling (account=?)"]).await;
 }

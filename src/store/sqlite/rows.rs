@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Decode, Row as _, Sqlite, Type};
 
-use crate::core::account::{Account, Arming, Identity, Proven, Stop, Trouble, TroubleKind};
+use crate::core::account::{Account, Arming, Canary, Identity, Proven, Stop, Trouble, TroubleKind};
 use crate::core::approval::Approval;
 use crate::core::command::{Action, Command, Intent, Method, Outcome};
 use crate::core::fault::FailedCall;
@@ -107,6 +107,13 @@ impl<'r> Fields<'r> {
     pub(super) fn account(&self) -> Result<AccountName> {
         self.get::<&str>("account").map(AccountName::new)
     }
+}
+
+fn canary(f: &Fields<'_>) -> Result<Option<Canary>> {
+    let uuid = |text: &str| text.parse().ok().map(CommandId);
+    let Some(command) = f.parse_opt("canary", uuid)? else { return Ok(None) };
+    let tenant_id = f.parse("canary_tenant", |text| text.parse().ok())?;
+    Ok(Some(Canary { command, tenant_id }))
 }
 
 /// A row of `teardowns`.
@@ -316,6 +323,7 @@ pub(super) fn account(row: &SqliteRow) -> Result<Account> {
             reservation: f.flag("proven_reservation")?,
             delete: f.flag("proven_delete")?,
         },
+        canary: canary(&f)?,
         clock_high: f.time_opt("clock_high")?,
         armed: armed.transpose()?,
     })

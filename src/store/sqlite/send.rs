@@ -1,11 +1,14 @@
 //! Sends and answers of commands (invariant 4).
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::rows::time_text;
+use super::rows::{Fields, time_text};
 use super::{accounts, commit, queue};
+use crate::core::account::Proven;
 use crate::core::command::{Action, Answer, Outcome};
 use crate::core::gates::{self, SafetyPolicy, Verdict};
 use crate::core::ids::{CommandId, Fence, TeardownId};
@@ -33,10 +36,16 @@ pub(super) async fn begin(
     let command = commit::command(conn, send.command).await?;
     admission::check_send(&command, &row)?;
     let deleting = command.intent.action == Action::DeleteCustomer;
-    let facts = commit::facts(conn, &row, Some(command.id), deleting, send.policy, now).await?;
+    let mut facts = commit::facts(conn, &row, Some(command.id), deleting, send.policy, now).await?;
+    facts.calls = calls(conn, &row, command.id, now).await?;
     let verdict = gates::admit(&command.intent, &facts, send.seen, send.policy, now);
     match &verdict {
-        Verdict::Allow => count_send(conn, send, now).await?,
+        Verdict::Allow => {
+            count_send(conn, send, now).await?;
+            if let Some(canary) = facts.as_canary(&command.intent) {
+                accounts::set_canary(conn, &row.account, canary).await?;
+            }
+        }
         Verdict::Hold { .. } | Verdict::Halt { .. } if !command.was_sent() => {
             withdraw(conn, command.id, now).await?;
         }
@@ -57,9 +66,33 @@ pub(super) async fn begin(
     Ok(verdict)
 }
 
+/// A call is given up after this, whatever became of it: `Timeouts::write` is a minute.
+const LONGEST_CALL: Duration = Duration::from_secs(120);
+
+/// Parameters: account, the command that is left out, how long ago a call may have begun.
+pub(super) const CALLS: &str = "
+    SELECT ?1 AS account, count(*) AS calls FROM commands INDEXED BY commands_calling
+    WHERE account = ?1 AND calling = 1 AND id <> ?2 AND last_sent_at > ?3";
+
+/// How many calls of other commands of the account are under way.
+async fn calls(
+    conn: &mut SqliteConnection,
+    row: &Teardown,
+    command: CommandId,
+    now: Timestamp,
+) -> Result<usize> {
+    let found = sqlx::query(CALLS)
+        .bind(row.account.as_str())
+        .bind(command.to_string())
+        .bind(time_text(rules::before(now, LONGEST_CALL)))
+        .fetch_one(conn)
+        .await?;
+    Fields::new(&found, "commands", "account").number("calls")
+}
+
 async fn count_send(conn: &mut SqliteConnection, send: &Send<'_>, now: Timestamp) -> Result<()> {
     sqlx::query(
-        "UPDATE commands SET sends = sends + 1, first_sent_at = coalesce(first_sent_at, ?1),
+        "UPDATE commands SET calling = 1, sends = sends + 1, first_sent_at = coalesce(first_sent_at, ?1),
              last_sent_at = ?1, correlation_id = ?2
          WHERE id = ?3",
     )
@@ -119,7 +152,7 @@ pub(super) async fn settle(
         .execute(&mut *conn)
         .await?;
     if outcome == Outcome::Accepted {
-        accounts::prove(conn, &command.account, admission::proves(&command.intent), now).await?;
+        accounts::prove(conn, &command.account, Proven::of(&command.intent), now).await?;
     }
     Ok(())
 }
@@ -132,7 +165,7 @@ pub(super) async fn record_answer(
 ) -> Result<()> {
     let command = commit::command(conn, id).await?;
     sqlx::query(
-        "UPDATE commands SET http_status = ?1, ms_code = ?2, text = ?3,
+        "UPDATE commands SET calling = 0, http_status = ?1, ms_code = ?2, text = ?3,
              settled_at = CASE WHEN outcome IS NULL AND ?4 IS NOT NULL THEN ?5
                                ELSE settled_at END,
              outcome = coalesce(outcome, ?4)
@@ -147,7 +180,7 @@ pub(super) async fn record_answer(
     .execute(&mut *conn)
     .await?;
     if answer.outcome == Some(Outcome::Accepted) {
-        accounts::prove(conn, &command.account, admission::proves(&command.intent), now).await?;
+        accounts::prove(conn, &command.account, Proven::of(&command.intent), now).await?;
     }
     Ok(())
 }
