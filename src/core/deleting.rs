@@ -9,7 +9,7 @@ use super::gates::FACTS_BEFORE_DELETE;
 use super::ids::CommandId;
 use super::machine::{Arm, Decision, MAX_ROUNDS, Situation};
 use super::observation::{CustomerSeen, Read, Seen};
-use super::plan::refusal_class;
+use super::plan::refusal_text;
 use super::reason::Reason;
 use super::routes;
 use super::teardown::State;
@@ -50,7 +50,7 @@ fn stage<'a>(s: &Situation<'a>) -> Stage<'a> {
         None => Stage::Unsettled(command),
         Some(Outcome::Accepted | Outcome::GoalReached) => Stage::Accepted(command),
         Some(Outcome::Withdrawn) => Stage::Before,
-        Some(Outcome::Refused) => match refusal_class(command) {
+        Some(Outcome::Refused) => match s.verdict(command) {
             // Sent more than once, an earlier sending may have worked unseen.
             Class::AlreadyDone | Class::CustomerGone
                 if command.sends > 1 || s.memory.delete_is_out() =>
@@ -178,12 +178,8 @@ fn proof(s: &Situation<'_>, command: &Command) -> Arm {
 /// A refused DELETE: wait, try again, or look what is still active.
 fn refused(s: &Situation<'_>, command: &Command, class: Class) -> Arm {
     let since = settled_at(command);
-    let text = format!(
-        "DELETE was refused: {} {}: {}",
-        command.http_status.unwrap_or_default(),
-        command.ms_code.as_deref().unwrap_or("no code"),
-        command.text.as_deref().unwrap_or("no text")
-    );
+    let status = command.http_status.unwrap_or_default();
+    let text = format!("DELETE was refused: {status} {}", refusal_text(command, &s.policy.codes));
     let pause = s.memory.pause_after_wait(routes::CUSTOMER, s.teardown.run_since, s.policy);
     match class {
         Class::Wait if !s.is_past(since, pause) => {

@@ -23,8 +23,26 @@ pub struct Fault {
     /// Whether the body had one of Partner Center's own shapes. A gateway's `{statusCode, message}`,
     /// HTML, an empty body or broken JSON is not structured.
     pub structured: bool,
-    /// The whole body of a structured fault, trimmed and redacted: of a code that nobody knows, its
-    /// other fields may tell more than its text.
+    /// Whether the answer carried headers that only Partner Center sets (`MS-RequestId`,
+    /// `MS-CorrelationId`, `MS-CV`, `MS-ServerId`). A gateway before it sets none of them (recorded in
+    /// PartnerCenterSamples/training-course).
+    pub own: bool,
+    /// `property_name` among the pairs of `data`, in lower case: which thing the fault is about.
+    pub property: Option<String>,
+    /// What is known of it beyond its code: from `[codes]` of the configuration, or from the call that
+    /// it answers. A built-in safety stop stands above it.
+    pub told: Option<Class>,
+    /// What of the answer is worth keeping where it is not understood.
+    pub kept: Kept,
+}
+
+/// An answer as it came, fit to be stored: trimmed, redacted and bounded in size. Of an answer that is
+/// not understood, any part of it may tell more than its text.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Kept {
+    /// The ids among its headers, by name, for a ticket to Microsoft.
+    pub ids: Option<String>,
+    /// The body.
     pub body: Option<String>,
 }
 
@@ -66,6 +84,37 @@ pub enum Class {
     Unknown,
 }
 
+impl Class {
+    /// The classes that `[codes]` of the configuration may give an answer, by the words used there.
+    pub const WORDS: [(&'static str, Self); 7] = [
+        ("wait", Self::Wait),
+        ("retry", Self::Retry),
+        ("done", Self::AlreadyDone),
+        ("gone", Self::CustomerGone),
+        ("other_route", Self::OtherRoute),
+        ("permanent", Self::Permanent),
+        ("safety_stop", Self::SafetyStop),
+    ];
+
+    /// The class of one of those words.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::WORDS.into_iter().find(|(known, _)| *known == word).map(|(_, class)| class)
+    }
+
+    /// How it is called in the configuration and in texts.
+    pub fn word(self) -> &'static str {
+        let known = Self::WORDS.into_iter().find(|(_, class)| *class == self);
+        known.map_or(
+            match self {
+                Self::Throttled => "throttled",
+                Self::Unauthorized => "unauthorized",
+                _ => "unknown",
+            },
+            |(word, _)| word,
+        )
+    }
+}
+
 /// A call that failed, with all that a ticket to Microsoft needs of it. Nothing in it is secret: texts
 /// are trimmed and redacted, and the route has names in place of ids.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -86,9 +135,14 @@ pub struct FailedCall {
     pub ms_code: Option<String>,
     /// Microsoft's text, or what became of the connection.
     pub text: String,
-    /// The whole body, where its code is in no table.
+    /// The ids that the answer itself carried in its headers, where it is not understood.
+    pub answer_ids: Option<String>,
+    /// The whole body, where the answer is not understood.
     pub body: Option<String>,
 }
+
+/// How many characters of a kept body stand in one line; `support` shows all of it.
+const SHOWN: usize = 500;
 
 impl fmt::Display for FailedCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -100,7 +154,11 @@ impl fmt::Display for FailedCall {
             }
             write!(f, ": ")?;
         }
-        f.write_str(self.body.as_ref().unwrap_or(&self.text))
+        let Some(body) = &self.body else { return f.write_str(&self.text) };
+        match body.char_indices().nth(SHOWN) {
+            Some((end, _)) => write!(f, "{}…", &body[..end]),
+            None => f.write_str(body),
+        }
     }
 }
 

@@ -32,6 +32,7 @@ use super::ids::CommandId;
 use super::observation::{Observation, Read};
 use super::plan::Memory;
 use super::reason::Reason;
+use super::settlement::Codes;
 use super::teardown::{State, Teardown};
 
 /// The timing rules, from `[engine]`, `[polling]` and `[retry]`.
@@ -51,6 +52,8 @@ pub struct Policy {
     pub retry_max: Duration,
     /// `retry.max_attempts`.
     pub max_attempts: u32,
+    /// `[codes]`: further answers that an operator has classified.
+    pub codes: Codes,
 }
 
 /// After so many refused DELETEs with something active behind them, a person must look.

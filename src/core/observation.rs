@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::fault::Trouble;
+use super::fault::{Fault, Trouble};
 use super::inventory::{AzureEntitlement, Customer, Entitlement, Order, Subscription};
 
 /// What reading the customer by id showed.
@@ -12,14 +12,26 @@ use super::inventory::{AzureEntitlement, Customer, Entitlement, Order, Subscript
 pub enum CustomerSeen {
     /// A customer, as read.
     Present(Customer),
-    /// A structured fault that says there is no such customer (60003, 1000) or no relationship with
-    /// it (20002, 900159). A bare 404 of a gateway is never this (invariant 8).
+    /// A structured fault that says there is no such customer (60003, 1000, 3000) or no relationship
+    /// with it (20002, 900159), or another 404 of Partner Center's own. A 404 of a gateway is never
+    /// this (invariant 8).
     Gone {
-        /// Microsoft's error code.
+        /// Status and Microsoft's error code, such as `404/3000`.
         code: String,
         /// Microsoft's text.
         text: String,
+        /// Whether the code says so by itself. If not, it counts only after a DELETE of ours: what is
+        /// answered then is not documented.
+        by_code: bool,
     },
+}
+
+impl CustomerSeen {
+    /// What a fault says that was answered instead of the customer.
+    pub fn gone(fault: Fault, by_code: bool) -> Self {
+        let code = fault.code.as_deref().unwrap_or("no code");
+        Self::Gone { code: format!("{}/{code}", fault.status), text: fault.text, by_code }
+    }
 }
 
 /// A fact and when the read that brought it was *started*.

@@ -13,7 +13,7 @@ use super::ids::{CommandId, TenantId};
 use super::machine::Policy;
 use super::observation::Read;
 use super::routes::{Purchase, Standing};
-use super::settlement;
+use super::settlement::{self, Codes, Patience};
 
 /// What is stored of a purchase from earlier passes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -55,13 +55,13 @@ impl Memory {
 
     /// Whether the latest command on some resource is unsettled although it was sent, or was refused
     /// in this run in a way that asks for another try.
-    pub fn a_write_is_failing(&self, run_since: Timestamp) -> bool {
+    pub fn a_write_is_failing(&self, run_since: Timestamp, codes: &Codes) -> bool {
         self.commands.iter().any(|command| {
             let failing = match command.outcome {
                 None => command.was_sent(),
                 Some(Outcome::Refused) => {
                     command.settled_at.is_some_and(|at| at >= run_since)
-                        && refusal_class(command) == Class::Retry
+                        && refusal_class(command, codes) == Class::Retry
                 }
                 Some(Outcome::Accepted | Outcome::GoalReached | Outcome::Withdrawn) => false,
             };
@@ -88,7 +88,7 @@ impl Memory {
         let asked_to_wait = |c: &&Command| {
             c.outcome == Some(Outcome::Refused)
                 && c.settled_at.is_some_and(|at| at >= since)
-                && refusal_class(c) == Class::Wait
+                && refusal_class(c, &policy.codes) == Class::Wait
         };
         let on_resource = self
             .commands
@@ -100,6 +100,31 @@ impl Memory {
         backoff::delay(policy.polling_initial, policy.polling_max, earlier, 1.0)
     }
 
+    /// The class of a refusal of this run, with what came before it: an answer that bounds the patience
+    /// with it is permanent once that is used up.
+    pub fn verdict(&self, refusal: &Command, run_since: Timestamp, codes: &Codes) -> Class {
+        let fault = fault_of(refusal, codes);
+        let class = settlement::classify(&fault);
+        let alike = |c: &&Command| {
+            c.outcome == Some(Outcome::Refused)
+                && c.settled_at.is_some_and(|at| at >= run_since)
+                && refusal_class(c, codes) == class
+        };
+        let on_resource = self.commands.iter().rev().filter(|c| {
+            c.intent.resource == refusal.intent.resource && c.outcome != Some(Outcome::Withdrawn)
+        });
+        let series: Vec<&Command> = on_resource.take_while(alike).collect();
+        let first = series.last().and_then(|c| c.settled_at);
+        let spent = match settlement::patience(&fault) {
+            Patience::Usual => false,
+            Patience::Once => series.len() > 1,
+            Patience::For(patience) => first
+                .and_then(|first| first.checked_add(patience).ok())
+                .is_some_and(|end| refusal.settled_at.is_some_and(|at| at >= end)),
+        };
+        if spent { Class::Permanent } else { class }
+    }
+
     /// Whether a DELETE of the customer may have reached Partner Center, or did: it is unsettled and
     /// was sent, or was accepted, or was settled by reading (invariant 7).
     pub fn delete_is_out(&self) -> bool {
@@ -107,16 +132,22 @@ impl Memory {
     }
 }
 
-/// The class of a refusal on record.
-pub fn refusal_class(command: &Command) -> Class {
-    settlement::classify(&Fault {
-        status: command.http_status.unwrap_or_default(),
+/// A refusal on record as the fault that it was.
+fn fault_of(command: &Command, codes: &Codes) -> Fault {
+    let status = command.http_status.unwrap_or_default();
+    Fault {
+        status,
         code: command.ms_code.clone(),
         text: command.text.clone().unwrap_or_default(),
-        source: None,
         structured: true,
-        body: None,
-    })
+        told: codes.class_of(status, command.ms_code.as_deref()),
+        ..Fault::default()
+    }
+}
+
+/// The class of a refusal on record.
+pub fn refusal_class(command: &Command, codes: &Codes) -> Class {
+    settlement::classify(&fault_of(command, codes))
 }
 
 /// The present run of a teardown: from the enqueue, or from the latest retry.
@@ -264,6 +295,14 @@ fn wants_activation(command: &Command) -> bool {
     command.ms_code.as_deref() == Some("800081")
 }
 
+/// A refusal in words, with whose word decides where it is an operator's.
+pub(super) fn refusal_text(command: &Command, codes: &Codes) -> String {
+    let code = command.ms_code.as_deref();
+    let text = command.text.as_deref().unwrap_or("no text");
+    let note = codes.note(command.http_status.unwrap_or_default(), code);
+    format!("{}: {text}{note}", code.unwrap_or("no code"))
+}
+
 struct Looker<'a> {
     assessment: &'a Assessment,
     memory: &'a Memory,
@@ -314,17 +353,20 @@ impl Looker<'_> {
             Some(Outcome::Accepted | Outcome::GoalReached) => {
                 return self.goal(purchase, settled_at);
             }
-            Some(Outcome::Refused) => refusal_class(command),
+            Some(Outcome::Refused) => {
+                self.memory.verdict(command, self.run.since, &self.policy.codes)
+            }
             Some(Outcome::Withdrawn) | None => return self.fresh(purchase),
         };
         if settled_at < self.run.since {
             return self.fresh(purchase);
         }
-        let text = || {
-            let code = command.ms_code.as_deref().unwrap_or("no code");
-            format!("{code}: {}", command.text.as_deref().unwrap_or("no text"))
-        };
+        let text = || refusal_text(command, &self.policy.codes);
         match class {
+            // It is active by now, and can be cancelled.
+            Class::AlreadyDone if command.intent.action == Action::ActivateSubscription => {
+                self.again(purchase, settled_at, Duration::ZERO)
+            }
             Class::AlreadyDone => self.goal(purchase, settled_at),
             // Sent more than once, what is "in progress" may be our own cancellation.
             Class::Wait if command.sends > 1 => self.goal(purchase, settled_at),
@@ -409,9 +451,20 @@ impl Looker<'_> {
             && self.memory.commands.iter().any(|command| {
                 command.intent.action == Action::ActivateSubscription
                     && command.intent.resource == refusal.intent.resource
-                    && command.outcome == Some(Outcome::Accepted)
+                    && self.has_activated(command)
                     && command.settled_at >= refusal.settled_at
             })
+    }
+
+    /// Whether a subscription is active after this activation: it was accepted, or not needed.
+    fn has_activated(&self, activation: &Command) -> bool {
+        match activation.outcome {
+            Some(Outcome::Accepted) => true,
+            Some(Outcome::Refused) => {
+                refusal_class(activation, &self.policy.codes) == Class::AlreadyDone
+            }
+            Some(Outcome::GoalReached | Outcome::Withdrawn) | None => false,
+        }
     }
 
     /// Whether an activation was tried in this run.
@@ -433,7 +486,7 @@ impl Looker<'_> {
                     && resources.contains(&command.intent.resource)
                     && command.outcome == Some(Outcome::Refused)
                     && command.settled_at.is_some_and(|at| at >= self.run.since)
-                    && refusal_class(command) == Class::OtherRoute
+                    && refusal_class(command, &self.policy.codes) == Class::OtherRoute
                     && !self.was_mended(command)
             })
         })

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::assess::{self, Assessment};
 use super::backoff;
-use super::command::{Action, Outcome};
+use super::command::{Action, Command, Outcome};
 use super::fault::{Class, Fault, Trouble};
 use super::ids::CommandId;
 use super::machine::{Decision, Situation, Transition, Wake};
@@ -93,7 +93,12 @@ impl Situation<'_> {
         match &seen.fact {
             CustomerSeen::Present(_) => Ok(true),
             CustomerSeen::Gone { .. } if self.memory.delete_is_out() => Ok(false),
-            CustomerSeen::Gone { code, text } => Err(self.gone_without_us(seen.at, code, text)),
+            CustomerSeen::Gone { code, text, by_code: true } => {
+                Err(self.gone_without_us(seen.at, code, text))
+            }
+            CustomerSeen::Gone { code, text, by_code: false } => {
+                Err(self.fail(Reason::ApiRefused, format!("{code}: {text}")))
+            }
         }
     }
 
@@ -255,6 +260,11 @@ impl Situation<'_> {
         if by_order { vec![Read::Orders, Read::Subscriptions] } else { vec![Read::Subscriptions] }
     }
 
+    /// What a refusal means, with what came before it in this run.
+    pub(super) fn verdict(&self, refusal: &Command) -> Class {
+        self.memory.verdict(refusal, self.teardown.run_since, &self.policy.codes)
+    }
+
     // ---- judging -----------------------------------------------------------------------------------
 
     pub(super) fn plan(&self, inventory: &Assessment) -> Plan {
@@ -336,7 +346,11 @@ impl Situation<'_> {
             intents: Vec::new(),
             resends: Vec::new(),
             // Reads that succeed do not make up for a write that never does.
-            attempts: if self.memory.a_write_is_failing(row.run_since) { row.attempts } else { 0 },
+            attempts: if self.memory.a_write_is_failing(row.run_since, &self.policy.codes) {
+                row.attempts
+            } else {
+                0
+            },
             polls: row.polls,
             rounds: row.rounds,
             suspects: row.suspects.clone(),

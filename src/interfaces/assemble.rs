@@ -64,6 +64,7 @@ impl Ground {
             Arc::clone(&self.clock),
             Arc::clone(&self.entropy),
         )?;
+        client.set_codes(account.codes.clone());
         Ok(AccountRuntime::new(account.name.clone(), client, rules))
     }
 
@@ -101,6 +102,7 @@ pub fn policy(config: &Config) -> Policy {
         retry_initial: config.retry.initial,
         retry_max: config.retry.max,
         max_attempts: config.retry.max_attempts,
+        codes: config.codes.clone(),
     }
 }
 

@@ -83,6 +83,7 @@ impl Reloader {
         self.filter.set(&new.log.filter)?;
         let differences = Differences::of(&self.in_force, &new.values);
         for account in &self.accounts {
+            account.client.set_codes(new.codes.clone());
             let new = new.account(&account.name);
             if let Some(new) = new.filter(|_| !differences.others.contains(account.name.as_str())) {
                 account.rules.safety.set(new.policy.clone());
@@ -184,6 +185,7 @@ fn of_account(key: &str) -> Option<(&str, &str)> {
 fn is_live(key: &str) -> bool {
     let own = of_account(key).map(|(_, own)| own);
     key == "log.filter"
+        || key.starts_with("codes.")
         || own.unwrap_or(key).starts_with("safety.")
         || own
             .is_some_and(|own| ["sandbox", "customers_limit", "requests_per_minute"].contains(&own))
@@ -220,12 +222,17 @@ mod tests {
         let (changed, restart) = differences(&[
             ("log.filter", "debug"),
             ("log.format", "json"),
+            ("codes.409/123456", "wait"),
             ("engine.max_in_flight", "8"),
             ("accounts.emea.requests_per_minute", "100"),
             ("accounts.emea.safety.dry_run", "true"),
         ]);
-        let expected =
-            ["accounts.emea.requests_per_minute", "accounts.emea.safety.dry_run", "log.filter"];
+        let expected = [
+            "accounts.emea.requests_per_minute",
+            "accounts.emea.safety.dry_run",
+            "codes.409/123456",
+            "log.filter",
+        ];
         assert_eq!(changed, expected);
         assert_eq!(restart, ["engine.max_in_flight", "log.format"]);
     }

@@ -91,13 +91,13 @@ impl Client {
         let mut url = calls::address(&self.base, &["customers"])
             .map_err(|damage| ApiError::damaged(CUSTOMERS, damage))?;
         url.query_pairs_mut().append_pair("size", PAGE_SIZE);
-        let Listing { at, items, pages, exchange } =
+        let Listing { at, items, pages, last } =
             self.list(CUSTOMERS, Bucket::of_account(Resource::Customer), url).await?;
         let customers: Vec<Customer> = items
             .iter()
             .map(decode::listed_customer)
             .collect::<Result<_, _>>()
-            .map_err(|damage| ApiError::damaged(exchange, damage))?;
+            .map_err(|damage| last.damaged(damage))?;
         let ids: BTreeSet<String> =
             customers.iter().filter_map(|c| c.id.as_deref()).map(str::to_lowercase).collect();
         let account = self.account().to_string();

@@ -1,18 +1,19 @@
 //! The client of one account: what its calls have in common.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 use url::Url;
 use uuid::Uuid;
 
 use super::calls::{Call, LEGAL_BUSINESS, address};
 use super::clouds::{self, InvalidEndpoint};
 use super::credentials::Credential;
-use super::decode;
+use super::decode::{self, Damaged};
 use super::error::ApiError;
 use super::exchange::{Exchange, SentAs};
 use super::flight::Flight;
@@ -24,8 +25,10 @@ use super::transport::{Request, Response, Transport};
 use super::wire::Wire;
 use crate::core::budget::{Bucket, Resource};
 use crate::core::clock::{Clock, Entropy};
+use crate::core::fault::Fault;
 use crate::core::ids::{AccountName, TenantId};
 use crate::core::observation::{CustomerList, Seen};
+use crate::core::settlement::{self, Codes};
 
 /// How often a read asks for a permit anew when each came too late to be used.
 const PERMIT_TRIES: usize = 10;
@@ -88,6 +91,8 @@ pub struct Client {
     pub(super) ledger: Arc<dyn Ledger>,
     /// Whether entitlements were ever given to this credential.
     pub(super) entitlements_given: AtomicBool,
+    /// Further answers that an operator has classified.
+    codes: RwLock<Codes>,
     entropy: Arc<dyn Entropy>,
 }
 
@@ -97,6 +102,30 @@ pub(super) struct Answered {
     pub(super) at: Timestamp,
     pub(super) response: Response,
     pub(super) exchange: Exchange,
+    codes: Codes,
+}
+
+impl Answered {
+    /// The answer read as a fault.
+    pub(super) fn fault(&self) -> Fault {
+        self.judged(decode::fault_in(&self.response))
+    }
+
+    /// The fault in the body of a success.
+    pub(super) fn fault_in_success(&self, body: &Value) -> Fault {
+        let whole = decode::fault_in(&self.response);
+        self.judged(Fault { own: whole.own, kept: whole.kept, ..decode::fault_of(200, body) })
+    }
+
+    /// The answer as one that cannot be used.
+    pub(super) fn damaged(&self, Damaged(what): Damaged) -> ApiError {
+        let kept = Box::new(decode::kept(&self.response));
+        ApiError::Damaged { exchange: Box::new(self.exchange), what, kept }
+    }
+
+    fn judged(&self, fault: Fault) -> Fault {
+        Fault { told: self.codes.class_of(fault.status, fault.code.as_deref()), ..fault }
+    }
 }
 
 impl Client {
@@ -137,8 +166,19 @@ impl Client {
             no_entitlements_until: AtomicU64::new(0),
             ledger,
             entitlements_given: AtomicBool::new(false),
+            codes: RwLock::default(),
             entropy,
         })
+    }
+
+    /// The further answers that an operator has classified.
+    pub fn codes(&self) -> Codes {
+        self.codes.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on these answers are classified so.
+    pub fn set_codes(&self, codes: Codes) {
+        *self.codes.write().unwrap_or_else(PoisonError::into_inner) = codes;
     }
 
     /// The account's name.
@@ -232,8 +272,7 @@ impl Client {
         }
         let second = self.get_once(call, bucket, url, continuation, false).await?;
         if second.response.status == 401 {
-            let fault = decode::fault(401, &second.response.body);
-            return Err(ApiError::Unauthorized { exchange: Box::new(second.exchange), fault });
+            return Err(ApiError::refused_token(second.exchange, second.fault()));
         }
         Ok(Answered { at: first.at, ..second })
     }
@@ -290,17 +329,23 @@ impl Client {
         let exchange = Exchange::sent(call, sent);
         let response = self.wire.exchange(exchange, request).await?;
         let exchange = exchange.answered(response.status);
-        if response.status == 429 {
-            let asked = throttle::retry_after(&response, self.wire.clock.wall());
+        let answered = Answered { at, response, exchange, codes: self.codes() };
+        if answered.response.status == 429 {
+            let asked = throttle::retry_after(&answered.response, self.wire.clock.wall());
             let until = self.gate.close(asked, at).await;
-            let fault = Some(Box::new(decode::fault(429, &response.body)));
+            let fault = Some(Box::new(answered.fault()));
             return Err(ApiError::Throttled { until, fault, exchange: Some(Box::new(exchange)) });
         }
         self.gate.let_through(at);
-        if response.status == 401 {
+        let refused = match answered.response.status {
+            401 => true,
+            403 => settlement::blames_the_token(&answered.fault()),
+            _ => false,
+        };
+        if refused {
             self.tokens.invalidate(token).await;
         }
-        Ok(Answered { at, response, exchange })
+        Ok(answered)
     }
 }
 

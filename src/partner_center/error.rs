@@ -6,7 +6,7 @@ use super::calls::Call;
 use super::decode::Damaged;
 use super::exchange::Exchange;
 use super::transport::TransportError;
-use crate::core::fault::{Class, FailedCall, Fault};
+use crate::core::fault::{Class, FailedCall, Fault, Kept};
 use crate::core::ids::TenantId;
 use crate::core::settlement;
 
@@ -28,6 +28,8 @@ pub enum ApiError {
         exchange: Box<Exchange>,
         /// What is wrong with it.
         what: String,
+        /// The answer, where it is at hand.
+        kept: Box<Kept>,
     },
     /// Partner Center, or something before it, answered with a fault.
     #[error("{exchange}: {fault}")]
@@ -40,7 +42,7 @@ pub enum ApiError {
         class: Class,
     },
     /// 401, for a read also with a new token.
-    #[error("{exchange}: the token was refused: {fault}")]
+    #[error("{exchange}: the token was refused: {fault}{}", advice(fault))]
     Unauthorized {
         /// The request.
         exchange: Box<Exchange>,
@@ -97,6 +99,23 @@ pub enum ApiError {
     Ledger(String),
 }
 
+/// What to do about a refused token, for the codes whose cause is known (kvamseek/partner-center,
+/// `error-codes.md`; for 900421 cloudcockpit.com and tagydes.com on the enforcement of MFA).
+fn advice(fault: &Fault) -> &'static str {
+    match fault.code.as_deref() {
+        Some("900420") => {
+            "; the token is meant for another API or was had in a way that is no longer taken: sign in \
+             again with multifactor authentication and put the new refresh token in place; check \
+             api_base and cloud where the app has no user"
+        }
+        Some("900421") => {
+            "; Partner Center wants multifactor authentication: sign in again with it and put the new \
+             refresh token in place of the old one"
+        }
+        _ => "",
+    }
+}
+
 /// Whom an error concerns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
@@ -128,7 +147,7 @@ impl ApiError {
     }
 
     pub(super) fn damaged(exchange: impl Into<Exchange>, Damaged(what): Damaged) -> Self {
-        Self::Damaged { exchange: Box::new(exchange.into()), what }
+        Self::Damaged { exchange: Box::new(exchange.into()), what, kept: Box::default() }
     }
 
     /// Whether the connection was closed before anything of an answer came.
@@ -149,6 +168,26 @@ impl ApiError {
     pub(super) fn fault(exchange: impl Into<Exchange>, fault: Fault) -> Self {
         let class = settlement::classify(&fault);
         Self::Fault { exchange: Box::new(exchange.into()), fault, class }
+    }
+
+    /// The failure of reading a list below a customer. A list has no id of its own that could be
+    /// missing: what is not there is the customer, unless the fault names another thing. Reading the
+    /// customer itself will tell.
+    pub(super) fn of_a_customer_s_list(self) -> Self {
+        match self {
+            Self::Fault { exchange, fault, .. } if settlement::is_of_a_missing_customer(&fault) => {
+                Self::Fault { exchange, fault, class: Class::CustomerGone }
+            }
+            other => other,
+        }
+    }
+
+    /// A 401. A safety stop is one under this status too.
+    pub(super) fn refused_token(exchange: Exchange, fault: Fault) -> Self {
+        if settlement::classify(&fault) == Class::SafetyStop {
+            return Self::fault(exchange, fault);
+        }
+        Self::Unauthorized { exchange: Box::new(exchange), fault }
     }
 
     /// The request that failed, where one was sent.
@@ -197,9 +236,18 @@ impl ApiError {
             Self::Credential { codes, .. } => codes.first().map(|code| format!("AADSTS{code}")),
             _ => self.as_fault().and_then(|fault| fault.code.clone()),
         };
-        let unknown = self.class() == Some(Class::Unknown);
-        let body = self.as_fault().filter(|_| unknown).and_then(|fault| fault.body.clone());
-        exchange.failed(code, &text, body)
+        exchange.failed(code, &text, self.kept())
+    }
+
+    /// The answer, where it is not understood.
+    fn kept(&self) -> Kept {
+        match self {
+            Self::Damaged { kept, .. } => Kept::clone(kept),
+            _ => {
+                let fault = self.as_fault().filter(|fault| !settlement::is_understood(fault));
+                fault.map(|fault| fault.kept.clone()).unwrap_or_default()
+            }
+        }
     }
 
     /// The fault, where the error is one.
@@ -283,6 +331,28 @@ mod tests {
         assert_eq!(kind_of(404, Some("60003")), Kind::CustomerGone);
         assert!(matches!(kind_of(403, Some("2032")), Kind::Permanent(_)));
         assert!(matches!(kind_of(400, Some("4242")), Kind::Permanent(_)));
+    }
+
+    #[test]
+    fn a_token_that_lacks_mfa_says_what_to_do() {
+        for (code, advised) in [("900420", true), ("900421", true), ("800001", false)] {
+            let fault = Fault { status: 401, code: Some(code.to_owned()), ..Fault::default() };
+            let text = ApiError::refused_token(ORDERS.into(), fault).to_string();
+            let advice = text.contains("sign in again") && text.contains("new refresh token");
+            assert_eq!(advice, advised, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_safety_stop_is_one_under_401_too() {
+        let fault = |code: &str| Fault {
+            status: 401,
+            code: Some(code.to_owned()),
+            structured: true,
+            ..Fault::default()
+        };
+        let kind = |code| ApiError::refused_token(ORDERS.into(), fault(code)).kind();
+        assert_eq!((kind("6002"), kind("400")), (Kind::SafetyStop, Kind::CredentialRefused));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::calls::Call;
 use super::decode::tidy;
-use crate::core::fault::FailedCall;
+use crate::core::fault::{FailedCall, Kept};
 
 /// A call and, once it was made, what names that one request of it. Errors carry it, so that whoever
 /// stores a failure can say which request failed.
@@ -48,7 +48,7 @@ impl Exchange {
         &self,
         code: Option<String>,
         text: &str,
-        body: Option<String>,
+        kept: Kept,
     ) -> Option<FailedCall> {
         let sent = self.sent?;
         Some(FailedCall {
@@ -60,7 +60,8 @@ impl Exchange {
             http_status: self.status,
             ms_code: code,
             text: tidy(text),
-            body,
+            answer_ids: kept.ids,
+            body: kept.body,
         })
     }
 }

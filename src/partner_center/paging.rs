@@ -7,10 +7,9 @@ use serde_json::Value;
 use url::Url;
 
 use super::calls::{Call, next_address};
-use super::client::Client;
+use super::client::{Answered, Client};
 use super::decode::{self, Damaged, NextLink, Page};
 use super::error::ApiError;
-use super::exchange::Exchange;
 use super::reads::json_of_200;
 use crate::core::budget::Bucket;
 
@@ -26,8 +25,8 @@ pub(super) struct Listing {
     pub(super) items: Vec<Value>,
     /// How many pages it came in.
     pub(super) pages: usize,
-    /// The request for its last page.
-    pub(super) exchange: Exchange,
+    /// Its last page.
+    pub(super) last: Answered,
 }
 
 impl Client {
@@ -39,35 +38,29 @@ impl Client {
         url: Url,
     ) -> Result<Listing, ApiError> {
         let mut guard = RepeatGuard::default();
-        let mut listing: Option<Listing> = None;
+        let (mut first_at, mut all, mut pages) = (None, Vec::new(), 0);
         let (mut url, mut continuation): (Url, Option<String>) = (url, None);
         loop {
             guard
                 .admit_link(&url, continuation.as_deref())
                 .map_err(|what| ApiError::damaged(call, what))?;
-            let answered = self.get(call, bucket, &url, continuation.as_deref()).await?;
-            let exchange = answered.exchange;
-            let damaged = |what: Damaged| ApiError::damaged(exchange, what);
-            let value = json_of_200(&answered)?;
-            let Page { items, next } = decode::page(value).map_err(damaged)?;
-            guard.admit_items(&items).map_err(damaged)?;
-            let listing = listing.get_or_insert(Listing {
-                at: answered.at,
-                items: Vec::new(),
-                pages: 0,
-                exchange,
-            });
-            listing.exchange = exchange;
-            listing.items.extend(items);
-            listing.pages += 1;
-            let Some(NextLink { uri, continuation: token }) = next else { break };
-            if listing.pages == MOST_PAGES {
-                return Err(damaged(Damaged(format!("the list has more than {MOST_PAGES} pages"))));
+            let last = self.get(call, bucket, &url, continuation.as_deref()).await?;
+            let value = json_of_200(&last)?;
+            let Page { items, next } = decode::page(value).map_err(|d| last.damaged(d))?;
+            guard.admit_items(&items).map_err(|d| last.damaged(d))?;
+            let at = *first_at.get_or_insert(last.at);
+            all.extend(items);
+            pages += 1;
+            let Some(NextLink { uri, continuation: token }) = next else {
+                return Ok(Listing { at, items: all, pages, last });
+            };
+            if pages == MOST_PAGES {
+                let what = format!("the list has more than {MOST_PAGES} pages");
+                return Err(last.damaged(Damaged(what)));
             }
-            url = next_address(&self.base, &uri).map_err(damaged)?;
+            url = next_address(&self.base, &uri).map_err(|d| last.damaged(d))?;
             continuation = token;
         }
-        listing.ok_or_else(|| ApiError::damaged(call, Damaged::new("the list has no page")))
     }
 }
 

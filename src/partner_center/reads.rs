@@ -4,7 +4,6 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde_json::Value;
 use url::Url;
 
@@ -15,7 +14,6 @@ use super::calls::{
 use super::client::{Answered, Client};
 use super::decode::{self, Damaged, LegalBusinessProfile};
 use super::error::ApiError;
-use super::exchange::Exchange;
 use crate::core::budget::{Bucket, Resource};
 use crate::core::fault::{Class, Fault};
 use crate::core::ids::TenantId;
@@ -30,25 +28,21 @@ const ENTITLEMENTS_PAUSE: Duration = Duration::from_secs(3600);
 
 impl Client {
     /// The customer by id. A fault of Partner Center's own that says there is none, or no
-    /// relationship with it, is [`CustomerSeen::Gone`].
+    /// relationship with it, is [`CustomerSeen::Gone`], and so is any other 404 of its own.
     ///
     /// # Errors
     /// Anything else, also the bare 404 of a gateway (invariant 8).
     pub async fn customer(&self, tenant: TenantId) -> Result<Seen<CustomerSeen>, ApiError> {
         let bucket = Bucket::of_customer(Resource::Customer, tenant);
         let path = ["customers", &tenant.to_string()];
-        let Read { at, exchange, result } = self.resource(CUSTOMER, bucket, &path).await?;
+        let Read { answered, result } = self.resource(CUSTOMER, bucket, &path).await?;
         let fact = match result {
-            Ok(value) => {
-                let customer = decoded(exchange, &value, decode::listed_customer)?;
-                CustomerSeen::Present(customer)
-            }
-            Err(fault) if settlement::is_gone(&fault) => {
-                CustomerSeen::Gone { code: fault.code.unwrap_or_default(), text: fault.text }
-            }
-            Err(fault) => return Err(ApiError::fault(exchange, fault)),
+            Ok(value) => CustomerSeen::Present(decoded(&answered, &value, decode::listed_customer)?),
+            Err(fault) if settlement::is_gone(&fault) => CustomerSeen::gone(fault, true),
+            Err(fault) if settlement::may_be_gone(&fault) => CustomerSeen::gone(fault, false),
+            Err(fault) => return Err(ApiError::fault(answered.exchange, fault)),
         };
-        Ok(Seen { fact, at })
+        Ok(Seen { fact, at: answered.at })
     }
 
     /// Every order of a customer. New orders may take 15 minutes to appear.
@@ -61,7 +55,7 @@ impl Client {
         self.items(ORDERS, bucket, &path, decode::order).await
     }
 
-    /// One order; `None` when there is none of that id (404 with code 20000).
+    /// One order; `None` when there is none of that id (404 with code 20000 or 3000).
     ///
     /// # Errors
     /// When it could not be read.
@@ -72,7 +66,7 @@ impl Client {
             order.id.eq_ignore_ascii_case(id) || alternate.eq_ignore_ascii_case(id)
         };
         let bucket = Bucket::of_customer(Resource::Order, tenant);
-        self.optional(ORDER, bucket, &path, "20000", decode::order, same).await
+        self.optional(ORDER, bucket, &path, ("order", "20000"), decode::order, same).await
     }
 
     /// Every subscription of a customer.
@@ -88,7 +82,7 @@ impl Client {
         self.items(SUBSCRIPTIONS, bucket, &path, decode::subscription).await
     }
 
-    /// One subscription; `None` when there is none of that id (404 with code 20003).
+    /// One subscription; `None` when there is none of that id (404 with code 20003 or 3000).
     ///
     /// # Errors
     /// When it could not be read.
@@ -100,7 +94,8 @@ impl Client {
         let path = ["customers", &tenant.to_string(), "subscriptions", id];
         let bucket = Bucket::of_customer(Resource::Subscription, tenant);
         let same = |read: &Subscription| read.id.eq_ignore_ascii_case(id);
-        self.optional(SUBSCRIPTION, bucket, &path, "20003", decode::subscription, same).await
+        let none = ("subscription", "20003");
+        self.optional(SUBSCRIPTION, bucket, &path, none, decode::subscription, same).await
     }
 
     /// The Azure subscriptions under an Azure plan, named by the id of the plan's subscription.
@@ -140,13 +135,14 @@ impl Client {
             id,
         ];
         let bucket = Bucket::of_customer(Resource::Subscription, tenant);
-        let Read { at, exchange, result } = self.resource(AZURE_ENTITLEMENT, bucket, &path).await?;
+        let Read { answered, result } = self.resource(AZURE_ENTITLEMENT, bucket, &path).await?;
+        let is_customer = |fault: &Fault| settlement::classify(fault) == Class::CustomerGone;
         let fact = match result {
-            Ok(value) => Some(decoded(exchange, &value, decode::azure_entitlement)?),
-            Err(fault) if matches!(fault.status, 404 | 405) && !settlement::is_gone(&fault) => None,
-            Err(fault) => return Err(ApiError::fault(exchange, fault)),
+            Ok(value) => Some(decoded(&answered, &value, decode::azure_entitlement)?),
+            Err(fault) if matches!(fault.status, 404 | 405) && !is_customer(&fault) => None,
+            Err(fault) => return Err(ApiError::fault(answered.exchange, fault)),
         };
-        demand_same(exchange, Seen { fact, at }, |read| read.id.eq_ignore_ascii_case(id))
+        demand_same(&answered, fact, |read| read.id.eq_ignore_ascii_case(id))
     }
 
     /// Every entitlement of a customer, included ones beside those that include them. `None` when
@@ -185,14 +181,14 @@ impl Client {
     pub async fn legal_business_profile(&self) -> Result<Seen<LegalBusinessProfile>, ApiError> {
         let path = ["profiles", "legalbusiness"];
         let bucket = Bucket::of_account(Resource::Customer);
-        let Read { at, exchange, result } = self.resource(LEGAL_BUSINESS, bucket, &path).await?;
-        let value = result.map_err(|fault| ApiError::fault(exchange, fault))?;
+        let Read { answered, result } = self.resource(LEGAL_BUSINESS, bucket, &path).await?;
+        let value = result.map_err(|fault| ApiError::fault(answered.exchange, fault))?;
         if decode::carries_error(&value) {
-            let fault = decode::fault_of(200, &value);
-            return Err(ApiError::fault(exchange, fault));
+            let fault = answered.fault_in_success(&value);
+            return Err(ApiError::fault(answered.exchange, fault));
         }
-        let fact = decoded(exchange, &value, decode::legal_business)?;
-        Ok(Seen { fact, at })
+        let fact = decoded(&answered, &value, decode::legal_business)?;
+        Ok(Seen { fact, at: answered.at })
     }
 
     /// Whether the API refuses entitlements to an app without a user: code 900329, a token refused
@@ -240,36 +236,30 @@ impl Client {
         decode: impl Fn(&Value) -> Result<T, Damaged>,
     ) -> Result<Seen<Vec<T>>, ApiError> {
         let url = self.address(call, path)?;
-        let listing = self.list(call, bucket, url).await?;
+        let listing = self.list(call, bucket, url).await.map_err(ApiError::of_a_customer_s_list)?;
         let fact = listing.items.iter().map(decode).collect::<Result<_, _>>();
-        let fact = fact.map_err(|damage| ApiError::damaged(listing.exchange, damage))?;
+        let fact = fact.map_err(|damage| listing.last.damaged(damage))?;
         Ok(Seen { fact, at: listing.at })
     }
 
-    /// Reads a resource that may not be there, which one code with 404 says. An answer about another
-    /// one than was asked for is refused.
+    /// Reads a resource that may not be there, which a 404 with a code of its own says, or one that
+    /// names such a thing. An answer about another one than was asked for is refused.
     async fn optional<T>(
         &self,
         call: Call,
         bucket: Bucket,
         path: &[&str],
-        gone: &str,
+        (thing, its_code): (&str, &str),
         decode: impl Fn(&Value) -> Result<T, Damaged>,
         same: impl Fn(&T) -> bool,
     ) -> Result<Seen<Option<T>>, ApiError> {
-        let Read { at, exchange, result } = self.resource(call, bucket, path).await?;
+        let Read { answered, result } = self.resource(call, bucket, path).await?;
         let fact = match result {
-            Ok(value) => Some(decoded(exchange, &value, decode)?),
-            Err(fault)
-                if fault.structured
-                    && fault.status == 404
-                    && fault.code.as_deref() == Some(gone) =>
-            {
-                None
-            }
-            Err(fault) => return Err(ApiError::fault(exchange, fault)),
+            Ok(value) => Some(decoded(&answered, &value, decode)?),
+            Err(fault) if settlement::is_no_such(&fault, thing, its_code) => None,
+            Err(fault) => return Err(ApiError::fault(answered.exchange, fault)),
         };
-        demand_same(exchange, Seen { fact, at }, same)
+        demand_same(&answered, fact, same)
     }
 
     /// Reads one resource: its JSON, or the fault that came instead.
@@ -281,7 +271,7 @@ impl Client {
             Err(ApiError::Fault { fault, .. }) => Err(fault),
             Err(error) => return Err(error),
         };
-        Ok(Read { at: answered.at, exchange: answered.exchange, result })
+        Ok(Read { answered, result })
     }
 
     fn address(&self, call: Call, path: &[&str]) -> Result<Url, ApiError> {
@@ -291,49 +281,43 @@ impl Client {
 
 /// One resource, as read.
 struct Read {
-    at: Timestamp,
-    exchange: Exchange,
+    answered: Answered,
     /// Its JSON, or the fault that came instead.
     result: Result<Value, Fault>,
 }
 
 /// The body of a 200. Every other 2xx is no answer to a read, and everything else is a fault.
 pub(super) fn json_of_200(answered: &Answered) -> Result<Value, ApiError> {
-    let Answered { exchange, response, .. } = answered;
-    match response.status {
-        200 => decode::json(&response.body).map_err(|d| ApiError::damaged(*exchange, d)),
-        201..=299 => {
-            let what = format!("HTTP {} instead of 200", response.status);
-            Err(ApiError::damaged(*exchange, Damaged(what)))
-        }
-        status => Err(ApiError::fault(*exchange, decode::fault(status, &response.body))),
+    match answered.response.status {
+        200 => decode::json(&answered.response.body).map_err(|damage| answered.damaged(damage)),
+        status @ 201..=299 => Err(answered.damaged(Damaged(format!("HTTP {status} instead of 200")))),
+        _ => Err(ApiError::fault(answered.exchange, answered.fault())),
     }
 }
 
 /// Refuses an answer about another resource than was asked for.
 fn demand_same<T>(
-    exchange: Exchange,
-    seen: Seen<Option<T>>,
+    answered: &Answered,
+    fact: Option<T>,
     same: impl Fn(&T) -> bool,
 ) -> Result<Seen<Option<T>>, ApiError> {
-    if seen.fact.as_ref().is_none_or(same) {
-        return Ok(seen);
+    if fact.as_ref().is_none_or(same) {
+        return Ok(Seen { fact, at: answered.at });
     }
-    let what = Damaged::new("it is about another resource than was asked for");
-    Err(ApiError::damaged(exchange, what))
+    Err(answered.damaged(Damaged::new("it is about another resource than was asked for")))
 }
 
 /// Decodes a resource. A 200 without one that carries an error code is that fault.
 fn decoded<T>(
-    exchange: Exchange,
+    answered: &Answered,
     value: &Value,
     decode: impl Fn(&Value) -> Result<T, Damaged>,
 ) -> Result<T, ApiError> {
     decode(value).map_err(|damage| {
         if decode::carries_error(value) {
-            ApiError::fault(exchange, decode::fault_of(200, value))
+            ApiError::fault(answered.exchange, answered.fault_in_success(value))
         } else {
-            ApiError::damaged(exchange, damage)
+            answered.damaged(damage)
         }
     })
 }

@@ -118,43 +118,39 @@ impl Client {
 
 /// What an answer means for the command.
 fn judge(answered: &Answered) -> Sent {
-    let Answered { exchange, response, .. } = answered;
-    let (exchange, status) = (*exchange, response.status);
+    let (exchange, status) = (answered.exchange, answered.response.status);
     if (200..=299).contains(&status) {
-        return judge_success(exchange, status, &response.body);
+        return judge_success(answered, status);
     }
-    let fault = decode::fault(status, &response.body);
+    let fault = answered.fault();
     match settlement::outcome_of(status, fault.structured) {
         Some(Outcome::Refused) => Sent::refused(exchange, fault),
-        _ if status == 401 => {
-            let exchange = Box::new(exchange);
-            Sent::unsettled(None, ApiError::Unauthorized { exchange, fault })
-        }
+        _ if status == 401 => Sent::unsettled(None, ApiError::refused_token(exchange, fault)),
         _ => Sent::unsettled(None, ApiError::fault(exchange, fault)),
     }
 }
 
 /// A 2xx settles unless its body is damaged or is an error in disguise. An empty body is whole: 204
 /// and 202 have none.
-fn judge_success(exchange: Exchange, status: u16, body: &Bytes) -> Sent {
+fn judge_success(answered: &Answered, status: u16) -> Sent {
+    let body = &answered.response.body;
     if decode::without_bom(body).trim_ascii().is_empty() {
         return Sent::accepted(status);
     }
+    let damaged = |damage| Sent::unsettled(Some(status), answered.damaged(damage));
     let value = match decode::json(body) {
         Ok(value) => value,
-        Err(damage) => return Sent::unsettled(Some(status), ApiError::damaged(exchange, damage)),
+        Err(damage) => return damaged(damage),
     };
     match &value {
         Value::Object(_) if decode::has_id(&value) || !decode::carries_error(&value) => {
             Sent::accepted(status)
         }
         Value::Object(_) => {
-            Sent::unsettled(None, ApiError::fault(exchange, decode::fault_of(status, &value)))
+            let fault = Fault { status, ..answered.fault_in_success(&value) };
+            Sent::unsettled(None, ApiError::fault(answered.exchange, fault))
         }
         Value::Null => Sent::accepted(status),
-        _ => {
-            let what = Damaged::new("the answer is no JSON object");
-            Sent::unsettled(Some(status), ApiError::damaged(exchange, what))
-        }
+        _ => damaged(Damaged::new("the answer is no JSON object")),
     }
 }

@@ -12,7 +12,7 @@ use super::health::{Failure, Health, Outage};
 use super::live::AccountRules;
 use crate::core::account::TroubleKind;
 use crate::core::clock::Clock;
-use crate::core::fault::Trouble;
+use crate::core::fault::{Class, Fault, Trouble};
 use crate::core::ids::{AccountName, TenantId};
 use crate::core::reason::Reason;
 use crate::partner_center::{ApiError, Call, Client, Kind};
@@ -128,7 +128,7 @@ impl AccountRuntime {
             }
             Kind::CustomerGone => {
                 let fault = error.as_fault().cloned().unwrap_or_default();
-                Ok(Trouble::Permanent(fault))
+                Ok(Trouble::Permanent(Fault { told: Some(Class::CustomerGone), ..fault }))
             }
             Kind::Permanent(fault) => Ok(Trouble::Permanent(fault)),
         }

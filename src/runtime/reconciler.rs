@@ -144,11 +144,13 @@ impl Reconciler {
 
 impl Pass<'_> {
     async fn step(&mut self) -> Result<Flow> {
+        // A reload may have classified further answers since the last step.
+        let policy = Policy { codes: self.account.client.codes(), ..self.shared.policy.clone() };
         let situation = Situation {
             teardown: &self.teardown,
             memory: &self.memory,
             seen: &self.seen,
-            policy: &self.shared.policy,
+            policy: &policy,
             now: self.shared.clock.now(),
             dice: self.shared.entropy.unit(),
         };

@@ -53,8 +53,11 @@ pub struct Options {
     /// From an accepted DELETE to the customer being gone.
     pub removal: (Duration, Duration),
     /// Status and code of the faults that say a customer is gone; each customer gets one of them.
-    /// What the real API answers is not known (fact sheet, section 8).
+    /// What the real API answers is not known; 404/3000 is likely (fact sheet, section 12).
     pub gone: Vec<(u16, u32)>,
+    /// Whether a purchase that is not there is answered with 404/3000, which names it, as was recorded of a
+    /// subscription; else with the code of its kind.
+    pub generic_not_found: bool,
     /// How long lists lag behind; reads by id do not.
     pub list_lag: Duration,
     /// The most items on a page of any list; `None`: only `size` of the customer list counts.
@@ -96,7 +99,8 @@ impl Default for Options {
             latency: seconds(0, 0),
             cancellation: seconds(1, 10),
             removal: seconds(1, 3),
-            gone: vec![(404, 60003), (404, 1000), (403, 20002)],
+            gone: vec![(404, 60003), (404, 1000), (403, 20002), (404, 3000)],
+            generic_not_found: false,
             list_lag: Duration::ZERO,
             page_size: None,
             limit_per_minute: Some(500),

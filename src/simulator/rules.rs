@@ -106,7 +106,21 @@ impl Effect {
         let body = serde_json::json!({
             "code": code, "description": description, "data": [], "source": "PartnerFD",
         });
-        Self::Answer { status, headers: json_header(), body: body.to_string(), applied: false }
+        let mut headers = json_header();
+        headers.push(("ms-cv".to_owned(), "sim.scripted".to_owned()));
+        headers.push(("ms-serverid".to_owned(), "102030".to_owned()));
+        Self::Answer { status, headers, body: body.to_string(), applied: false }
+    }
+
+    /// The same answer from a gateway, which has none of the headers that Partner Center sets.
+    pub fn of_a_gateway(self) -> Self {
+        match self {
+            Self::Answer { status, mut headers, body, applied } => {
+                headers.retain(|(name, _)| !name.starts_with("ms-"));
+                Self::Answer { status, headers, body, applied }
+            }
+            other => other,
+        }
     }
 
     /// 503 without a body.

@@ -259,7 +259,10 @@ impl State {
     }
 
     fn plainly(&self, outcome: Outcome, visit: &Visit<'_>) -> Produced {
-        let answer = answering::render(&outcome, visit.answered_at());
+        let mut answer = answering::render(&outcome, visit.answered_at());
+        if outcome.own {
+            answer.headers.extend(visit.own_headers());
+        }
         Produced {
             answer: Some(answer),
             applied: outcome.applied,

@@ -17,6 +17,7 @@ use teardownd::core::observation::{Census, CustomerSeen, Entitlements, Observati
 use teardownd::core::plan::{Memory, Remembered};
 use teardownd::core::reason::Reason;
 use teardownd::core::routes;
+use teardownd::core::settlement::Codes;
 use teardownd::core::teardown::{State, Teardown};
 use uuid::Uuid;
 
@@ -40,6 +41,7 @@ pub fn policy() -> Policy {
         retry_initial: Duration::from_secs(1),
         retry_max: Duration::from_secs(300),
         max_attempts: 20,
+        codes: Codes::default(),
     }
 }
 
@@ -205,9 +207,8 @@ fn trouble() -> impl Strategy<Value = Trouble> {
                 status,
                 code: Some(code.to_owned()),
                 text: "text".to_owned(),
-                source: None,
                 structured: true,
-                body: None,
+                ..Fault::default()
             })
         });
     prop_oneof![
@@ -224,7 +225,11 @@ fn trouble() -> impl Strategy<Value = Trouble> {
 fn observation() -> impl Strategy<Value = Observation> {
     let customer = seen(prop_oneof![
         3 => Just(CustomerSeen::Present(customer())),
-        2 => Just(CustomerSeen::Gone { code: "60003".to_owned(), text: "gone".to_owned() })
+        2 => any::<bool>().prop_map(|by_code| CustomerSeen::Gone {
+            code: "404/60003".to_owned(),
+            text: "gone".to_owned(),
+            by_code,
+        })
     ]);
     let census = seen((any::<bool>(), any::<bool>()).prop_map(|(listed, conclusive)| Census {
         customers: 3,

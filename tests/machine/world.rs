@@ -216,7 +216,11 @@ impl World {
                 let fact = if there {
                     CustomerSeen::Present(customer())
                 } else {
-                    CustomerSeen::Gone { code: "60003".to_owned(), text: "gone".to_owned() }
+                    CustomerSeen::Gone {
+                code: "404/60003".to_owned(),
+                text: "gone".to_owned(),
+                by_code: true,
+            }
                 };
                 seen.customer = Some(Seen { fact, at });
             }

@@ -36,7 +36,11 @@ attempts! {
     };
     red_team_a_customer_that_is_gone_and_still_listed, guard_mutation_presence = Presence => |without| {
         wanted(without, Action::CancelOrder, |forged| {
-            let gone = CustomerSeen::Gone { code: "60003".to_owned(), text: "gone".to_owned() };
+            let gone = CustomerSeen::Gone {
+                code: "404/60003".to_owned(),
+                text: "gone".to_owned(),
+                by_code: true,
+            };
             forged.seen.customer = Some(Seen { fact: gone, at: forged.now });
         })
     };

@@ -18,6 +18,7 @@ fn failed(number: u32) -> FailedCall {
         http_status: Some(503),
         ms_code: Some("900192".to_owned()),
         text: format!("number {number}, it's \"down\""),
+        answer_ids: None,
         body: None,
     }
 }
@@ -28,6 +29,7 @@ fn lost() -> FailedCall {
         correlation_id: None,
         http_status: None,
         ms_code: None,
+        answer_ids: Some("MS-RequestId r, MS-CV c".to_owned()),
         body: Some("{\"code\":4242}".to_owned()),
         ..failed(3)
     }

@@ -12,10 +12,11 @@ use super::view::faults::fault_json;
 use super::view::table::Table;
 use super::view::{json_time, rfc3339};
 use crate::core::command::Command;
+use crate::core::fault::FailedCall;
 use crate::core::reason::Reason;
 use crate::core::teardown::Teardown;
 use crate::interfaces::config::AccountConfig;
-use crate::partner_center::decode::tidy;
+use crate::partner_center::decode::{tidy, tidy_whole};
 use crate::store::{DAEMON, StoredFault, TransitionRecord};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -93,6 +94,7 @@ impl Ticket<'_> {
             ("Timeline (UTC)\n", self.timeline()),
             ("Calls that change something (UTC)\n", self.calls()),
             ("Failed calls (UTC), the last one at the end\n", self.failures()),
+            ("Answers that are not understood, whole\n", self.answers()),
         ];
         let drawn = parts.into_iter().filter(|(_, table)| !table.is_empty());
         drawn.map(|(heading, table)| format!("{heading}{table}")).collect::<Vec<_>>().join("\n")
@@ -165,6 +167,10 @@ impl Ticket<'_> {
         table.draw()
     }
 
+    fn answers(&self) -> String {
+        self.faults.iter().filter_map(|fault| answer_text(&fault.call)).collect()
+    }
+
     fn failures(&self) -> String {
         let mut table = Table::new(&[
             "AT",
@@ -184,11 +190,20 @@ impl Ticket<'_> {
                 id(call.correlation_id),
                 call.http_status.map_or_else(|| "none".to_owned(), |status| status.to_string()),
                 call.ms_code.clone().unwrap_or_default(),
-                tidy(call.body.as_ref().unwrap_or(&call.text)),
+                tidy(&call.text),
             ]);
         }
         table.draw()
     }
+}
+
+/// A kept answer: redacted once more, and whole.
+fn answer_text(call: &FailedCall) -> Option<String> {
+    let body = call.body.as_deref().map(tidy_whole)?;
+    let status = call.http_status.map_or_else(|| "no status".to_owned(), |s| format!("HTTP {s}"));
+    let ids = call.answer_ids.as_deref().map(|ids| format!(" ({})", tidy(ids))).unwrap_or_default();
+    let (at, method, route) = (rfc3339(call.at), &call.method, &call.route);
+    Some(format!("{at} {method} {route}: {status}{ids}\n{body}\n"))
 }
 
 fn outcome(command: &Command) -> &'static str {

@@ -14,6 +14,7 @@ use crate::core::domain::DomainPattern;
 use crate::core::gates::{SafetyPolicy, Share};
 use crate::core::ids::{AccountName, TenantId};
 use crate::core::protection::Subject;
+use crate::core::settlement::Codes;
 use crate::core::window::Window;
 use crate::partner_center::clouds::{self, Cloud, is_loopback};
 use crate::partner_center::credentials::Credential;
@@ -85,6 +86,8 @@ pub struct AccountConfig {
     pub discovery: Option<Discovery>,
     /// `discovery.exclude`, which `discover` heeds without a schedule as well.
     pub discovery_exclude: Vec<Subject>,
+    /// `[codes]`, which hold for every account.
+    pub codes: Codes,
 }
 
 /// `accounts.NAME.discovery` with a schedule.
@@ -170,6 +173,7 @@ pub(super) fn read_account(
         policy: policy(sandbox?, (partner_tenant?, cloud, client_id?), customers_limit, safety),
         discovery,
         discovery_exclude,
+        codes: Codes::default(),
     })
 }
 

@@ -10,9 +10,10 @@ use config::{FileFormat, Map, Source, Value, ValueKind};
 use super::account::{Safety, read_account, read_safety};
 use super::error::ConfigError;
 use super::section::{Key, Section};
-use super::value::{Bytes, Cron, LogFormat, Migrate, Rejected, Setting};
+use super::value::{AnswerClass, Bytes, Cron, LogFormat, Migrate, Rejected, Setting};
 use super::{Config, Database, Engine, Log, Metrics, Polling, Retention, Retry, Scheduler};
 use crate::core::ids::AccountName;
+use crate::core::settlement::{Codes, may_be_told};
 
 /// The file that is read, if it exists, when none is named.
 pub const DEFAULT_FILE: &str = "/etc/teardownd/teardownd.toml";
@@ -195,11 +196,15 @@ fn read(root: &mut Section, base: &Path) -> Option<Config> {
         Retry { initial, max, max_attempts }
     });
     let safety = root.within("safety", |section| read_safety(section, &Safety::builtin()));
+    let codes = root.within("codes", read_codes);
     let retention = root.within("retention", |section| Retention {
         finished: section.take("finished", Duration::from_secs(90 * DAY)),
         history: section.take("history", Duration::from_secs(400 * DAY)),
     });
-    let accounts = root.within("accounts", |section| read_accounts(section, &safety, base));
+    let mut accounts = root.within("accounts", |section| read_accounts(section, &safety, base));
+    for account in accounts.values_mut() {
+        account.codes = codes.clone();
+    }
     Some(Config {
         file: None,
         database,
@@ -210,6 +215,7 @@ fn read(root: &mut Section, base: &Path) -> Option<Config> {
         polling,
         retry,
         safety,
+        codes,
         retention,
         accounts,
         values: BTreeMap::new(),
@@ -260,6 +266,33 @@ fn read_engine(section: &mut Section) -> Engine {
         deadline,
         stuck_after,
     }
+}
+
+/// Each key is an answer, and its value the class of it.
+fn read_codes(section: &mut Section) -> Codes {
+    let mut entries = Vec::new();
+    for name in section.names() {
+        let class: Option<AnswerClass> = section.optional(&name);
+        let answer = name.split_once('/').and_then(|(status, code)| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+            let is_code = !code.is_empty() && code.chars().all(plain);
+            Some((status.parse::<u16>().ok()?, code.to_owned())).filter(|_| is_code)
+        });
+        match (answer, class) {
+            (None, _) => {
+                let remedy = "write status and code, such as \"409/123456\"";
+                section.problem(&name, "names no answer", remedy);
+            }
+            (Some((status, code)), _) if !may_be_told(status, &code) => {
+                let remedy = "leave it out: a safety stop stays one, and 401, 408, 429 and whatever is \
+                              no 4xx settle no request";
+                section.problem(&name, "cannot be classified", remedy);
+            }
+            (Some(answer), Some(AnswerClass(class))) => entries.push((answer, class)),
+            (Some(_), None) => {}
+        }
+    }
+    Codes::new(entries)
 }
 
 /// `initial` and `max`, which must stand in that order.

@@ -23,6 +23,7 @@ pub use self::load::{DEFAULT_FILE, Sources, known_keys, load, of_values};
 pub use self::section::Key;
 pub use self::value::{Bytes, Cron, LogFormat, Migrate};
 use crate::core::ids::AccountName;
+use crate::core::settlement::Codes;
 pub use crate::partner_center::credentials::{Credential, SecretSource};
 
 /// The whole configuration, checked.
@@ -46,6 +47,8 @@ pub struct Config {
     pub retry: Retry,
     /// `[safety]`; what holds for an account is its own [`AccountConfig::policy`].
     pub safety: Safety,
+    /// `[codes]`
+    pub codes: Codes,
     /// `[retention]`
     pub retention: Retention,
     /// `[accounts.NAME]`, by name in lower case.

@@ -14,6 +14,7 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::core::domain::DomainPattern;
+use crate::core::fault::Class;
 use crate::core::gates::Share;
 use crate::core::ids::TenantId;
 use crate::core::protection::Subject;
@@ -44,6 +45,19 @@ pub(super) trait Setting: Sized {
     /// The value, or which part of it was wrong.
     fn read(value: &Value) -> Result<Self, Rejected> {
         Self::parse(value).ok_or_else(|| reject(value, Self::EXPECTED))
+    }
+}
+
+/// What an answer means, by its word.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AnswerClass(pub(super) Class);
+
+impl Setting for AnswerClass {
+    const EXPECTED: &'static str =
+        "\"wait\", \"retry\", \"done\", \"gone\", \"other_route\", \"permanent\" or \"safety_stop\"";
+
+    fn parse(value: &Value) -> Option<Self> {
+        Class::of_word(&String::parse(value)?).map(Self)
     }
 }
 

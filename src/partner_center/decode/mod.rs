@@ -13,13 +13,13 @@ mod token;
 
 use serde_json::Value;
 
-pub use fault::{carries_error, fault, fault_of};
+pub use fault::{carries_error, fault, fault_in, fault_of, kept};
 pub use list::{NextLink, Page, page};
 pub use resources::{
     LegalBusinessProfile, azure_entitlement, customer, entitlement, has_id, identity,
     legal_business, listed_customer, order, subscription,
 };
-pub use text::{TEXT_LIMIT, tidy};
+pub use text::{TEXT_LIMIT, tidy, tidy_whole};
 pub use token::{TokenAnswer, TokenRefusal, tenant_of, token, token_refusal};
 
 /// An answer that cannot be used: what is wrong with it, in words that hold nothing of its content

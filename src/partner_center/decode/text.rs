@@ -3,13 +3,21 @@
 /// Texts are cut to about this many bytes.
 pub const TEXT_LIMIT: usize = 500;
 
+/// A whole body that is kept is cut to about this many bytes. Faults have a few hundred; a page of a
+/// proxy may have more than anybody will read.
+pub const BODY_LIMIT: usize = 16 * 1024;
+
 /// What stands in place of something that may be a secret.
 const REDACTED: &str = "[redacted]";
+
+/// A key whose value begins with a word, the scheme.
+const AUTHORIZATION: &str = "authorization";
 
 /// Words after which a secret follows.
 const KEYS: &[&str] = &[
     "bearer",
-    "authorization",
+    "basic",
+    AUTHORIZATION,
     "access_token",
     "id_token",
     "refresh_token",
@@ -21,9 +29,18 @@ const KEYS: &[&str] = &[
 /// Makes a text fit to be stored, logged and printed: one line without control characters, with
 /// everything that looks like a token or a secret taken out, cut to [`TEXT_LIMIT`].
 pub fn tidy(text: &str) -> String {
+    tidy_to(TEXT_LIMIT, text)
+}
+
+/// The same of a whole body, cut to [`BODY_LIMIT`].
+pub fn tidy_whole(text: &str) -> String {
+    tidy_to(BODY_LIMIT, text)
+}
+
+fn tidy_to(limit: usize, text: &str) -> String {
     let visible: String = text.chars().map(|c| if is_unprintable(c) { ' ' } else { c }).collect();
     let line = visible.split_whitespace().collect::<Vec<_>>().join(" ");
-    shorten(redact(&line))
+    shorten(redact(&line), limit)
 }
 
 /// Control characters, and the marks that reorder or hide text on a terminal.
@@ -32,9 +49,9 @@ fn is_unprintable(c: char) -> bool {
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-fn shorten(mut text: String) -> String {
-    if text.len() > TEXT_LIMIT {
-        let end = (0..=TEXT_LIMIT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+fn shorten(mut text: String, limit: usize) -> String {
+    if text.len() > limit {
+        let end = (0..=limit).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         text.truncate(end);
         text.push('…');
     }
@@ -66,12 +83,13 @@ fn is_key(run: &str) -> bool {
     KEYS.iter().any(|key| run.eq_ignore_ascii_case(key))
 }
 
-/// Whether a run is a secret: by its looks, or because a key stands right before it.
+/// Whether a run is a secret: by its looks, or because a key stands right before it. Microsoft's own
+/// words may follow a key as well ("Authorization Failed"); what is assigned to one is a value.
 fn is_secret(run: &str, previous: &str, gap: &str) -> bool {
-    let assigned = gap.contains(['=', ':']);
+    let assigned = gap.contains(['=', ':']) && !previous.eq_ignore_ascii_case(AUTHORIZATION);
     let follows_key = is_key(previous) && gap.chars().all(|c| " =:\"'".contains(c));
     looks_secret(run)
-        || (follows_key && !run.is_empty() && !is_key(run) && (assigned || !is_plain_word(run)))
+        || (follows_key && !run.is_empty() && !is_key(run) && (assigned || !is_word(run)))
 }
 
 /// A JSON Web Token, a client secret as Entra makes them (34 and more characters around `Q~`), or a
@@ -85,9 +103,17 @@ fn looks_secret(run: &str) -> bool {
         || (mixed && run.len() >= 64)
 }
 
-/// A word of a sentence, as in "the access_token is missing".
-fn is_plain_word(run: &str) -> bool {
-    run.chars().all(|c| c.is_ascii_lowercase() || c == '.')
+/// A word of a sentence, as in "the access_token is missing" or "Authorization Failed": letters of one
+/// case, but for the first. Encoded bytes mix cases or hold digits.
+fn is_word(run: &str) -> bool {
+    let word = run.trim_end_matches(['.', '!', ';']);
+    let one_case = |part: &str| {
+        let tail = part.get(1..).unwrap_or_default();
+        part.bytes().all(|byte| byte.is_ascii_alphabetic())
+            && (tail.bytes().all(|byte| byte.is_ascii_lowercase())
+                || part.bytes().all(|byte| byte.is_ascii_uppercase()))
+    };
+    word.len() <= 24 && word.split('-').all(one_case)
 }
 
 #[cfg(test)]
@@ -105,6 +131,8 @@ mod tests {
         assert!(text.len() <= TEXT_LIMIT + '…'.len_utf8());
         assert!(text.ends_with("é…"));
         assert_eq!(tidy(&"x".repeat(TEXT_LIMIT)).len(), TEXT_LIMIT);
+        let whole = tidy_whole(&"x ".repeat(BODY_LIMIT));
+        assert!(whole.len() > BODY_LIMIT && whole.len() <= BODY_LIMIT + '…'.len_utf8());
     }
 
     #[test]
@@ -116,6 +144,11 @@ mod tests {
             ("{\"client_secret\": \"s3cretVALUE\"}", "s3cret"),
             ("Invalid client secret abc8Q~0123456789abcdefABCDEF.xyz_12", "Q~"),
             ("password = hunter", "hunter"),
+            ("Authorization: Basic dXNlcjpwYXNzd29yZA==", "dXNl"),
+            ("the header authorization=AbCdEf123456 was sent", "AbCdEf"),
+            ("Bearer 0123456789abcdef is not valid", "0123"),
+            ("Bearer AbCdEfGhIjKl is not valid", "AbCd"),
+            ("bearer abcdefghijklmnopqrstuvwxyzabcd", "abcdefgh"),
             (
                 "key QWxhZGRpbjpvcGVuIHNlc2FtZTEyMzQ1Njc4OTBBbGFkZGluOm9wZW4gc2VzYW1lMTIzNDU2Nzg5MA== used",
                 "QWxh",
@@ -135,6 +168,10 @@ mod tests {
             "AADSTS7000222: The provided client secret keys for app '1f2e3d4c-5b6a-4788-9900-aabbccddeeff' are expired.",
             "Reserved_VM_Instance_Standard_D1_AP_East_1_Year",
             "The access_token is missing.",
+            "Authorization Failed",
+            "Authorization: Failed. The caller lacks the role AdminAgent.",
+            "Bearer Token Missing; Basic authentication is not supported.",
+            "The Password Policy and the Refresh_Token Lifetime apply",
         ] {
             assert_eq!(tidy(text), text);
         }

@@ -41,7 +41,8 @@ async fn a_failed_read_names_its_request_and_what_was_answered() {
         let sent = |name: &str| bench.header(0, name).map(|id| id.parse::<Uuid>().unwrap());
         assert_eq!(failed.request_id, sent("MS-RequestId"));
         assert_eq!(failed.correlation_id, sent("MS-CorrelationId"));
-        assert_eq!(failed.body, None, "a known code needs no more than its text");
+        let damaged = status == Some(200);
+        assert_eq!(failed.body.is_some(), damaged, "what is understood needs no more than its text");
     }
 }
 
@@ -59,15 +60,37 @@ async fn invariant_13_an_unknown_fault_keeps_its_whole_body_without_secrets() {
     let body = serde_json::json!({
         "code": 424_242, "description": format!("Bearer {token} is not welcome."),
         "parameters": {"client_secret": SECRET, "because": "of the moon"}, "data": ["x", "y"],
-        "padding": "x ".repeat(2000),
+        "padding": "x ".repeat(2000), "last": "the end",
     });
-    let bench = Bench::new([Ok(reply(400, &body.to_string()))]);
+    let answer = with_header(reply(400, &body.to_string()), "ms-cv", "c4");
+    let bench = Bench::new([Ok(with_header(answer, "ms-requestid", "r1"))]);
     let (_, failed) = fail(&bench).await;
     let failed = failed.unwrap();
     let kept = failed.body.clone().unwrap();
-    assert!(kept.contains("of the moon") && kept.len() < 600, "{kept}");
+    assert!(kept.contains("of the moon") && kept.contains("the end"), "{kept}");
+    assert_eq!(failed.answer_ids.as_deref(), Some("MS-RequestId r1, MS-CV c4"));
+    assert!(failed.to_string().len() < 600, "a line of it is short: {failed}");
     for secret in [token, SECRET, "eyJ"] {
         assert!(!format!("{failed:?} {failed}").contains(secret), "{failed:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_are_not_understood_are_kept_and_bounded() {
+    let page = format!("<html>{}</html>", "blocked ".repeat(10_000));
+    for (answer, kept) in [
+        (reply(403, &page), true),
+        (reply(404, r#"{"statusCode":404,"message":"Resource not found"}"#), true),
+        (fault(409, 424_242), true),
+        (ok(r#"{"items":[{"noId":1}]}"#), true),
+        (fault(409, 900_278), false),
+        (reply(503, &page), false),
+    ] {
+        let bench = Bench::new([Ok(answer)]);
+        let (error, failed) = fail(&bench).await;
+        let body = failed.unwrap().body;
+        assert_eq!(body.is_some(), kept, "{error}");
+        assert!(body.unwrap_or_default().len() < 17_000);
     }
 }
 

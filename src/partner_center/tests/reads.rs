@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use crate::core::clock::Clock;
 use crate::core::observation::CustomerSeen;
-use crate::partner_center::testing::{
-    Bench, PARTNER, Reply, TENANT, fault, ok, reply, tenant, token_body,
-};
+use crate::partner_center::testing::{Bench, PARTNER, Reply, TENANT, fault, ok, reply, tenant, token_body, with_header};
 use crate::partner_center::transport::TransportError;
 use crate::partner_center::{ApiError, Kind};
 
@@ -189,9 +187,29 @@ async fn invariant_8_a_customer_is_gone_only_by_a_structured_fault() {
     for (status, code) in [(404, 60003), (404, 1000), (403, 20002), (403, 900_159)] {
         let bench = Bench::new([Ok(fault(status, code))]);
         let seen = bench.client.customer(tenant()).await.unwrap();
-        assert!(matches!(seen.fact, CustomerSeen::Gone { .. }), "{status} {code}");
+        assert!(matches!(seen.fact, CustomerSeen::Gone { by_code: true, .. }), "{status} {code}");
     }
+    // Partner Center's own answers are told by their headers.
+    for (answer, code, told) in [
+        (fault(404, 3000), "404/3000", true),
+        (fault(404, 424_242), "404/424242", false),
+        (reply(404, r#"{"description":"There is no such thing."}"#), "404/no code", false),
+    ] {
+        let bench = Bench::new([Ok(with_header(answer.clone(), "ms-cv", "c")), Ok(answer)]);
+        let CustomerSeen::Gone { code: answered, by_code, .. } =
+            bench.client.customer(tenant()).await.unwrap().fact
+        else {
+            panic!("{code} reads as gone");
+        };
+        assert_eq!((answered.as_str(), by_code), (code, told));
+        bench.client.customer(tenant()).await.expect_err("a gateway's answer has no such header");
+    }
+    let own = |response| with_header(response, "ms-cv", "c");
     for other in [
+        own(reply(404, r#"{"statusCode":404,"message":"Resource not found"}"#)),
+        own(reply(404, "")),
+        own(reply(404, r#"{"code":3000,"data":["property_name: Subscription"]}"#)),
+        own(fault(400, 3000)),
         reply(404, r#"{"statusCode":404,"message":"Resource not found"}"#),
         reply(404, ""),
         reply(410, "<html>"),
@@ -226,6 +244,38 @@ async fn single_orders_and_subscriptions_may_be_gone() {
     assert!(matches!(error, ApiError::Fault { .. }), "a code of subscriptions: {error}");
     let error = bench.client.order(tenant(), "o").await.unwrap_err();
     assert_eq!(error.as_fault().and_then(|f| f.code.as_deref()), Some("400072"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_there_is_told_by_3000_and_the_name_of_the_thing() {
+    let named = |thing: &str| {
+        reply(404, &format!(r#"{{"code":3000,"data":["property_name: {thing}"],"source":"x"}}"#))
+    };
+    let bench = Bench::new([
+        Ok(named("Subscription")),
+        Ok(named("Order")),
+        Ok(fault(404, 3000)),
+        Ok(named("Customer")),
+        Ok(named("Customer")),
+        Ok(named("Subscription")),
+    ]);
+    assert_eq!(bench.client.subscription(tenant(), "s").await.unwrap().fact, None);
+    assert_eq!(bench.client.order(tenant(), "o").await.unwrap().fact, None);
+    assert_eq!(bench.client.order(tenant(), "o").await.unwrap().fact, None);
+    bench.client.order(tenant(), "o").await.expect_err("the customer is another thing");
+    // Of a list below the customer it is the customer that is not there, unless it is another thing.
+    let error = bench.client.orders(tenant()).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::CustomerGone);
+    let error = bench.client.azure_entitlements(tenant(), "s").await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Transient);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_403_that_blames_the_token_is_asked_again_with_a_new_one() {
+    let bench = Bench::new([Ok(fault(403, 90_000)), Ok(ok(r#"{"items":[]}"#))]);
+    bench.client.orders(tenant()).await.unwrap_err();
+    bench.client.orders(tenant()).await.unwrap();
+    assert_eq!(bench.token_requests(), 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ use super::{Context, Outcome, body_of, collection, faults, subscriptions, text_o
 
 pub(crate) fn list(tenant: &Tenant, route: &Route, call: &Call, context: &Context<'_>) -> Outcome {
     let Some(index) = subscriptions::position(tenant, route, context) else {
-        return subscriptions::not_found(&route.item);
+        return subscriptions::not_found(&route.item, context);
     };
     let plan = &tenant.subscriptions[index];
     if plan.kind != Kind::AzurePlan {

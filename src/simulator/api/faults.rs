@@ -18,7 +18,19 @@ pub(crate) fn fault(status: u16, code: u32, description: impl Into<String>) -> O
 /// Shape 3, the gateway's: `{statusCode, message}`.
 pub(crate) fn gateway(status: u16, message: impl Into<String>) -> Outcome {
     let body = json!({ "statusCode": status, "message": message.into() });
-    Outcome::with_status(status, Some(body))
+    Outcome::with_status(status, Some(body)).of_a_gateway()
+}
+
+/// 404 with the code that says of anything that it is not there, and names it (recorded in
+/// PartnerCenterSamples/training-course).
+pub(crate) fn not_there(thing: &str) -> Outcome {
+    let body = json!({
+        "code": 3000,
+        "description": "The requested resource was not found.",
+        "data": [format!("property_name: {thing}")],
+        "source": "PartnerFD",
+    });
+    Outcome::with_status(404, Some(body))
 }
 
 pub(crate) fn no_route() -> Outcome {
@@ -31,6 +43,9 @@ pub(crate) fn not_a_guid() -> Outcome {
 
 /// The customer, or the relationship with it, is gone.
 pub(crate) fn gone((status, code): (u16, u32)) -> Outcome {
+    if code == 3000 {
+        return not_there("Customer");
+    }
     let text = match code {
         20002 => "The partner has no commerce relationship with the customer.",
         60003 => "The tenant was not found.",

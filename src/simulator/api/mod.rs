@@ -39,6 +39,14 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// The fault that says that a thing is not there: 3000, which says so of anything, or its own code.
+    pub(crate) fn not_found(&self, thing: &str, code: u32, id: &str) -> Outcome {
+        if self.options.generic_not_found {
+            return faults::not_there(thing);
+        }
+        faults::fault(404, code, format!("The {} {id} was not found.", thing.to_lowercase()))
+    }
+
     /// The moment that lists show.
     pub(crate) fn listed(&self) -> Moment {
         self.now.saturating_sub(self.lag)
@@ -64,6 +72,8 @@ pub(crate) struct Outcome {
     pub(crate) applied: bool,
     /// A list whose last page this is, and when its first was asked for.
     pub(crate) complete_since: Option<Moment>,
+    /// An answer of Partner Center, and not of a gateway before it.
+    pub(crate) own: bool,
 }
 
 impl Outcome {
@@ -72,7 +82,11 @@ impl Outcome {
     }
 
     pub(crate) fn with_status(status: u16, body: Option<Value>) -> Self {
-        Self { status, headers: Vec::new(), body, applied: false, complete_since: None }
+        Self { status, headers: Vec::new(), body, applied: false, complete_since: None, own: true }
+    }
+
+    pub(crate) fn of_a_gateway(self) -> Self {
+        Self { own: false, ..self }
     }
 
     pub(crate) fn applied(mut self) -> Self {

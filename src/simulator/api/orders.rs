@@ -20,7 +20,7 @@ pub(crate) fn list(tenant: &Tenant, call: &Call, context: &Context<'_>) -> Outco
 pub(crate) fn get(tenant: &Tenant, route: &Route, context: &Context<'_>) -> Outcome {
     match position(tenant, route, context) {
         Some(index) => Outcome::ok(render(&tenant.orders[index], tenant.id, context.now)),
-        None => not_found(&route.item),
+        None => not_found(&route.item, context),
     }
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn patch(
     context: &Context<'_>,
 ) -> Outcome {
     let now = context.now;
-    let Some(index) = position(tenant, route, context) else { return not_found(&route.item) };
+    let Some(index) = position(tenant, route, context) else { return not_found(&route.item, context) };
     let order = &tenant.orders[index];
     let Some(body) = body_of(call) else { return faults::invalid_body("body") };
     if !super::text_of(&body, "id").is_some_and(|id| order.is_called(id)) {
@@ -116,8 +116,8 @@ pub(crate) fn position(tenant: &Tenant, route: &Route, context: &Context<'_>) ->
         .position(|order| order.is_called(&route.item) && order.life.exists(context.now))
 }
 
-fn not_found(id: &str) -> Outcome {
-    faults::fault(404, 20000, format!("The order {id} was not found."))
+fn not_found(id: &str, context: &Context<'_>) -> Outcome {
+    context.not_found("Order", 20000, id)
 }
 
 fn render(order: &Order, customer: Uuid, at: Moment) -> Value {

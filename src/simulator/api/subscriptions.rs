@@ -38,7 +38,7 @@ pub(crate) fn get(tenant: &Tenant, route: &Route, context: &Context<'_>) -> Outc
         Some(index) => {
             Outcome::ok(render(&tenant.subscriptions[index], tenant, context, context.now))
         }
-        None => not_found(&route.item),
+        None => not_found(&route.item, context),
     }
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn patch(
     context: &Context<'_>,
 ) -> Outcome {
     let now = context.now;
-    let Some(index) = position(tenant, route, context) else { return not_found(&route.item) };
+    let Some(index) = position(tenant, route, context) else { return not_found(&route.item, context) };
     let subscription = &tenant.subscriptions[index];
     if let (Some(etag), Some(sent)) = (subscription.etag(now), call.header("If-Match"))
         && sent.trim().trim_matches('"') != etag
@@ -172,7 +172,7 @@ fn plan_is_in_use(tenant: &Tenant, plan: &Subscription, now: Moment) -> bool {
 }
 
 pub(crate) fn activate(tenant: &mut Tenant, route: &Route, context: &Context<'_>) -> Outcome {
-    let Some(index) = position(tenant, route, context) else { return not_found(&route.item) };
+    let Some(index) = position(tenant, route, context) else { return not_found(&route.item, context) };
     let subscription = &mut tenant.subscriptions[index];
     match subscription.activation.as_mut() {
         Some(life) if life.status(context.now) == "inactive" => {
@@ -188,8 +188,8 @@ pub(crate) fn position(tenant: &Tenant, route: &Route, context: &Context<'_>) ->
     tenant.subscriptions.iter().position(|s| s.is_called(&route.item) && s.life.exists(context.now))
 }
 
-pub(crate) fn not_found(id: &str) -> Outcome {
-    faults::fault(404, 20003, format!("The subscription {id} was not found."))
+pub(crate) fn not_found(id: &str, context: &Context<'_>) -> Outcome {
+    context.not_found("Subscription", 20003, id)
 }
 
 fn render(

@@ -32,16 +32,18 @@ pub(super) async fn append(
                 "http_status": call.http_status,
                 "ms_code": call.ms_code,
                 "text": call.text,
+                "answer_ids": call.answer_ids,
                 "body": call.body,
             })
         })
         .collect();
     sqlx::query(
         "INSERT INTO faults (teardown_id, account, tenant_id, reason, at, method, route, request_id,
-             correlation_id, http_status, ms_code, text, body)
+             correlation_id, http_status, ms_code, text, answer_ids, body)
          SELECT ?1, ?2, ?3, ?4, value ->> 'at', value ->> 'method', value ->> 'route',
              value ->> 'request_id', value ->> 'correlation_id', value ->> 'http_status',
-             value ->> 'ms_code', value ->> 'text', value ->> 'body'
+             value ->> 'ms_code', value ->> 'text', value ->> 'answer_ids',
+             value ->> 'body'
          FROM json_each(?5)",
     )
     .bind(row.id.0)

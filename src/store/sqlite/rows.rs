@@ -230,6 +230,7 @@ pub(super) fn fault(row: &SqliteRow) -> Result<StoredFault> {
             http_status: http_status(&f)?,
             ms_code: f.get("ms_code")?,
             text: f.get("text")?,
+            answer_ids: f.get("answer_ids")?,
             body: f.get("body")?,
         },
     })

@@ -9,6 +9,7 @@ use teardownd::core::domain::DomainPattern;
 use teardownd::core::gates::SafetyPolicy;
 use teardownd::core::ids::TenantId;
 use teardownd::core::machine::Policy;
+use teardownd::core::settlement::Codes;
 use teardownd::partner_center::credentials::{Credential, SecretSource};
 use teardownd::runtime::clock::TokioClock;
 use teardownd::simulator::{Customer, Mix, Options, Purchase, Sandbox, Simulator};
@@ -113,6 +114,7 @@ impl Given {
                 retry_initial: Duration::from_secs(1),
                 retry_max: Duration::from_mins(5),
                 max_attempts: 20,
+                codes: Codes::default(),
             },
             safety: safety(),
             budget: 300,

@@ -22,6 +22,7 @@ use crate::core::clock::{Clock, Entropy};
 use crate::core::domain::DomainPattern;
 use crate::core::gates::SafetyPolicy;
 use crate::core::ids::{AccountName, TenantId};
+use crate::core::settlement::Codes;
 use crate::core::teardown::{NewTeardown, Teardown};
 use crate::interfaces::assemble::{self, Ground};
 use crate::interfaces::config::{AccountConfig, Config, Credential, SecretSource, Sources, load};
@@ -301,6 +302,7 @@ fn account(
         },
         discovery: None,
         discovery_exclude: Vec::new(),
+        codes: Codes::default(),
     })
 }
 

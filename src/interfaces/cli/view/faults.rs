@@ -26,6 +26,7 @@ pub(crate) fn fault_json(fault: &StoredFault) -> Value {
         "http_status": call.http_status,
         "ms_code": call.ms_code,
         "text": call.text,
+        "answer_ids": call.answer_ids,
         "body": call.body,
         "reason": fault.reason,
         "remedy": remedy(fault),
