@@ -16,7 +16,8 @@ struct Row {
 fn every_documented_code_has_its_class() {
     for row in rows() {
         for (status, code) in row.pairs() {
-            let fault = Fault { status, code: Some(code), structured: true, ..Fault::default() };
+            let fault =
+                Fault { status, code: Some(code), structured: true, own: true, ..Fault::default() };
             assert_eq!(classify(&fault), row.class, "{fault} in the row of {}", row.test);
         }
     }
@@ -37,6 +38,43 @@ fn every_row_has_a_test_that_names_its_codes() {
             assert!(tested.contains(&format!("\"{code}\"")), "{} does not try {code}", row.test);
         }
     }
+}
+
+/// A name with colons in the last column of a table is that of a test: its function exists.
+#[test]
+fn every_test_that_is_named_exists() {
+    let page = std::fs::read_to_string(path("docs/api-facts.md")).unwrap();
+    let sources = sources();
+    let held_by = page.lines().filter(|line| line.starts_with('|'));
+    let cells = held_by.filter_map(|line| line.trim_matches('|').rsplit('|').next());
+    let names = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    let mut checked = 0;
+    for name in names.filter(|name| name.contains("::") && !name.contains(['{', '*'])) {
+        let function = name.rsplit("::").next().unwrap();
+        // Some are made by macros, from a list of names.
+        let defined = [format!("fn {function}("), format!("{function},"), format!("{function}: ")];
+        let exists = defined.iter().any(|text| sources.contains(text.as_str()));
+        assert!(exists, "docs/api-facts.md names {name}, which does not exist");
+        checked += 1;
+    }
+    assert!(checked > 120, "only {checked} names were found");
+}
+
+/// Every source file, one after the other.
+fn sources() -> String {
+    let mut folders = vec![path("src"), path("tests")];
+    let mut all = String::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap().path();
+            if entry.is_dir() {
+                folders.push(entry);
+            } else if entry.extension().is_some_and(|extension| extension == "rs") {
+                all.push_str(&std::fs::read_to_string(entry).unwrap());
+            }
+        }
+    }
+    all
 }
 
 impl Row {

@@ -184,6 +184,49 @@ async fn a_fit_account_is_told_with_its_tid_its_reads_and_its_customers() {
     assert!(text.contains("3 of at most 75 customers are in use"), "{text}");
 }
 
+/// The audit log, with one record of this operation.
+fn audited(operation: &str) -> Effect {
+    Effect::Answer {
+        status: 200,
+        headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+        body: json!({"items": [{"id": "1", "operationType": operation}]}).to_string(),
+        applied: false,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_audit_log_hints_at_a_sandbox_and_is_no_condition() {
+    let place = Place::new(1, SignedDuration::ZERO).await;
+    let (report, _) = place.check(0).await;
+    assert_eq!(report["accounts"][0]["deletes_as_a_sandbox"], false);
+    assert!(contains(&finding(&report, "audit_log")["text"], "nor against it"), "{report}");
+    for (effect, known, level_of) in [
+        (audited("delete_tip_customer"), json!(true), "ok"),
+        (audited("delete_customer"), json!(false), "ok"),
+        (Effect::fault(403, 2032, "The role does not allow that."), Value::Null, "skipped"),
+    ] {
+        let place = Place::new(1, SignedDuration::ZERO).await;
+        place.rule(Template::AuditRecords, effect);
+        let (report, text) = place.check(0).await;
+        assert_eq!(report["accounts"][0]["deletes_as_a_sandbox"], known, "{report}");
+        assert_eq!(level(&report, "audit_log"), level_of);
+        assert!(!text.contains("FAIL") && !text.contains("WARN"), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_an_operator_has_classified_are_listed() {
+    let place = Place::new(1, SignedDuration::ZERO).await;
+    place.configure(&place.server.url(), "[codes]\n\"409/123456\" = \"wait\"");
+    let (report, text) = place.check(0).await;
+    assert_eq!(finding(&report, "codes")["text"], "an answer 409/123456 is taken as wait");
+    assert!(text.contains("codes: an answer 409/123456 is taken as wait"), "{text}");
+    place.configure(&place.server.url(), "[codes]\n\"403/800019\" = \"wait\"");
+    let refused = place.run(&["check"]).await;
+    assert_eq!(refused.code, 5, "{refused:?}");
+    assert!(refused.err.contains("a safety stop stays one"), "{refused:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn entitlements_refused_to_an_app_are_a_warning_and_no_failure() {
     let place = Place::new(1, SignedDuration::ZERO).await;

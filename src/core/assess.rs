@@ -195,18 +195,41 @@ fn belongs_to(subscription: &Subscription, order: &Order) -> bool {
         || order.lines.iter().any(|line| line.subscription_id.as_deref() == Some(&subscription.id))
 }
 
-fn order_standing(order: &Order) -> Standing {
+/// In a sandbox some products are ordered as `pending_po_upload` on purpose, and nothing but the upload of a
+/// purchase order document, which is a person's, ends that (Partner Center documentation of Access and Excel LTSC 2021).
+/// Whoever means to upload one has had a working day to do it: an order that is older, or of unknown age, is
+/// not waited for.
+const UPLOAD_PATIENCE: SignedDuration = SignedDuration::from_hours(24);
+
+/// The status of an order, by its letters: it is spelt with blanks, with underlines and in one word.
+fn order_status(order: &Order) -> String {
+    let status = order.status.as_deref().unwrap_or_default();
+    status.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase()
+}
+
+fn awaits_upload(order: &Order) -> bool {
+    order_status(order) == "pendingpoupload"
+}
+
+/// Whether an order has waited for its upload for too long.
+fn lacks_upload(order: &Order, now: Timestamp) -> bool {
+    let until = order.created_at.and_then(|at| at.checked_add(UPLOAD_PATIENCE).ok());
+    awaits_upload(order) && until.is_none_or(|until| until <= now)
+}
+
+fn order_standing(order: &Order, now: Timestamp) -> Standing {
     // A software order cancelled line by line stays `completed` with quantity 0
     // (cancel-software-purchases.md).
     let emptied = !order.lines.is_empty() && order.lines.iter().all(|l| l.quantity == Some(0));
-    match order.status.as_deref() {
-        Some("cancelled" | "canceled" | "rejected" | "error" | "expired") => Standing::Inactive,
-        Some(
-            "pending" | "unknown" | "pending review" | "pending_review" | "pending_po_upload"
-            | "pending po upload",
-        ) => Standing::Pending,
+    match order_status(order).as_str() {
+        "cancelled" | "canceled" | "rejected" | "poreviewrejected" | "error" | "expired" => {
+            Standing::Inactive
+        }
+        // Microsoft reviews what was uploaded.
+        "pending" | "unknown" | "pendingreview" | "pouploadcomplete" => Standing::Pending,
+        "pendingpoupload" if !lacks_upload(order, now) => Standing::Pending,
         _ if emptied => Standing::Inactive,
-        Some(_) | None => Standing::Active,
+        _ => Standing::Active,
     }
 }
 
@@ -231,7 +254,8 @@ fn order_purchase(
     let own_lines = order.lines.iter().any(|line| !covered(line))
         || (order.lines.is_empty() && !has_subscription);
     let own = || entitlements.iter().filter(|e| names_order(e, order));
-    let reserved = own().any(|e| e.entitlement_type.as_deref() == Some("reservedinstance"));
+    let reserved =
+        own().any(|e| e.entitlement_type.as_deref().is_some_and(|kind| kind.contains("reserved")));
     let entitled = own().next().is_some() && !has_subscription;
     if !own_lines && !reserved && !entitled {
         return None;
@@ -250,11 +274,12 @@ fn order_purchase(
         kind,
         name: name.unwrap_or_default(),
         status: order.status.clone().unwrap_or_default(),
-        standing: order_standing(order),
+        standing: order_standing(order, now),
         order_id: Some(order.id.clone()),
         routes: vec![(Action::CancelOrder, order_target(order))],
         after: Vec::new(),
         too_old: is_too_old(order, now),
+        lacks_upload: lacks_upload(order, now),
         cancellable_until: cancellable_until(order).filter(|until| now <= *until),
     })
 }
@@ -337,7 +362,7 @@ fn subscription_purchase(
                     .all(|other| subscription_kind(other) == Kind::SoftwareSubscription)
             });
             if let Some(order) = alone {
-                if order_standing(order) == Standing::Inactive {
+                if order_standing(order, now) == Standing::Inactive {
                     standing = Standing::Inactive;
                 }
                 vec![(Action::CancelOrder, order_target(order)), delete]
@@ -373,6 +398,7 @@ fn subscription_purchase(
         routes,
         after: Vec::new(),
         too_old: false,
+        lacks_upload: false,
         cancellable_until: None,
     }
 }
@@ -405,6 +431,7 @@ fn azure_purchase(plan: &str, entitlement: &AzureEntitlement) -> Purchase {
         routes: vec![(Action::CancelAzureEntitlement, target)],
         after: Vec::new(),
         too_old: false,
+        lacks_upload: false,
         cancellable_until: None,
     }
 }

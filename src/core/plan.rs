@@ -12,7 +12,7 @@ use super::fault::{Class, Fault};
 use super::ids::{CommandId, TenantId};
 use super::machine::Policy;
 use super::observation::Read;
-use super::routes::{Purchase, Standing};
+use super::routes::{Kind, Purchase, Standing};
 use super::settlement::{self, Codes, Patience};
 
 /// What is stored of a purchase from earlier passes.
@@ -140,6 +140,8 @@ fn fault_of(command: &Command, codes: &Codes) -> Fault {
         code: command.ms_code.clone(),
         text: command.text.clone().unwrap_or_default(),
         structured: true,
+        // A gateway's answer settles nothing.
+        own: true,
         told: codes.class_of(status, command.ms_code.as_deref()),
         ..Fault::default()
     }
@@ -181,6 +183,8 @@ pub enum Need {
     Refused(String),
     /// Only a person can cancel it.
     Person(String),
+    /// Its cancellation was accepted and changed nothing, for longer than anything takes.
+    Lasting(String),
 }
 
 /// The needs of all unfinished purchases, in the order of work.
@@ -265,6 +269,11 @@ impl Plan {
         self.collect(|need| if let Need::Refused(why) = need { Some(why) } else { None })
     }
 
+    /// The keys of purchases that stay active although their cancellation was accepted, with what is known.
+    pub fn lasting(&self) -> Vec<String> {
+        self.collect(|need| if let Need::Lasting(why) = need { Some(why) } else { None })
+    }
+
     /// Who waits for what, in words.
     pub fn summary(&self) -> String {
         let words = |need: &Need| match need {
@@ -276,6 +285,7 @@ impl Plan {
             Need::Read | Need::Confirm(_) => "to be read again".to_owned(),
             Need::Refused(_) => "refused".to_owned(),
             Need::Person(_) => "needs a person".to_owned(),
+            Need::Lasting(_) => "stays active".to_owned(),
         };
         let all: Vec<String> =
             self.needs.iter().map(|(key, need)| format!("{key} ({})", words(need))).collect();
@@ -300,6 +310,8 @@ pub(super) fn refusal_text(command: &Command, codes: &Codes) -> String {
     let code = command.ms_code.as_deref();
     let text = command.text.as_deref().unwrap_or("no text");
     let note = codes.note(command.http_status.unwrap_or_default(), code);
+    // What was classified when it was answered says so by itself.
+    let note = if text.ends_with(&note) { "" } else { note.as_str() };
     format!("{}: {text}{note}", code.unwrap_or("no code"))
 }
 
@@ -413,11 +425,39 @@ impl Looker<'_> {
             |read: &Read| self.assessment.by_id.get(read).is_some_and(|at| *at >= settled_at);
         let mut doubtful = purchase.reads_by_id();
         doubtful.retain(|read| !was_read(read));
-        if doubtful.is_empty() {
-            self.again(purchase, settled_at, Duration::ZERO)
-        } else {
-            Need::Confirm(doubtful)
+        if !doubtful.is_empty() {
+            return Need::Confirm(doubtful);
         }
+        match self.lasts(purchase) {
+            Some(why) => Need::Lasting(why),
+            None => self.again(purchase, settled_at, Duration::ZERO),
+        }
+    }
+
+    /// Whether software as a service runs on although its cancellation was accepted: past its window
+    /// such a subscription answers 2xx and stays active until its renewal
+    /// (kvamseek/partner-center, `create-a-new-subscription.md`). A change may queue behind a renewal for
+    /// a day, and nothing is documented to take longer, so it is believed after the same patience as
+    /// with a 409 of unknown cause; a term may last three years.
+    fn lasts(&self, purchase: &Purchase) -> Option<String> {
+        if purchase.kind != Kind::MarketplaceSaas {
+            return None;
+        }
+        let known = self.memory.purchases.get(&purchase.key);
+        let since = known.and_then(|known| known.last_inactive_at).unwrap_or(Timestamp::MIN);
+        let since = since.max(self.run.since);
+        let resources: Vec<String> = purchase.resources().collect();
+        let accepted = self.memory.commands.iter().filter(|command| {
+            command.outcome == Some(Outcome::Accepted)
+                && resources.contains(&command.intent.resource)
+        });
+        let first = accepted.filter_map(|command| command.settled_at).find(|at| *at >= since)?;
+        let hours = settlement::CONFLICT_PATIENCE.as_secs() / 3600;
+        self.is_past(first, settlement::CONFLICT_PATIENCE).then(|| {
+            format!(
+                "the cancellation was accepted at {first:.0}, and {hours} hours later it is active"
+            )
+        })
     }
 
     /// A new attempt after `pause`, on facts newer than the last answer.

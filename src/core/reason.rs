@@ -148,6 +148,12 @@ reasons! {
     /// A purchase cannot be cancelled by the API.
     BlockedUncancellable = "blocked_uncancellable",
         "Cancel the purchases named in the text by hand or with Microsoft's support, then run `teardownd retry`; with --try-anyway it finds out what the API says.";
+    /// An order waits for the upload of a purchase order document.
+    PoUploadRequired = "po_upload_required",
+        "Upload the purchase order document of the orders named in the text in Partner Center, or have Microsoft's support cancel them, then run `teardownd retry`; with --try-anyway it finds out what the API says.";
+    /// Software as a service stays active although its cancellation was accepted.
+    SaasStaysActive = "saas_stays_active",
+        "Past its window such a subscription runs on until its renewal: cancel it in Partner Center or with its publisher, or wait for the renewal; then run `teardownd retry`.";
     /// A purchase of a kind this version knows no route for.
     UnknownProduct = "unknown_product",
         "Cancel the purchases named in the text by hand, then run `teardownd retry`; please report the product.";

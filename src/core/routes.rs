@@ -121,6 +121,8 @@ pub struct Purchase {
     pub after: Vec<String>,
     /// Its order is older than a sandbox lets one cancel.
     pub(super) too_old: bool,
+    /// Its order waits for the upload of a document, for longer than is worth waiting.
+    pub(super) lacks_upload: bool,
     /// Until when a sandbox lets one cancel its order, where that is bounded and still ahead.
     pub cancellable_until: Option<Timestamp>,
 }
@@ -155,6 +157,11 @@ impl Purchase {
         if self.too_old {
             return Some(
                 "the order is older than 60 days, after which a sandbox order cannot be cancelled",
+            );
+        }
+        if self.lacks_upload {
+            return Some(
+                "the order waits for the upload of a purchase order document, and nothing else ends that",
             );
         }
         if self.kind != Kind::SavingsPlan && !self.routes.is_empty() {

@@ -136,9 +136,8 @@ const GONE_CODES: &[(u16, &str)] = &[(403, "20002"), (404, "20002"), (404, "6000
 const GONE_LONG_CODE: &str = "900159";
 
 /// Refusals that a fresh reading mends, if anything does.
-const ONCE: &[&str] = &[
-    NOT_AUTHENTICATED, "800038", "800090", "800092", "800095", "800098", "900214", "900257",
-];
+const ONCE: &[&str] =
+    &[NOT_AUTHENTICATED, "800038", "800090", "800092", "800095", "800098", "900214", "900257"];
 
 /// With 400: the subscription is being changed, for a short while.
 const SHORT_WAIT: &str = "2012";
@@ -209,6 +208,7 @@ pub fn classify(fault: &Fault) -> Class {
     }
     match fault.status {
         401 => Class::Unauthorized,
+        404 if is_of_a_gateway(fault) => Class::Retry,
         // Partner Center is busy with something of the same thing: what, it does not say.
         409 if fault.structured => Class::Wait,
         400..=499 if fault.structured && !matches!(fault.status, 408 | 412) => Class::Unknown,
@@ -216,6 +216,14 @@ pub fn classify(fault: &Fault) -> Class {
         // so the state is read again.
         _ => Class::Retry,
     }
+}
+
+/// Whether a 404 comes from something before Partner Center: it lacks the headers that Partner Center
+/// sets, and no table knows its code. It says nothing of what was asked for.
+pub fn is_of_a_gateway(fault: &Fault) -> bool {
+    let code = fault.code.as_deref().filter(|_| fault.structured);
+    let known = code.is_some_and(|code| built_in(fault.status, code).is_some());
+    fault.status == 404 && !fault.own && !known && fault.told.is_none()
 }
 
 /// Whether an answer speaks for itself, by its status or by a code that is in a table. Of any other
@@ -316,8 +324,10 @@ fn built_in(status: u16, code: &str) -> Option<Class> {
 mod tests {
     use super::*;
 
+    /// One of Partner Center's own.
     fn fault(status: u16, code: &str) -> Fault {
-        Fault { status, code: Some(code.to_owned()), structured: true, ..Fault::default() }
+        let code = Some(code.to_owned());
+        Fault { status, code, structured: true, own: true, ..Fault::default() }
     }
 
     fn bare(status: u16) -> Fault {
@@ -406,6 +416,8 @@ mod tests {
             assert_eq!(classify(&fault(422, code)), Class::Unknown, "{code}");
         }
         assert_eq!(classify(&fault(400, "1000")), Class::Unknown);
+        let base = fault(400, "20000");
+        assert_eq!(classify(&base), Class::Unknown, "an add-on without its base in the order");
         assert_eq!(classify(&fault(403, "60003")), Class::Unknown);
     }
 
@@ -427,7 +439,10 @@ mod tests {
         };
         assert!(is_gone(&own(None)) && is_gone(&own(Some("customer"))));
         assert!(!is_gone(&own(Some("subscription"))), "another thing is not there");
-        assert!(!is_gone(&fault(404, "3000")), "a gateway's answer has none of the headers");
+        let gateway = Fault { own: false, ..fault(404, "3000") };
+        assert!(!is_gone(&gateway), "a gateway's answer has none of the headers");
+        let gateway = Fault { own: false, ..fault(404, "4242") };
+        assert_eq!(classify(&gateway), Class::Retry);
         assert!(!is_gone(&Fault { structured: false, ..own(None) }));
 
         let unknown = Fault { own: true, ..fault(404, "4242") };
@@ -509,7 +524,10 @@ mod tests {
         let forged = Fault { told: Some(Class::AlreadyDone), ..fault(400, "900127") };
         assert_eq!(classify(&forged), Class::SafetyStop);
         assert_eq!(codes.note(409, Some("123456")), " (done, as [codes] says of 409/123456)");
-        assert_eq!((codes.note(409, Some("1")), codes.note(403, Some("800019"))), (String::new(), String::new()));
+        assert_eq!(
+            (codes.note(409, Some("1")), codes.note(403, Some("800019"))),
+            (String::new(), String::new())
+        );
     }
 
     #[test]

@@ -61,7 +61,8 @@ impl Situation<'_> {
             return self.set_back(&format!("the customer is there, yet: {}", fault.text));
         }
         let code = fault.code.as_deref().unwrap_or("no code");
-        self.fail(Reason::ApiRefused, format!("{} {code}: {}", fault.status, fault.text))
+        let note = self.policy.codes.note(fault.status, fault.code.as_deref());
+        self.fail(Reason::ApiRefused, format!("{} {code}: {}{note}", fault.status, fault.text))
     }
 
     /// A failure of this tenant's own step: an attempt is spent and the next one waits.
@@ -306,9 +307,18 @@ impl Situation<'_> {
         let for_a_person = plan.for_a_person();
         if !for_a_person.is_empty() {
             let unknown = inventory.unfinished().any(|p| p.kind == Kind::Unknown);
-            let reason =
-                if unknown { Reason::UnknownProduct } else { Reason::BlockedUncancellable };
+            let reason = if unknown {
+                Reason::UnknownProduct
+            } else if inventory.unfinished().any(|p| p.lacks_upload) {
+                Reason::PoUploadRequired
+            } else {
+                Reason::BlockedUncancellable
+            };
             return Some(self.fail(reason, for_a_person.join("; ")));
+        }
+        let lasting = plan.lasting();
+        if !lasting.is_empty() {
+            return Some(self.fail(Reason::SaasStaysActive, lasting.join("; ")));
         }
         let refused = plan.refused();
         (!refused.is_empty()).then(|| self.fail(Reason::ApiRefused, refused.join("; ")))

@@ -51,6 +51,7 @@ calls! {
     TOKEN = "POST" "/{tenant}/oauth2/v2.0/token";
     TOKEN_V1 = "POST" "/{tenant}/oauth2/token";
     LEGAL_BUSINESS = "GET" "/v1/profiles/legalbusiness";
+    AUDIT_RECORDS = "GET" "/v1/auditrecords";
     CUSTOMERS = "GET" "/v1/customers";
     CUSTOMER = "GET" "/v1/customers/{customer}";
     ENTITLEMENTS = "GET" "/v1/customers/{customer}/entitlements";

@@ -1,7 +1,7 @@
 //! The client of one account: what its calls have in common.
 
-use std::sync::{Arc, PoisonError, RwLock};
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -121,6 +121,11 @@ impl Answered {
     pub(super) fn damaged(&self, Damaged(what): Damaged) -> ApiError {
         let kept = Box::new(decode::kept(&self.response));
         ApiError::Damaged { exchange: Box::new(self.exchange), what, kept }
+    }
+
+    /// The entry of `[codes]` that decides about the answer, in words; nothing where none does.
+    pub(super) fn note(&self, fault: &Fault) -> String {
+        self.codes.note(fault.status, fault.code.as_deref())
     }
 
     fn judged(&self, fault: Fault) -> Fault {

@@ -8,8 +8,8 @@ use serde_json::Value;
 use url::Url;
 
 use super::calls::{
-    self, AZURE_ENTITLEMENT, AZURE_ENTITLEMENTS, CUSTOMER, Call, ENTITLEMENTS, LEGAL_BUSINESS,
-    ORDER, ORDERS, SUBSCRIPTION, SUBSCRIPTIONS,
+    self, AUDIT_RECORDS, AZURE_ENTITLEMENT, AZURE_ENTITLEMENTS, CUSTOMER, Call, ENTITLEMENTS,
+    LEGAL_BUSINESS, ORDER, ORDERS, SUBSCRIPTION, SUBSCRIPTIONS,
 };
 use super::client::{Answered, Client};
 use super::decode::{self, Damaged, LegalBusinessProfile};
@@ -26,6 +26,10 @@ const NO_APP_ONLY: &str = "900329";
 /// After a refusal entitlements are not asked for again for this long.
 const ENTITLEMENTS_PAUSE: Duration = Duration::from_secs(3600);
 
+/// Partner Center keeps its audit log for 90 days
+/// (kvamseek/partner-center, `get-a-record-of-partner-center-activity-by-user.md`).
+const AUDIT_LOG_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
+
 impl Client {
     /// The customer by id. A fault of Partner Center's own that says there is none, or no
     /// relationship with it, is [`CustomerSeen::Gone`], and so is any other 404 of its own.
@@ -37,7 +41,9 @@ impl Client {
         let path = ["customers", &tenant.to_string()];
         let Read { answered, result } = self.resource(CUSTOMER, bucket, &path).await?;
         let fact = match result {
-            Ok(value) => CustomerSeen::Present(decoded(&answered, &value, decode::listed_customer)?),
+            Ok(value) => {
+                CustomerSeen::Present(decoded(&answered, &value, decode::listed_customer)?)
+            }
             Err(fault) if settlement::is_gone(&fault) => CustomerSeen::gone(fault, true),
             Err(fault) if settlement::may_be_gone(&fault) => CustomerSeen::gone(fault, false),
             Err(fault) => return Err(ApiError::fault(answered.exchange, fault)),
@@ -191,6 +197,22 @@ impl Client {
         Ok(Seen { fact, at: answered.at })
     }
 
+    /// Whether the account's audit log knows a customer that was deleted as an integration
+    /// sandbox deletes them: that operation has a name of its own there (kvamseek/partner-center,
+    /// `auditing-resources.md`; records are kept for 90 days). A hint, and no proof.
+    ///
+    /// # Errors
+    /// When the log could not be read.
+    pub async fn has_deleted_as_a_sandbox(&self) -> Result<bool, ApiError> {
+        let mut url = self.address(AUDIT_RECORDS, &["auditrecords"])?;
+        let since = self.wire.clock.wall().checked_sub(AUDIT_LOG_KEPT).unwrap_or_default();
+        let day = since.strftime("%Y-%m-%d").to_string();
+        url.query_pairs_mut().append_pair("startDate", &day);
+        let bucket = Bucket::of_account(Resource::Customer);
+        let listing = self.list(AUDIT_RECORDS, bucket, url).await?;
+        Ok(listing.items.iter().any(decode::is_deletion_in_a_sandbox))
+    }
+
     /// Whether the API refuses entitlements to an app without a user: code 900329, a token refused
     /// for this call, or any 403 that is not about the customer or the environment. Which of them
     /// really comes is not documented. To a credential that has had entitlements before, a 401 is
@@ -290,7 +312,9 @@ struct Read {
 pub(super) fn json_of_200(answered: &Answered) -> Result<Value, ApiError> {
     match answered.response.status {
         200 => decode::json(&answered.response.body).map_err(|damage| answered.damaged(damage)),
-        status @ 201..=299 => Err(answered.damaged(Damaged(format!("HTTP {status} instead of 200")))),
+        status @ 201..=299 => {
+            Err(answered.damaged(Damaged(format!("HTTP {status} instead of 200"))))
+        }
         _ => Err(ApiError::fault(answered.exchange, answered.fault())),
     }
 }

@@ -40,11 +40,13 @@ impl Sent {
         Self { answer, fault: None, class: None, trouble: None, failed: None }
     }
 
-    fn refused(exchange: Exchange, fault: Fault) -> Self {
+    /// `note` names the entry of `[codes]` that decides, if one does: it stands in the history.
+    fn refused(exchange: Exchange, fault: Fault, note: &str) -> Self {
         let failed = ApiError::fault(exchange, fault.clone()).failed_call();
         let class = settlement::classify(&fault);
         let mut answer = answer_of(&fault);
         answer.outcome = Some(Outcome::Refused);
+        answer.text = answer.text.map(|text| text + note);
         Self { answer, fault: Some(fault), class: Some(class), trouble: None, failed }
     }
 
@@ -123,8 +125,12 @@ fn judge(answered: &Answered) -> Sent {
         return judge_success(answered, status);
     }
     let fault = answered.fault();
-    match settlement::outcome_of(status, fault.structured) {
-        Some(Outcome::Refused) => Sent::refused(exchange, fault),
+    let settles = fault.structured && !settlement::is_of_a_gateway(&fault);
+    match settlement::outcome_of(status, settles) {
+        Some(Outcome::Refused) => {
+            let note = answered.note(&fault);
+            Sent::refused(exchange, fault, &note)
+        }
         _ if status == 401 => Sent::unsettled(None, ApiError::refused_token(exchange, fault)),
         _ => Sent::unsettled(None, ApiError::fault(exchange, fault)),
     }

@@ -103,6 +103,12 @@ impl Life {
         self
     }
 
+    /// Ends by itself, unless something else is asked for before.
+    pub(crate) fn ending(mut self, at: Moment, status: &'static str) -> Self {
+        self.changes.push((at, status));
+        self
+    }
+
     pub(crate) fn coming_back(mut self, comes_back: Option<ComesBack>) -> Self {
         self.comes_back = comes_back;
         self

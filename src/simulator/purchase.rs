@@ -89,6 +89,10 @@ pub struct Purchase {
     pub hidden: bool,
     /// How long the order stays `pending`, counted from the start.
     pub pending_for: Duration,
+    /// The order waits for the upload of a document, which nobody makes.
+    pub awaits_upload: bool,
+    /// When its subscription ends and another one, with an id of its own, takes its place.
+    pub replaced_after: Option<Duration>,
     /// `cancelled` or `deleted` is refused: the window has passed.
     pub window_passed: bool,
     /// The subscription wants `activate` before it can be cancelled.
@@ -115,6 +119,8 @@ impl Purchase {
             comes_back: None,
             hidden: false,
             pending_for: Duration::ZERO,
+            awaits_upload: false,
+            replaced_after: None,
             window_passed: false,
             needs_activation: false,
             add_ons: 0,
@@ -151,6 +157,18 @@ impl Purchase {
     /// Keeps its order `pending` for a while from the start.
     pub fn pending_for(mut self, duration: Duration) -> Self {
         self.pending_for = duration;
+        self
+    }
+
+    /// Lets its order wait for an upload that never comes.
+    pub fn awaits_upload(mut self) -> Self {
+        self.awaits_upload = true;
+        self
+    }
+
+    /// Lets another subscription take the place of its own, this long after the start.
+    pub fn replaced_after(mut self, duration: Duration) -> Self {
+        self.replaced_after = Some(duration);
         self
     }
 

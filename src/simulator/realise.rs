@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::dice::Dice;
-use super::life::Life;
+use super::life::{Appears, Life};
 use super::options::Options;
 use super::purchase::{Kind, Purchase};
 use super::sandbox::{Customer, Sandbox};
@@ -83,6 +83,9 @@ impl<'a> Maker<'a> {
         if !purchase.pending_for.is_zero() {
             life = life.preceded_by("pending", purchase.pending_for);
         }
+        if purchase.awaits_upload {
+            life = self.life("pending_po_upload", purchase);
+        }
         let (id, alternate_id) = self.order_ids(kind);
         let created = self.start - purchase.age;
         let takes = life.takes;
@@ -115,8 +118,15 @@ impl<'a> Maker<'a> {
                 subscription.activation =
                     purchase.needs_activation.then(|| Life::new("inactive", Duration::ZERO));
             }
+            let successor = purchase.replaced_after.filter(|_| !add_on).map(|at| {
+                subscription.life = subscription.life.clone().ending(at, "expired");
+                let mut successor = self.subscription(purchase, order, created);
+                successor.life = successor.life.appearing(Appears::After(at));
+                successor
+            });
             self.add_line(&mut tenant.orders[order], &subscription);
             tenant.subscriptions.push(subscription);
+            tenant.subscriptions.extend(successor);
         }
     }
 

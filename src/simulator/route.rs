@@ -38,6 +38,8 @@ pub enum Template {
     LegalBusiness,
     /// `/v1/profiles/organization`
     Organization,
+    /// `/v1/auditrecords`
+    AuditRecords,
     /// Anything else.
     Unknown,
 }
@@ -67,6 +69,7 @@ impl Template {
             }
             Self::LegalBusiness => "/v1/profiles/legalbusiness",
             Self::Organization => "/v1/profiles/organization",
+            Self::AuditRecords => "/v1/auditrecords",
             Self::Unknown => "?",
         }
     }
@@ -80,6 +83,7 @@ impl Template {
                 | Self::Orders
                 | Self::Subscriptions
                 | Self::AzureEntitlements
+                | Self::AuditRecords
         )
     }
 
@@ -100,6 +104,7 @@ impl Template {
             | Self::Entitlements
             | Self::LegalBusiness
             | Self::Organization
+            | Self::AuditRecords
             | Self::Unknown => Class::Customer,
         }
     }
@@ -143,6 +148,7 @@ impl Route {
             [_, "oauth2", "v2.0", "token"] => (Template::TokenV2, "", raw[0], ""),
             ["v1", "profiles", "legalbusiness"] => (Template::LegalBusiness, "", "", ""),
             ["v1", "profiles", "organization"] => (Template::Organization, "", "", ""),
+            ["v1", "auditrecords"] => (Template::AuditRecords, "", "", ""),
             ["v1", "customers"] => (Template::Customers, "", "", ""),
             ["v1", "customers", _] => (Template::Customer, raw[2], "", ""),
             ["v1", "customers", _, "entitlements"] => (Template::Entitlements, raw[2], "", ""),

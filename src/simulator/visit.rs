@@ -47,7 +47,8 @@ impl Visit<'_> {
 
     /// What Partner Center puts on each of its answers, and no gateway does (fact sheet, section 12).
     pub(crate) fn own_headers(&self) -> Vec<(String, String)> {
-        let sent = |name| self.call.header(name).map(|id| (name.to_ascii_lowercase(), id.to_owned()));
+        let sent =
+            |name| self.call.header(name).map(|id| (name.to_ascii_lowercase(), id.to_owned()));
         let ids = ["MS-RequestId", "MS-CorrelationId"].into_iter().filter_map(sent);
         let own = [("ms-cv", format!("sim.{}", self.number)), ("ms-serverid", "102030".to_owned())];
         ids.chain(own.map(|(name, value)| (name.to_owned(), value))).collect()

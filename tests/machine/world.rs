@@ -217,10 +217,10 @@ impl World {
                     CustomerSeen::Present(customer())
                 } else {
                     CustomerSeen::Gone {
-                code: "404/60003".to_owned(),
-                text: "gone".to_owned(),
-                by_code: true,
-            }
+                        code: "404/60003".to_owned(),
+                        text: "gone".to_owned(),
+                        by_code: true,
+                    }
                 };
                 seen.customer = Some(Seen { fact, at });
             }

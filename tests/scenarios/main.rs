@@ -2,6 +2,7 @@
 //! time. Each test names the invariant of the design that it holds.
 
 mod accounts;
+mod answers;
 mod budget;
 mod calls;
 mod canary;

@@ -34,7 +34,9 @@ async fn invariant_8_a_204_alone_is_not_deleted() {
 
 #[tokio::test(start_paused = true)]
 async fn invariant_8_each_documented_fault_that_says_gone_is_taken_as_that() {
-    for gone in [(404, 60_003), (404, 1000), (403, 20_002), (403, 900_159), (404, 900_159)] {
+    for gone in
+        [(404, 60_003), (404, 1000), (404, 3000), (403, 20_002), (403, 900_159), (404, 900_159)]
+    {
         let scene = given([]).api(|api| api.gone = vec![gone]).running().await;
         scene.settle().await;
         scene.assert_all_deleted().await;

@@ -110,11 +110,44 @@ fn orders_are_inactive_by_their_status_or_when_every_line_is_emptied() {
     assert_eq!(standing("completed", &[0, 0]), Standing::Inactive);
     assert_eq!(standing("completed", &[0, 1]), Standing::Active);
     assert_eq!(standing("completed", &[]), Standing::Active);
-    for pending in ["pending", "unknown", "pending_po_upload", "pending review"] {
+    // Each is spelt with blanks, with underlines or in one word.
+    for pending in [
+        "pending",
+        "unknown",
+        "pending review",
+        "pending_review",
+        "pendingreview",
+        "po upload complete",
+        "po_upload_complete",
+    ] {
         assert_eq!(standing(pending, &[1]), Standing::Pending, "{pending}");
     }
-    for unclear in ["suspended", "partial success", "po_upload_complete", ""] {
+    for over in ["canceled", "rejected", "po review rejected", "po_review_rejected", "error"] {
+        assert_eq!(standing(over, &[1]), Standing::Inactive, "{over}");
+    }
+    for unclear in ["suspended", "partial success", "partial_success", "something new", ""] {
         assert_eq!(standing(unclear, &[1]), Standing::Active, "{unclear:?}");
+    }
+}
+
+#[test]
+fn an_order_that_waits_for_an_upload_is_given_a_day_and_then_needs_a_person() {
+    let read = |status: &str, created_at, seconds: i64| {
+        let order = Order { created_at, ..order(status, &[1]) };
+        let at = Timestamp::from_second(at(0).as_second() + seconds).unwrap();
+        let purchases = judge(&Observation {
+            orders: Some(Seen { fact: vec![order], at }),
+            ..Observation::default()
+        });
+        (purchases[0].standing, purchases[0].blocked())
+    };
+    for status in ["pending_po_upload", "pending po upload"] {
+        assert_eq!(read(status, Some(at(0)), 86_399), (Standing::Pending, None), "{status}");
+        for (created_at, seconds) in [(Some(at(0)), 86_400), (None, 0)] {
+            let (standing, blocked) = read(status, created_at, seconds);
+            assert_eq!(standing, Standing::Active);
+            assert!(blocked.unwrap().contains("upload"), "{status}");
+        }
     }
 }
 
@@ -128,6 +161,7 @@ fn an_order_with_a_reservation_in_it_goes_first_whatever_else_it_holds() {
     for (held, kind) in [
         (vec!["software"], Kind::PerpetualSoftware),
         (vec!["software", "reservedinstance"], Kind::Reservation),
+        (vec!["virtual_machine_reserved_instance"], Kind::Reservation),
     ] {
         let listed = held.into_iter().map(entitlement).collect();
         let purchases = judge(&Observation {

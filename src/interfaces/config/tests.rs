@@ -32,6 +32,30 @@ fn lab(config: &Config) -> &AccountConfig {
 }
 
 #[test]
+fn further_answers_are_classified_by_status_and_code() {
+    let text = "[codes]\n\"409/123456\" = \"wait\"\n\"404/77\" = \"gone\"\n";
+    let config = read(text).unwrap();
+    let codes: Vec<_> =
+        config.codes.iter().map(|(s, c, class)| (s, c.to_owned(), class.word())).collect();
+    assert_eq!(codes, [(404, "77".to_owned(), "gone"), (409, "123456".to_owned(), "wait")]);
+    for (entry, words) in [
+        ("\"409/123456\" = \"perhaps\"", "wait"),
+        ("\"409\" = \"wait\"", "status and code"),
+        ("\"x/1\" = \"wait\"", "status and code"),
+        ("\"409/a b\" = \"wait\"", "status and code"),
+        ("\"403/800019\" = \"wait\"", "safety stop"),
+        ("\"400/800019\" = \"safety_stop\"", "safety stop"),
+        ("\"401/6002\" = \"retry\"", "safety stop"),
+        ("\"503/1\" = \"done\"", "4xx"),
+        ("\"429/1\" = \"done\"", "4xx"),
+    ] {
+        let text = format!("[codes]\n{entry}\n");
+        let error = read(&text).unwrap_err();
+        assert!(error.to_string().contains(words), "{entry}: {error}");
+    }
+}
+
+#[test]
 fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
     let text = format!("[engine]\nmax_in_flight = 8\nlease_ttl = \"30s\"\n{ACCOUNT}");
     let config = read_with(

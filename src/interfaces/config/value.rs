@@ -49,15 +49,17 @@ pub(super) trait Setting: Sized {
 }
 
 /// What an answer means, by its word.
-#[derive(Debug, Clone, Copy)]
 pub(super) struct AnswerClass(pub(super) Class);
 
 impl Setting for AnswerClass {
-    const EXPECTED: &'static str =
-        "\"wait\", \"retry\", \"done\", \"gone\", \"other_route\", \"permanent\" or \"safety_stop\"";
+    const EXPECTED: &'static str = "\"wait\", \"retry\", \"done\", \"gone\", \"other_route\", \"permanent\" or \"safety_stop\"";
 
     fn parse(value: &Value) -> Option<Self> {
         Class::of_word(&String::parse(value)?).map(Self)
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!(self.0.word())
     }
 }
 

@@ -178,7 +178,8 @@ mod tests {
         let of = |data: Value| read(404, json!({"code": 3000, "data": data})).property;
         assert_eq!(of(json!(["property_name: Subscription"])).as_deref(), Some("subscription"));
         assert_eq!(of(json!(["x", 7, "Property_Name:Order "])).as_deref(), Some("order"));
-        for nothing in [json!([]), json!(["property_name:"]), json!("property_name: x"), json!(null)]
+        for nothing in
+            [json!([]), json!(["property_name:"]), json!("property_name: x"), json!(null)]
         {
             assert_eq!(of(nothing.clone()), None, "{nothing}");
         }

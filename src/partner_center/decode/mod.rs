@@ -17,7 +17,7 @@ pub use fault::{carries_error, fault, fault_in, fault_of, kept};
 pub use list::{NextLink, Page, page};
 pub use resources::{
     LegalBusinessProfile, azure_entitlement, customer, entitlement, has_id, identity,
-    legal_business, listed_customer, order, subscription,
+    is_deletion_in_a_sandbox, legal_business, listed_customer, order, subscription,
 };
 pub use text::{TEXT_LIMIT, tidy, tidy_whole};
 pub use token::{TokenAnswer, TokenRefusal, tenant_of, token, token_refusal};

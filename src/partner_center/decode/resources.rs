@@ -156,6 +156,12 @@ pub fn legal_business(value: &Value) -> Result<LegalBusinessProfile, Damaged> {
     })
 }
 
+/// Whether a record of the audit log is of a customer deleted in an integration sandbox.
+pub fn is_deletion_in_a_sandbox(record: &Value) -> bool {
+    let operation = Fields::of(record).and_then(|fields| fields.word("operationType"));
+    operation.is_some_and(|operation| operation.replace('_', "") == "deletetipcustomer")
+}
+
 /// Whether a value is a resource that says which one it is.
 pub fn has_id(value: &Value) -> bool {
     Fields::of(value).is_some_and(|fields| fields.text("id").is_some())
@@ -196,6 +202,13 @@ mod tests {
             assert!(azure_entitlement(&nameless).is_err(), "{nameless}");
             assert!(listed_customer(&nameless).is_err(), "{nameless}");
         }
+    }
+
+    #[test]
+    fn deletions_in_a_sandbox_are_told_from_others() {
+        let of = |operation: &str| is_deletion_in_a_sandbox(&json!({"OperationType": operation}));
+        assert!(of("delete_tip_customer") && of("DeleteTipCustomer"));
+        assert!(!of("delete_customer") && !is_deletion_in_a_sandbox(&json!([])));
     }
 
     #[test]

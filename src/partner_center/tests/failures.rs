@@ -42,7 +42,11 @@ async fn a_failed_read_names_its_request_and_what_was_answered() {
         assert_eq!(failed.request_id, sent("MS-RequestId"));
         assert_eq!(failed.correlation_id, sent("MS-CorrelationId"));
         let damaged = status == Some(200);
-        assert_eq!(failed.body.is_some(), damaged, "what is understood needs no more than its text");
+        assert_eq!(
+            failed.body.is_some(),
+            damaged,
+            "what is understood needs no more than its text"
+        );
     }
 }
 

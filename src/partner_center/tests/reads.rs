@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use crate::core::clock::Clock;
 use crate::core::observation::CustomerSeen;
-use crate::partner_center::testing::{Bench, PARTNER, Reply, TENANT, fault, ok, reply, tenant, token_body, with_header};
+use crate::partner_center::testing::{
+    Bench, PARTNER, Reply, TENANT, fault, ok, reply, tenant, token_body, with_header,
+};
 use crate::partner_center::transport::TransportError;
 use crate::partner_center::{ApiError, Kind};
 

@@ -115,6 +115,7 @@ pub(crate) fn dispatch(
     match (call.method.as_str(), route.template) {
         ("GET", Template::LegalBusiness) => return profiles::legal_business(),
         ("GET", Template::Organization) => return profiles::organization(),
+        ("GET", Template::AuditRecords) => return profiles::audit_records(account, call, context),
         ("GET", Template::Customers) => return customers::list(account, call, context),
         (_, Template::Unknown) => return faults::no_route(),
         _ => {}

@@ -32,7 +32,9 @@ pub(crate) fn patch(
     context: &Context<'_>,
 ) -> Outcome {
     let now = context.now;
-    let Some(index) = position(tenant, route, context) else { return not_found(&route.item, context) };
+    let Some(index) = position(tenant, route, context) else {
+        return not_found(&route.item, context);
+    };
     let order = &tenant.orders[index];
     let Some(body) = body_of(call) else { return faults::invalid_body("body") };
     if !super::text_of(&body, "id").is_some_and(|id| order.is_called(id)) {

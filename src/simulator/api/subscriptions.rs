@@ -50,7 +50,9 @@ pub(crate) fn patch(
     context: &Context<'_>,
 ) -> Outcome {
     let now = context.now;
-    let Some(index) = position(tenant, route, context) else { return not_found(&route.item, context) };
+    let Some(index) = position(tenant, route, context) else {
+        return not_found(&route.item, context);
+    };
     let subscription = &tenant.subscriptions[index];
     if let (Some(etag), Some(sent)) = (subscription.etag(now), call.header("If-Match"))
         && sent.trim().trim_matches('"') != etag
@@ -172,7 +174,9 @@ fn plan_is_in_use(tenant: &Tenant, plan: &Subscription, now: Moment) -> bool {
 }
 
 pub(crate) fn activate(tenant: &mut Tenant, route: &Route, context: &Context<'_>) -> Outcome {
-    let Some(index) = position(tenant, route, context) else { return not_found(&route.item, context) };
+    let Some(index) = position(tenant, route, context) else {
+        return not_found(&route.item, context);
+    };
     let subscription = &mut tenant.subscriptions[index];
     match subscription.activation.as_mut() {
         Some(life) if life.status(context.now) == "inactive" => {
@@ -235,6 +239,15 @@ fn render(
     if product_type(kind).is_some() {
         put("termDuration", json!("P1M"));
         put("renewalTermDuration", json!(""));
+    }
+    // What becomes of a licence at the end of its term (sandboxes since November 2025).
+    if kind == Kind::NewCommerce {
+        let action = json!({
+            "scheduleType": "TermEnd",
+            "actionType": "RenewToExtendedServiceTerm",
+            "instructions": { "termDuration": "P1M", "quantity": 1 },
+        });
+        put("scheduledActions", json!([action]));
     }
     put("isMicrosoftProduct", json!(kind != Kind::Marketplace));
     put("partnerId", json!(""));

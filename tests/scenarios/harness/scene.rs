@@ -164,7 +164,9 @@ impl Scene {
         };
         let client =
             Client::new(settings, transport, Arc::new(ledger), clock(), Arc::clone(entropy));
-        AccountRuntime::new(name.clone(), client.unwrap(), rules)
+        let client = client.unwrap();
+        client.set_codes(self.given.timing.codes.clone());
+        AccountRuntime::new(name.clone(), client, rules)
     }
 
     /// The account as a command beside the daemon sees it.

@@ -17,6 +17,11 @@ use crate::partner_center::{ApiError, Client, Kind};
 /// seems to begin in the future is refused, at the latest from five minutes on.
 const SKEW_WARNING: SignedDuration = SignedDuration::from_secs(60);
 
+const DELETES_AS_A_SANDBOX: &str = "the audit log knows delete_tip_customer: this account has deleted a customer as an integration \
+     sandbox does (a hint, and no proof)";
+const NO_DELETION_KNOWN: &str = "the audit log of the last 90 days knows no delete_tip_customer, the name that deletions have in an \
+     integration sandbox: so far nothing hints at one, nor against it";
+
 const NO_CROSS_CHECK: &str = "entitlements are refused to this app: inventories rest on orders and \
                               subscriptions, and the cross-check is not available";
 
@@ -33,6 +38,8 @@ pub(super) struct AccountCheck {
     /// Outcome of each read, by name.
     reads: Map<String, Value>,
     in_use: Option<usize>,
+    /// Whether the audit log hints at a sandbox.
+    deletes_as_a_sandbox: Option<bool>,
     /// Positive where this machine's clock is ahead.
     skew: Option<SignedDuration>,
 }
@@ -48,6 +55,7 @@ impl AccountCheck {
             tid: None,
             reads: Map::new(),
             in_use: None,
+            deletes_as_a_sandbox: None,
             skew: None,
         };
         check.guards();
@@ -72,6 +80,7 @@ impl AccountCheck {
             "reachable": self.reachable,
             "tid": self.tid,
             "reads": self.reads,
+            "deletes_as_a_sandbox": self.deletes_as_a_sandbox,
             "customers": {"in_use": self.in_use, "limit": self.config.policy.customers_limit},
             "clock_ahead_seconds": self.skew.map(|skew| skew.as_secs()),
             "warnings": warnings.map(|finding| &finding.text).collect::<Vec<_>>(),
@@ -162,6 +171,22 @@ impl AccountCheck {
         }
     }
 
+    /// No field tells a sandbox from production; how customers were deleted hints at it.
+    async fn audit_log(&mut self, client: &Client) {
+        match client.has_deleted_as_a_sandbox().await {
+            Ok(known) => {
+                self.deletes_as_a_sandbox = Some(known);
+                let text = if known { DELETES_AS_A_SANDBOX } else { NO_DELETION_KNOWN };
+                self.note("audit_log", Level::Good, text);
+            }
+            Err(error) => {
+                let text =
+                    format!("the audit log, which only hints at a sandbox, was not read: {error}");
+                self.note("audit_log", Level::Skipped, text);
+            }
+        }
+    }
+
     async fn read_all(&mut self, client: &Client) {
         let profile = client.legal_business_profile().await;
         let customers = client.customer_list().await;
@@ -192,6 +217,7 @@ impl AccountCheck {
                 self.of_customer(client, None).await;
             }
         }
+        self.audit_log(client).await;
     }
 
     fn customers(&mut self, in_use: usize) {

@@ -31,6 +31,10 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
         let finding = Finding::new("accounts", "accounts", Level::Bad, "there is none");
         findings.push(finding.remedy("add [accounts.NAME]; config/default.toml shows how"));
     }
+    findings.extend(config.codes.iter().map(|(status, code, class)| {
+        let text = format!("an answer {status}/{code} is taken as {}", class.word());
+        Finding::new("codes", "codes", Level::Good, text)
+    }));
     let checks = config.accounts.values().map(|account| AccountCheck::run(&ground, account));
     let checks: Vec<AccountCheck> = futures::future::join_all(checks).await;
     findings.extend(checks.iter().flat_map(|check| check.findings.iter().cloned()));

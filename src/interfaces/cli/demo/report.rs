@@ -59,7 +59,8 @@ fn resource_of(template: Template) -> Option<Resource> {
         | Template::Customer
         | Template::Entitlements
         | Template::LegalBusiness
-        | Template::Organization => Some(Resource::Customer),
+        | Template::Organization
+        | Template::AuditRecords => Some(Resource::Customer),
         Template::TokenV1 | Template::TokenV2 | Template::Unknown => None,
     }
 }
