@@ -122,7 +122,7 @@ Every key of the configuration file: what it takes as the program reads it, and 
 
 Every key can be set by a variable too: `TEARDOWND__ENGINE__MAX_IN_FLIGHT` is `engine.max_in_flight`. `NAME` stands for the
 name of an account. Every key of `[safety]` may also stand under `[accounts.NAME.safety]`. Each key of
-`[codes]` is an answer of the API, such as `"409/123456" = "wait"`, and cannot be set by a variable.
+`[codes]` is an answer of the API, such as `\"409/123456\" = \"wait\"`, and cannot be set by a variable.
 ";
 
 /// What default.toml says of one key, or of one table.

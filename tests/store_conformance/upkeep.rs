@@ -143,3 +143,27 @@ pub(crate) async fn requests_to_reload_are_answered_once(backend: &dyn Backend) 
     assert!(matches!(store.reload_answer(first).await, Err(StoreError::NotFound(_))));
     assert_eq!(store.open_reloads().await.unwrap(), [waiting]);
 }
+
+pub(crate) async fn what_waits_because_of_an_answer_is_woken_by_new_codes(backend: &dyn Backend) {
+    let bench = Bench::new(backend).await;
+    bench.queue([1, 2], start()).await;
+    let rows = bench.claim(2, start()).await;
+    for (row, reason) in rows.iter().zip([Reason::PurchasePending, Reason::Window]) {
+        let facts = seen(row.teardown.tenant_id, at(1));
+        let step = step(row, State::Queued, &facts, &bench.policy);
+        let commit = Commit { reason: Some(reason), next: Next::Park(Some(at(500))), ..step };
+        bench.store.commit(commit, at(1)).await.unwrap();
+    }
+    for (changed, woken) in [("safety.grace", false), ("codes.409/123456", true)] {
+        let id = bench.store.ask_reload("anna", at(2)).await.unwrap();
+        let answer = ReloadAnswer {
+            taken_up: true,
+            text: "taken up".to_owned(),
+            changed: vec![changed.to_owned()],
+            restart: Vec::new(),
+        };
+        bench.store.answer_reloads(&[id], &answer, at(2)).await.unwrap();
+        assert_eq!(bench.row(1).await.next_attempt_at.is_none(), woken, "{changed}");
+    }
+    assert!(bench.row(2).await.next_attempt_at.is_some(), "a window is no answer");
+}

@@ -4,9 +4,20 @@ use jiff::Timestamp;
 use serde_json::json;
 use sqlx::SqliteConnection;
 
+use super::accounts;
 use super::rows::{Fields, time_text};
+use crate::core::ids::AccountName;
+use crate::core::reason::Reason;
 use crate::store::reload::KEPT;
 use crate::store::{ReloadAnswer, Result, StoreError};
+
+/// The waits that an answer of the API leads to.
+const WAITING_FOR_AN_ANSWER: [Reason; 4] = [
+    Reason::CancellationPending,
+    Reason::PurchasePending,
+    Reason::ProofPending,
+    Reason::RetryBackoff,
+];
 
 pub(super) async fn ask(conn: &mut SqliteConnection, actor: &str, now: Timestamp) -> Result<i64> {
     let id =
@@ -43,6 +54,10 @@ pub(super) async fn answer(
     .bind(json!(ids).to_string())
     .execute(&mut *conn)
     .await?;
+    if answer.changed.iter().any(|key| key.starts_with("codes.")) {
+        // What an answer means may have changed for whoever waits because of one.
+        accounts::wake(conn, &AccountName::new("*"), &WAITING_FOR_AN_ANSWER, now).await?;
+    }
     sqlx::query(
         "DELETE FROM reloads WHERE answered_at IS NOT NULL
            AND id NOT IN (SELECT id FROM reloads ORDER BY id DESC LIMIT ?)",
