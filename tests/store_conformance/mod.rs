@@ -114,7 +114,8 @@ macro_rules! conformance {
                 upkeep: invariant_11_unknown_accounts_hold_their_rows,
                     invariant_12_only_terminal_rows_are_purged,
                     a_delete_is_remembered_while_its_tenant_has_a_row,
-                    the_sign_of_life, requests_to_reload_are_answered_once;
+                    the_sign_of_life, requests_to_reload_are_answered_once,
+                    what_waits_because_of_an_answer_is_woken_by_new_codes;
                 survey: a_survey_counts_what_stands_alike,
                     a_survey_counts_commands_deletions_and_requests,
                     a_survey_tells_every_move_once,

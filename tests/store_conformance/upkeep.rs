@@ -4,7 +4,7 @@ use teardownd::core::ids::AccountName;
 use teardownd::core::reason::Reason;
 use teardownd::core::teardown::{NewTeardown, State};
 use teardownd::store::{
-    Commit, DaemonInfo, Filter, PurchaseRecord, ReloadAnswer, StoreError, Verb,
+    Commit, DaemonInfo, Filter, Next, PurchaseRecord, ReloadAnswer, StoreError, Verb,
 };
 
 use super::{Backend, Bench, at, default_account, delete, seen, start, step, tenant, wanted};
