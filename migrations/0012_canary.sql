@@ -25,7 +25,7 @@ BEGIN
 END;
 
 -- Rows that wait for a gate of their account, so that those can be found which it lets through now.
-CREATE INDEX teardowns_waiting ON teardowns (lower(account), reason)
+CREATE INDEX teardowns_waiting ON teardowns (lower(account), reason, next_attempt_at)
     WHERE lease_owner IS NULL AND next_attempt_at IS NOT NULL
       AND state NOT IN ('deleted', 'aborted', 'failed');
 

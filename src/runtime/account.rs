@@ -23,8 +23,6 @@ const PROBE_UNREACHABLE: Duration = Duration::from_secs(60);
 /// So is one whose credential is refused: it takes a person to end that, and the change of a secret
 /// file is noticed at once.
 const PROBE_REFUSED: Duration = Duration::from_secs(300);
-/// A pass that finds its account halted looks again after this, if nothing wakes it.
-const HALT_RECHECK: Duration = Duration::from_secs(60);
 
 /// A configured account.
 #[derive(Debug)]
@@ -59,9 +57,9 @@ impl AccountRuntime {
     ///
     /// # Errors
     /// The store's.
-    pub async fn answered(&self, calls: &[Call], store: &Store, now: Timestamp) -> Result<()> {
+    pub async fn answered(&self, calls: &[Call], store: &Store) -> Result<()> {
         if self.health.answered(calls) {
-            store.clear_trouble(&self.name, now).await?;
+            store.clear_trouble(&self.name).await?;
         }
         Ok(())
     }
@@ -141,7 +139,7 @@ impl AccountRuntime {
     pub async fn halt(&self, text: String, store: &Store, now: Timestamp) -> Result<Trouble> {
         tracing::error!(account = %self.name, text, "the account is halted");
         store.halt(&self.name, Reason::Halted.as_str(), &text, now).await?;
-        Ok(Trouble::Account { reason: Reason::Halted, until: after(now, HALT_RECHECK), text })
+        Ok(Trouble::Account { reason: Reason::Halted, until: now, text })
     }
 
     async fn trouble(

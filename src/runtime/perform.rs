@@ -5,7 +5,6 @@
 //! pass does, after it has read the remote state.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -21,9 +20,6 @@ use crate::core::observation::Observation;
 use crate::core::reason::Reason;
 use crate::partner_center::{ApiError, Client, PermitKind, Sent, bucket_of, call_of};
 use crate::store::{Result, Store};
-
-/// How soon a guard that stands before an unsettled command is asked again.
-const GUARD_RECHECK: Duration = Duration::from_secs(60);
 
 /// What became of one command in this pass.
 #[derive(Debug)]
@@ -108,10 +104,10 @@ impl Performer<'_> {
             Verdict::Wait { reason, until, text } => {
                 return Ok((Report::Trouble(Trouble::Account { reason, until, text }), None));
             }
-            Verdict::Hold { guard, text } => return Ok((self.stopped(command, guard, text), None)),
+            Verdict::Hold { guard, text } => return Ok((self.stopped(guard, text), None)),
             // The row waits for the end of the halt, which wakes it.
             Verdict::Halt { text, .. } => {
-                return Ok((self.stopped(command, Reason::Halted, text), None));
+                return Ok((self.stopped(Reason::Halted, text), None));
             }
         }
         let mut sent = client.send(command, correlation, permit).await;
@@ -138,7 +134,7 @@ impl Performer<'_> {
         if let Some(error) = &sent.trouble {
             return self.failed(command, error).await;
         }
-        self.account.answered(&[call_of(command.intent.action)], self.store, now).await?;
+        self.account.answered(&[call_of(command.intent.action)], self.store).await?;
         if sent.class == Some(Class::SafetyStop) {
             let text = sent.fault.map(|fault| fault.to_string()).unwrap_or_default();
             return Ok(Report::Trouble(self.account.halt(text, self.store, now).await?));
@@ -149,12 +145,10 @@ impl Performer<'_> {
         Ok(Report::Settled)
     }
 
-    /// What a guard's refusal means for the pass. Never sent, the command is withdrawn by now, and the
-    /// next commit holds the row. Sent before, its effect stays unknown while the guard stands.
-    fn stopped(&self, command: &Command, reason: Reason, text: String) -> Report {
-        let pause = if command.was_sent() { GUARD_RECHECK } else { Duration::ZERO };
-        let until = self.clock.now().checked_add(pause).unwrap_or(Timestamp::MAX);
-        Report::Trouble(Trouble::Account { reason, until, text })
+    /// A guard's refusal ends the pass. A command that was never sent is withdrawn by now. The row is held
+    /// or its account halted, and neither is claimed until that has ended.
+    fn stopped(&self, reason: Reason, text: String) -> Report {
+        Report::Trouble(Trouble::Account { reason, until: self.clock.now(), text })
     }
 
     async fn failed(&self, command: &Command, error: &ApiError) -> Result<Report> {

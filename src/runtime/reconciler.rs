@@ -169,7 +169,7 @@ impl Pass<'_> {
                 // Also where another read of these failed: each answer counts.
                 let answered = self.answered(&asked, asked_at);
                 if !answered.is_empty() {
-                    account.answered(&answered, store, clock.now()).await?;
+                    account.answered(&answered, store).await?;
                 }
                 match outcome {
                     Ok(()) => {}

@@ -4,6 +4,7 @@
 //! becomes due, on monotonic timers. Cron reads the wall clock and may stall when that is set back,
 //! so it only sends wake-ups; nothing depends on it alone (invariant 14).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use super::account::AccountRuntime;
 use super::lease::LeaseTable;
 use super::reconciler::Reconciler;
 use super::slots::{self, Demand};
+use crate::core::gates::SafetyPolicy;
 use crate::core::ids::AccountName;
 use crate::store::{ClaimRequest, Claimed, DaemonInfo, Result, StoreError, due_at};
 
@@ -118,8 +120,12 @@ impl Scheduler {
         }
     }
 
-    fn names(&self) -> Vec<AccountName> {
-        self.lanes.iter().map(|lane| lane.account.name.clone()).collect()
+    /// The guards in force, by account.
+    fn policies(&self) -> BTreeMap<AccountName, SafetyPolicy> {
+        let policy = |lane: &Lane| {
+            (lane.account.name.clone(), SafetyPolicy::clone(&lane.account.rules.safety.get()))
+        };
+        self.lanes.iter().map(policy).collect()
     }
 
     /// The passes that run; closed and awaited at shutdown.
@@ -172,7 +178,7 @@ impl Scheduler {
         let clock = &self.reconciler.clock;
         let now = clock.now();
         store.apply_requests(now).await?;
-        store.check_accounts(&self.names(), now).await?;
+        store.recheck(&self.policies(), now, clock.wall()).await?;
         if let Err(why) = (self.may_claim)() {
             return Ok(Look { claimed: 0, closed: Some(why), sleep: LONGEST_SLEEP });
         }

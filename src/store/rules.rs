@@ -17,8 +17,6 @@ use crate::core::teardown::{Hold, Lease, NewTeardown, State, Teardown};
 
 /// The name under which the daemon itself stands in the history.
 pub const DAEMON: &str = "teardownd";
-/// How soon a row behind a halt looks again, if nothing wakes it.
-const HALT_RECHECK: Duration = Duration::from_secs(60);
 
 /// A row of history about to be written: a move, or a hold or release when both states are equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -229,7 +227,7 @@ pub(super) fn apply(
             row.reason = Some(Reason::Halted);
             row.reason_text = Some(text.clone());
             set_clock(row, false, now);
-            park(row, Some(after(now, HALT_RECHECK)));
+            park(row, Some(now));
             step.halt = Some((*guard, text.clone()));
         }
         Some(Verdict::Wait { reason, until, text }) if nothing_admitted => {
@@ -257,21 +255,6 @@ pub(super) fn apply(
 /// as the account's canary is back, which is mostly a moment.
 const fn decided_anew(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Stale | Verdict::Wait { reason: Reason::Canary, .. })
-}
-
-/// How soon a row tries again that was about to wait for the end of an outage which was over when it
-/// was parked.
-const OUTAGE_RECHECK: Duration = Duration::from_secs(15);
-
-/// Whether the row was parked until its account is tried again.
-pub(super) fn waits_for_an_outage(row: &Teardown) -> bool {
-    matches!(row.reason, Some(Reason::AccountUnreachable | Reason::CredentialRefused))
-        && row.next_attempt_at.is_some()
-}
-
-/// The outage ended between the failure and the commit that parks the row, so nothing will wake it.
-pub(super) fn outage_is_over(row: &mut Teardown, now: Timestamp) {
-    row.next_attempt_at = row.next_attempt_at.min(Some(after(now, OUTAGE_RECHECK)));
 }
 
 /// Writes the fields that the machine decided, and the history of a move.

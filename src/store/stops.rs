@@ -6,7 +6,6 @@ use super::rules::millis_up;
 use super::{OperatorRequest, RequestEffect, Verb};
 use crate::core::account::{Account, Stop, Trouble, TroubleKind};
 use crate::core::ids::AccountName;
-use crate::core::reason::Reason;
 
 /// When rows of an account may next be claimed, as far as the account goes: a time that has passed
 /// means now, `None` means not before a person acts.
@@ -91,12 +90,11 @@ pub(super) fn set_trouble(
     });
 }
 
-/// Makes the next probe of an outage due. Returns the reason of the rows that wait for it, so that one
-/// of them can be claimed; `None` if there is no outage.
-pub(super) fn probe_now(account: &mut Account, now: Timestamp) -> Option<Reason> {
-    let trouble = account.trouble.as_mut()?;
+/// Makes the next probe of an outage due. Returns whether there is one.
+pub(super) fn probe_now(account: &mut Account, now: Timestamp) -> bool {
+    let Some(trouble) = account.trouble.as_mut() else { return false };
     trouble.next_probe_at = trouble.next_probe_at.min(now);
-    Some(trouble.kind.reason())
+    true
 }
 
 /// Closes an account; a later end that is stored stays, and so does the beginning of a closure that
@@ -112,23 +110,6 @@ pub(super) fn throttle(account: &mut Account, until: Timestamp, now: Timestamp) 
 /// The row that a pause or a resume changes: without an account, the one of everything.
 pub(super) fn scope(request: &OperatorRequest) -> AccountName {
     request.filter.account.clone().unwrap_or_else(AccountName::every)
-}
-
-/// The reason of rows that wait for what a verb ends, so that it can wake them.
-pub(super) fn wakes(verb: Verb) -> Option<Reason> {
-    match verb {
-        Verb::Resume => Some(Reason::Paused),
-        Verb::Unhalt => Some(Reason::Halted),
-        Verb::Pause
-        | Verb::Hold
-        | Verb::Release
-        | Verb::Abort
-        | Verb::Retry
-        | Verb::Ack
-        | Verb::Set
-        | Verb::Protect
-        | Verb::Unprotect => None,
-    }
 }
 
 /// Applies a request about accounts to the row of one.

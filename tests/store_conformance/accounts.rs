@@ -51,7 +51,8 @@ pub(crate) async fn trouble_is_probed_by_one_row(backend: &dyn Backend) {
         ..step(&probe, State::Queued, &facts, &bench.policy)
     };
     bench.store.commit(commit, at(61)).await.unwrap();
-    bench.store.clear_trouble(&account, at(62)).await.unwrap();
+    bench.store.clear_trouble(&account).await.unwrap();
+    bench.recheck(at(62)).await;
     assert_eq!(bench.store.account(&account).await.unwrap().trouble, None);
     assert_eq!(bench.claim(9, at(62)).await.len(), 2);
 }
@@ -77,6 +78,7 @@ pub(crate) async fn a_probe_can_be_had_at_once(backend: &dyn Backend) {
     bench.store.probe_now(&account, at(10)).await.unwrap();
     let trouble = bench.store.account(&account).await.unwrap().trouble.unwrap();
     assert_eq!((trouble.since, trouble.next_probe_at), (start(), at(10)));
+    bench.recheck(at(10)).await;
     bench.claim_one(at(10)).await;
     assert_eq!(bench.claim(9, at(11)).await, [], "one at a time");
     // A probe that is due already is not put off.
@@ -210,7 +212,8 @@ pub(crate) async fn an_outage_that_ended_before_the_row_was_parked_does_not_hold
     let claimed = bench.claim_one(start()).await;
     bench.store.set_trouble(&account, kind, "401", at(300), at(1)).await.unwrap();
     // Another tenant's answer comes in between.
-    bench.store.clear_trouble(&account, at(2)).await.unwrap();
+    bench.store.clear_trouble(&account).await.unwrap();
+    bench.recheck(at(2)).await;
     let facts = seen(claimed.teardown.tenant_id, at(3));
     let commit = Commit {
         reason: Some(Reason::CredentialRefused),
@@ -218,6 +221,38 @@ pub(crate) async fn an_outage_that_ended_before_the_row_was_parked_does_not_hold
         ..step(&claimed, State::Queued, &facts, &bench.policy)
     };
     bench.store.commit(commit, at(3)).await.unwrap();
-    assert_eq!(bench.claim(9, at(17)).await, [], "not at once: it may be refused again");
-    assert_eq!(bench.claim(9, at(18)).await.len(), 1);
+    assert_eq!(bench.claim(9, at(4)).await, [], "not before the next look");
+    bench.recheck(at(4)).await;
+    assert_eq!(bench.claim(9, at(4)).await.len(), 1);
+}
+
+pub(crate) async fn a_gate_that_opens_lets_its_rows_go(backend: &dyn Backend) {
+    let mut bench = Bench::new(backend).await;
+    bench.queue([1, 2], start()).await;
+    let park = async |bench: &Bench, reason, now| {
+        for claimed in bench.claim(2, now).await {
+            let facts = seen(claimed.teardown.tenant_id, now);
+            let commit = Commit {
+                reason: Some(reason),
+                next: Next::Park(Some(at(3600))),
+                ..step(&claimed, State::Queued, &facts, &bench.policy)
+            };
+            bench.store.commit(commit, now).await.unwrap();
+        }
+    };
+    bench.policy.dry_run = true;
+    park(&bench, Reason::DryRun, at(1)).await;
+    bench.recheck(at(3700)).await;
+    assert_eq!(bench.claim(9, at(3700)).await, [], "a closed gate keeps its rows past their time");
+    bench.policy.dry_run = false;
+    bench.recheck(at(3701)).await;
+    park(&bench, Reason::Paused, at(3701)).await;
+    bench.store.request(&pause(), at(3702)).await.unwrap();
+    bench.recheck(at(3703)).await;
+    assert_eq!(bench.claim(9, at(3703)).await, []);
+    bench.store.request(&request(Verb::Resume, Filter::default()), at(3704)).await.unwrap();
+    let resume = OperatorRequest { verb: Verb::Resume, ..pause() };
+    bench.store.request(&resume, at(3704)).await.unwrap();
+    bench.recheck(at(3704)).await;
+    assert_eq!(bench.claim(9, at(3704)).await.len(), 2);
 }

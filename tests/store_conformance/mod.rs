@@ -64,6 +64,7 @@ macro_rules! conformance {
                     throttling_closes_the_account_until_its_end, trouble_keeps_its_beginning,
                     a_second_halt_keeps_the_first_reason, stops_stop_the_clock_of_deadlines,
                     a_pause_ends_by_itself, a_probe_can_be_had_at_once,
+                    a_gate_that_opens_lets_its_rows_go,
                     invariant_2_a_resume_does_not_lift_a_halt;
                 commits: a_commit_stores_what_it_says, invariant_11_illegal_moves_are_refused,
                     invariant_12_terminal_rows_stay, a_wait_parks_the_row_with_its_reason,
@@ -328,6 +329,12 @@ impl Bench {
         for state in states {
             self.store.commit(step(claimed, *state, &seen, &self.policy), now).await.unwrap();
         }
+    }
+
+    /// Asks the gates of the account, as the scheduler does at each look.
+    pub(crate) async fn recheck(&self, now: Timestamp) {
+        let policies = [(default_account(), self.policy.clone())].into();
+        self.store.recheck(&policies, now, now).await.unwrap();
     }
 
     /// Commits commands with fresh facts; the row goes to the state.

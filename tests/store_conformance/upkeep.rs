@@ -13,22 +13,22 @@ pub(crate) async fn invariant_11_unknown_accounts_hold_their_rows(backend: &dyn 
     let bench = Bench::new(backend).await;
     let typo = NewTeardown { account: AccountName::new("defualt"), ..wanted(1) };
     bench.store.enqueue(&[typo, wanted(2)], start()).await.unwrap();
-    let known = [default_account()];
-    assert_eq!(bench.store.check_accounts(&known, at(10)).await.unwrap(), 1);
-    assert_eq!(bench.store.check_accounts(&known, at(11)).await.unwrap(), 0);
+    bench.recheck(at(10)).await;
+    bench.recheck(at(11)).await;
     let row = bench.row(1).await;
     let hold = row.hold.unwrap();
     assert_eq!((hold.code, row.eligible_since), (Reason::UnknownAccount, None));
     assert!(hold.text.contains("defualt"), "{}", hold.text);
     assert_eq!(bench.row(2).await.hold, None);
     let known = [default_account(), AccountName::new("defualt")];
-    assert_eq!(bench.store.check_accounts(&known, at(20)).await.unwrap(), 1);
+    let known = known.map(|name| (name, bench.policy.clone())).into();
+    bench.store.recheck(&known, at(20), at(20)).await.unwrap();
     let row = bench.row(1).await;
     assert_eq!((row.hold, row.eligible_since), (None, Some(at(20))));
     assert_eq!(bench.store.history(None, tenant(1)).await.unwrap().len(), 3);
     // An operator's hold is not lifted by this.
     bench.ask(Verb::Hold, 2, at(21)).await;
-    assert_eq!(bench.store.check_accounts(&known, at(22)).await.unwrap(), 0);
+    bench.store.recheck(&known, at(22), at(22)).await.unwrap();
     assert!(bench.row(2).await.hold.is_some());
 }
 

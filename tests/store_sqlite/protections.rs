@@ -103,13 +103,13 @@ fn refused() -> Vec<(String, &'static str)> {
         (
             "INSERT OR REPLACE INTO commands SELECT 99, 'other-id', account, tenant_id, teardown_id,
              action, reservation, resource, method, path, body, if_match, created_at, 0, NULL, NULL,
-             NULL, NULL, NULL, NULL, NULL, NULL FROM commands WHERE seq = 2",
+             NULL, NULL, NULL, NULL, NULL, NULL, 0 FROM commands WHERE seq = 2",
             "is unsettled",
         ),
         (
             "INSERT INTO commands SELECT 99, 'other-id', account, tenant_id, 2,
              action, reservation, 'order:z', method, path, body, if_match, created_at, 0, NULL, NULL,
-             NULL, NULL, NULL, NULL, NULL, NULL FROM commands WHERE seq = 2",
+             NULL, NULL, NULL, NULL, NULL, NULL, 0 FROM commands WHERE seq = 2",
             "needs an active teardown",
         ),
     ];

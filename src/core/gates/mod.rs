@@ -11,6 +11,7 @@ mod pace;
 mod policy;
 mod remote;
 mod stops;
+mod stored;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ use jiff::Timestamp;
 use self::local::Named;
 pub use self::policy::{SafetyPolicy, Share};
 use self::remote::Read;
+pub use self::stored::{GATES_OF_ACCOUNTS, is_open};
 use super::account::{Account, Canary, Proven};
 use super::assess::{self, Assessment};
 use super::command::{Action, Intent};

@@ -10,7 +10,6 @@ use super::rows::{self, Fields, time_text};
 use crate::core::account::{Account, Canary, Proven, TroubleKind};
 use crate::core::budget::{Ask, Bucket, Budget, Grant, Resource};
 use crate::core::ids::AccountName;
-use crate::core::reason::Reason;
 use crate::store::rules::before;
 use crate::store::{Result, stops, window};
 
@@ -150,27 +149,6 @@ pub(super) async fn set_clocks(
     Ok(())
 }
 
-/// Makes the rows of an account, or every row, due that wait for one of these reasons.
-pub(super) async fn wake(
-    conn: &mut SqliteConnection,
-    name: &AccountName,
-    reasons: &[Reason],
-    now: Timestamp,
-) -> Result<()> {
-    sqlx::query(
-        "UPDATE teardowns SET next_attempt_at = NULL, updated_at = ?2
-         WHERE state NOT IN ('deleted', 'aborted', 'failed')
-           AND (?1 = '*' OR lower(account) = ?1) AND lease_owner IS NULL
-           AND reason IN (SELECT value FROM json_each(?3))",
-    )
-    .bind(name.as_str())
-    .bind(time_text(now))
-    .bind(json!(reasons).to_string())
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
 /// Ends the pauses whose time has come.
 pub(super) async fn expire_pauses(
     conn: &mut SqliteConnection,
@@ -181,18 +159,16 @@ pub(super) async fn expire_pauses(
         if stops::expire_pause(account, now) {
             save(conn, account).await?;
             set_clocks(conn, &account.name, now).await?;
-            wake(conn, &account.name, &[Reason::Paused], now).await?;
         }
     }
     Ok(())
 }
 
-/// Stores that first steps were accepted, and wakes those who waited for that.
+/// Stores that first steps were accepted.
 pub(super) async fn prove(
     conn: &mut SqliteConnection,
     name: &AccountName,
     class: Proven,
-    now: Timestamp,
 ) -> Result<()> {
     let mut account = load(conn, name).await?;
     let before = account.proven;
@@ -201,7 +177,6 @@ pub(super) async fn prove(
     account.proven.delete |= class.delete;
     if account.proven != before {
         save(conn, &account).await?;
-        wake(conn, name, &[Reason::Canary], now).await?;
     }
     Ok(())
 }
@@ -240,23 +215,16 @@ pub(super) async fn probe_now(
     now: Timestamp,
 ) -> Result<()> {
     let mut account = load(conn, name).await?;
-    if let Some(reason) = stops::probe_now(&mut account, now) {
+    if stops::probe_now(&mut account, now) {
         save(conn, &account).await?;
-        wake(conn, name, &[reason], now).await?;
     }
     Ok(())
 }
 
-pub(super) async fn clear_trouble(
-    conn: &mut SqliteConnection,
-    name: &AccountName,
-    now: Timestamp,
-) -> Result<()> {
+pub(super) async fn clear_trouble(conn: &mut SqliteConnection, name: &AccountName) -> Result<()> {
     let mut account = load(conn, name).await?;
     if account.trouble.take().is_some() {
         save(conn, &account).await?;
-        let waiting = [Reason::AccountUnreachable, Reason::CredentialRefused];
-        wake(conn, name, &waiting, now).await?;
     }
     Ok(())
 }

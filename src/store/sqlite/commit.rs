@@ -33,11 +33,6 @@ pub(super) async fn commit(
     let admission = admit(conn, &row, commit, now).await?;
     let from = row.state;
     let step = rules::apply(&mut row, commit, &admission, now);
-    if rules::waits_for_an_outage(&row)
-        && accounts::load(conn, &row.account).await?.trouble.is_none()
-    {
-        rules::outage_is_over(&mut row, now);
-    }
     save(conn, &row, from).await?;
     record(conn, &row, &step.events, now).await?;
     let reason = rules::failure_reason(commit, &admission);

@@ -45,7 +45,7 @@ pub const OPERATIONS: &[&str] = &[
     "note_refused",
     "audit",
     "audit_begins",
-    "check_accounts",
+    "recheck",
     "ask_reload",
     "open_reloads",
     "answer_reloads",

@@ -12,6 +12,7 @@ mod customers;
 mod door;
 mod faults;
 mod filesystem;
+mod gates;
 mod lanes;
 mod open;
 mod operate;
@@ -26,6 +27,7 @@ mod send;
 mod survey;
 mod upkeep;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -273,12 +275,9 @@ impl Store {
             .await
     }
 
-    /// Ends an outage and makes the rows that waited for it due at once.
-    pub async fn clear_trouble(&self, account: &AccountName, now: Timestamp) -> Result<()> {
-        self.write("clear_trouble", async |tx| {
-            accounts::clear_trouble(tx, account, millis(now)).await
-        })
-        .await
+    /// Ends an outage.
+    pub async fn clear_trouble(&self, account: &AccountName) -> Result<()> {
+        self.write("clear_trouble", async |tx| accounts::clear_trouble(tx, account).await).await
     }
 
     /// Closes an account after a 429. A later end that is already stored stays.
@@ -373,11 +372,28 @@ impl Store {
         self.read("audit_begins", async |tx| audit::begins(tx).await).await
     }
 
-    /// Holds rows (before their end) whose account the configuration does not know, and lets go of
-    /// those whose account has become known. Returns how many rows changed.
-    pub async fn check_accounts(&self, known: &[AccountName], now: Timestamp) -> Result<u64> {
-        self.write("check_accounts", async |tx| {
-            operate::check_accounts(tx, known, millis(now)).await
+    /// Holds rows (before their end) whose account the configuration does not know, and lets go of those
+    /// whose account has become known. Lets the rows go on that wait behind a gate of their account
+    /// which is open now, and those wait on whose gate is not. `policies` are the guards in force of
+    /// every account that is known, `wall` is the wall clock.
+    pub async fn recheck(
+        &self,
+        policies: &BTreeMap<AccountName, SafetyPolicy>,
+        now: Timestamp,
+        wall: Timestamp,
+    ) -> Result<()> {
+        let now = millis(now);
+        // Most looks find nothing: a look beside the writer is enough then.
+        let is_needed = async |tx: &mut SqliteConnection| {
+            Ok(operate::is_any_account_unknown(tx, policies).await?
+                || gates::is_anything_to_do(tx, policies, now, wall).await?)
+        };
+        if !self.read("recheck", is_needed).await? {
+            return Ok(());
+        }
+        self.write("recheck", async |tx| {
+            operate::check_accounts(tx, policies, now).await?;
+            gates::recheck(tx, policies, now, wall).await
         })
         .await
     }

@@ -1,11 +1,14 @@
 //! Operators' requests: those made by the program, and those typed into `operator_requests`.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 
 use super::rows::{self, Fields, time_text};
 use super::{accounts, audit, commit, protect, queue, send};
+use crate::core::gates::SafetyPolicy;
 use crate::core::ids::AccountName;
 use crate::core::protection::Protection;
 use crate::core::teardown::Teardown;
@@ -98,9 +101,6 @@ async fn about_account(
     if effect.applied {
         accounts::save(conn, &account).await?;
         accounts::set_clocks(conn, name, now).await?;
-        if let Some(reason) = stops::wakes(request.verb) {
-            accounts::wake(conn, name, &[reason], now).await?;
-        }
     }
     Ok(effect)
 }
@@ -206,30 +206,52 @@ async fn apply_one(conn: &mut SqliteConnection, row: &SqliteRow, now: Timestamp)
 
 // ---- accounts of the configuration -------------------------------------------------------------------
 
+/// Rows of accounts that are not known, and rows held because theirs was not. Parameter: the known ones.
+macro_rules! of_unknown_accounts {
+    ($columns:literal) => {
+        concat!(
+            "SELECT ",
+            $columns,
+            " FROM teardowns
+             WHERE state NOT IN ('deleted', 'aborted', 'failed')
+               AND (hold_code IS 'unknown_account'
+                    OR (hold_code IS NULL
+                        AND lower(account) NOT IN (SELECT value FROM json_each(?))))"
+        )
+    };
+}
+
+/// Whether [`check_accounts`] would find a row to look at.
+pub(super) async fn is_any_account_unknown(
+    conn: &mut SqliteConnection,
+    known: &BTreeMap<AccountName, SafetyPolicy>,
+) -> Result<bool> {
+    let names: Vec<_> = known.keys().collect();
+    let found = sqlx::query(concat!(of_unknown_accounts!("1"), " LIMIT 1"))
+        .bind(serde_json::json!(names).to_string())
+        .fetch_optional(conn)
+        .await?;
+    Ok(found.is_some())
+}
+
 pub(super) async fn check_accounts(
     conn: &mut SqliteConnection,
-    known: &[AccountName],
+    known: &BTreeMap<AccountName, SafetyPolicy>,
     now: Timestamp,
-) -> Result<u64> {
-    let found = sqlx::query(
-        "SELECT * FROM teardowns WHERE state NOT IN ('deleted', 'aborted', 'failed')
-           AND (hold_code = 'unknown_account'
-                OR lower(account) NOT IN (SELECT value FROM json_each(?)))
-         ORDER BY id",
-    )
-    .bind(serde_json::json!(known).to_string())
-    .fetch_all(&mut *conn)
-    .await?;
-    let mut changed = 0;
+) -> Result<()> {
+    let names: Vec<_> = known.keys().collect();
+    let found = sqlx::query(concat!(of_unknown_accounts!("*"), " ORDER BY id"))
+        .bind(serde_json::json!(names).to_string())
+        .fetch_all(&mut *conn)
+        .await?;
     for mut row in rows::readable(&found, rows::teardown)? {
         let (account, every) = accounts::load_with_every(conn, &row.account).await?;
         let runs = rules::runs(&account, &every, now);
-        let is_known = known.contains(&row.account);
+        let is_known = known.contains_key(&row.account);
         if let Some(event) = rules::check_known(&mut row, is_known, runs, now) {
             commit::save(conn, &row, row.state).await?;
             commit::record(conn, &row, &[event], now).await?;
-            changed += 1;
         }
     }
-    Ok(changed)
+    Ok(())
 }

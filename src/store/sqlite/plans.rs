@@ -4,7 +4,7 @@
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 
 use super::open::MIGRATOR;
-use super::{claim, send};
+use super::{claim, gates, send};
 
 /// The steps of a statement, as SQLite explains them.
 async fn plan(sql: &str) -> Vec<String> {
@@ -47,4 +47,9 @@ async fn what_is_due_is_found_in_its_order_by_the_index() {
 #[tokio::test]
 async fn calls_under_way_are_found_by_their_index() {
     assert_found_by(send::CALLS, &["commands_calling (account=?)"]).await;
+}
+
+#[tokio::test]
+async fn rows_behind_gates_are_found_by_their_index() {
+    assert_found_by(gates::WAITING, &["teardowns_waiting (<expr>=? AND reason=?"]).await;
 }

@@ -4,9 +4,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use sqlx::SqliteConnection;
 
-use super::accounts;
 use super::rows::{Fields, time_text};
-use crate::core::ids::AccountName;
 use crate::core::reason::Reason;
 use crate::store::reload::KEPT;
 use crate::store::{ReloadAnswer, Result, StoreError};
@@ -56,7 +54,15 @@ pub(super) async fn answer(
     .await?;
     if answer.changed.iter().any(|key| key.starts_with("codes.")) {
         // What an answer means may have changed for whoever waits because of one.
-        accounts::wake(conn, &AccountName::new("*"), &WAITING_FOR_AN_ANSWER, now).await?;
+        sqlx::query(
+            "UPDATE teardowns SET next_attempt_at = NULL, updated_at = ?1
+             WHERE state NOT IN ('deleted', 'aborted', 'failed') AND lease_owner IS NULL
+               AND reason IN (SELECT value FROM json_each(?2))",
+        )
+        .bind(time_text(now))
+        .bind(json!(WAITING_FOR_AN_ANSWER).to_string())
+        .execute(&mut *conn)
+        .await?;
     }
     sqlx::query(
         "DELETE FROM reloads WHERE answered_at IS NOT NULL

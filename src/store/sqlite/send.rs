@@ -152,7 +152,7 @@ pub(super) async fn settle(
         .execute(&mut *conn)
         .await?;
     if outcome == Outcome::Accepted {
-        accounts::prove(conn, &command.account, Proven::of(&command.intent), now).await?;
+        accounts::prove(conn, &command.account, Proven::of(&command.intent)).await?;
     }
     Ok(())
 }
@@ -180,7 +180,7 @@ pub(super) async fn record_answer(
     .execute(&mut *conn)
     .await?;
     if answer.outcome == Some(Outcome::Accepted) {
-        accounts::prove(conn, &command.account, Proven::of(&command.intent), now).await?;
+        accounts::prove(conn, &command.account, Proven::of(&command.intent)).await?;
     }
     Ok(())
 }
