@@ -81,22 +81,6 @@ pub(crate) async fn claims_go_to_what_becomes_uncancellable_soonest(backend: &dy
     assert_eq!(tenants, [tenant(5), tenant(3), tenant(2), tenant(1), tenant(4)]);
 }
 
-pub(crate) async fn claims_go_to_what_is_unsettled_first(backend: &dyn Backend) {
-    let bench = Bench::new(backend).await;
-    bench.queue(1..=3, start()).await;
-    bench.store.enqueue(&[NewTeardown { priority: 9, ..wanted(4) }], start()).await.unwrap();
-    let mut rows = bench.claim(9, start()).await;
-    rows.sort_by_key(|row| row.teardown.id);
-    // The last of equals has sent something, and nobody knows what became of it.
-    bench.walk(&rows[2], &[State::EntitlementsFetched], start()).await;
-    bench.command(&rows[2], State::OrdersCancelling, vec![cancel(3, "a")], start()).await;
-    bench.store.take_over(at(1)).await.unwrap();
-    let first = bench.claim(2, at(2)).await;
-    let tenants: Vec<_> = first.iter().map(|c| c.teardown.tenant_id).collect();
-    assert_eq!(tenants, [tenant(3), tenant(4)], "even before those of a higher priority");
-    assert_eq!(bench.claim(9, at(2)).await.len(), 2, "nothing is claimed twice or left out");
-}
-
 pub(crate) async fn claims_keep_to_slots_and_times(backend: &dyn Backend) {
     let bench = Bench::new(backend).await;
     bench.queue(1..=3, start()).await;

@@ -52,7 +52,6 @@ macro_rules! conformance {
                     an_enqueue_starts_the_history, lists_are_filtered;
                 leases: claims_go_by_priority_and_then_by_waiting_time,
                     claims_go_to_what_becomes_uncancellable_soonest,
-                    claims_go_to_what_is_unsettled_first,
                     claims_keep_to_slots_and_times, invariant_10_a_new_claim_has_a_new_fence,
                     invariant_10_a_lost_lease_refuses_every_write,
                     invariant_10_a_lease_given_back_refuses_every_write,

@@ -106,32 +106,15 @@ async fn due(
     }
 }
 
-/// The rows of an account that are due, in the order of claims: first those with a command that is not
-/// settled, since others may wait for its end; then by priority, then by what becomes impossible to
-/// cancel soonest, then by how long they have been due. Parameters: account, now, how many. In two
-/// halves, since only the second one can be read from the index of claims as far as needed; the first
-/// one is short.
+/// The rows of an account that are due, in the order of claims: by priority, then by what becomes
+/// impossible to cancel soonest, then by how long they have been due. Parameters: account, now, how many.
 pub(super) const DUE: &str = "
-    WITH due AS NOT MATERIALIZED (
-        SELECT * FROM teardowns
-        WHERE lower(account) = ?1 AND state NOT IN ('deleted', 'aborted', 'failed')
-          AND hold_code IS NULL AND (lease_until IS NULL OR lease_until <= ?2)
-          AND (next_attempt_at IS NULL OR next_attempt_at <= ?2)
-          AND (not_before IS NULL OR not_before <= ?2)),
-    unsettled (tenant) AS (
-        SELECT DISTINCT tenant_id FROM commands INDEXED BY commands_unsettled
-        WHERE account = ?1 AND outcome IS NULL)
-    SELECT * FROM (
-        SELECT 1 AS is_unsettled, due.*
-        FROM unsettled CROSS JOIN due ON lower(due.tenant_id) = lower(tenant)
-        UNION ALL
-        SELECT * FROM (
-            SELECT 0 AS is_unsettled, * FROM due
-            WHERE lower(tenant_id) NOT IN (SELECT tenant FROM unsettled)
-            ORDER BY priority DESC, coalesce(uncancellable_at, '9999'),
-                max(coalesce(next_attempt_at, updated_at), coalesce(not_before, '')), id
-            LIMIT ?3))
-    ORDER BY is_unsettled DESC, priority DESC, coalesce(uncancellable_at, '9999'),
+    SELECT * FROM teardowns INDEXED BY teardowns_claim
+    WHERE lower(account) = ?1 AND state NOT IN ('deleted', 'aborted', 'failed')
+      AND hold_code IS NULL AND (lease_until IS NULL OR lease_until <= ?2)
+      AND (next_attempt_at IS NULL OR next_attempt_at <= ?2)
+      AND (not_before IS NULL OR not_before <= ?2)
+    ORDER BY priority DESC, coalesce(uncancellable_at, '9999'),
         max(coalesce(next_attempt_at, updated_at), coalesce(not_before, '')), id
     LIMIT ?3";
 
