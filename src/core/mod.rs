@@ -14,6 +14,7 @@ pub mod discovery;
 pub mod domain;
 pub mod fault;
 pub mod gates;
+pub mod hold;
 pub mod ids;
 pub mod inventory;
 pub mod machine;

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::approval::Approval;
+use super::hold::Holds;
 use super::ids::{AccountName, Fence, TeardownId, TenantId};
 use super::reason::Reason;
 
@@ -69,19 +70,6 @@ impl State {
     }
 }
 
-/// A hold: a person or a guard stopped the teardown until it is released.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Hold {
-    /// Stable code: `operator`, or the guard's code.
-    pub code: Reason,
-    /// Why, in words.
-    pub text: String,
-    /// Who or which guard set it.
-    pub actor: String,
-    /// Since when.
-    pub since: Timestamp,
-}
-
 /// The lease under which a process works on a teardown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Lease {
@@ -129,8 +117,8 @@ pub struct Teardown {
     pub reason: Option<Reason>,
     /// The reason in words, with names and numbers.
     pub reason_text: Option<String>,
-    /// Held by a person or a guard.
-    pub hold: Option<Hold>,
+    /// Held by a person, by a guard, or by both.
+    pub holds: Holds,
     /// Consecutive failures of the tenant's own step.
     pub attempts: u32,
     /// Consecutive polls that found the tenant still waiting; drives the polling backoff only.
@@ -186,7 +174,7 @@ impl Teardown {
             state_since: now,
             reason: None,
             reason_text: None,
-            hold: None,
+            holds: Holds::default(),
             attempts: 0,
             polls: 0,
             rounds: 0,
@@ -239,7 +227,7 @@ impl Teardown {
             | State::EntitlementsFetched
             | State::OrdersCancelling
             | State::Polling
-            | State::Deleting => self.hold.is_some() || self.is_stuck(stuck_after, now),
+            | State::Deleting => self.holds.stand() || self.is_stuck(stuck_after, now),
         }
     }
 }
@@ -292,7 +280,7 @@ impl Teardown {
             | State::OrdersCancelling
             | State::Polling
             | State::Deleting => {
-                if self.hold.is_some() {
+                if self.holds.stand() {
                     Status::Held
                 } else if self.lease.is_none()
                     && (self.next_attempt_at.is_some_and(|at| now < at)

@@ -65,17 +65,17 @@ pub(super) fn approve(
         let why = request.reason.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
         row.approval =
             Some(Approval { actor: request.actor.clone(), at: now, run: row.run_since, inventory });
-        let_go(row, &FOR_APPROVAL, account_runs, now);
-        let event = Event {
-            from: row.state,
-            to: row.state,
-            reason: None,
-            text: Some(format!("{text}{why}")),
-            actor: request.actor.clone(),
-        };
-        (text, event)
+        rules::let_go(row, &FOR_APPROVAL, account_runs, now);
+        let event = rules::unheld(row, format!("{text}{why}"), &request.actor);
+        (format!("{text}{}", still_held(row)), event)
     });
     requests::effect(row, done)
+}
+
+/// What is said of the hold that stands on.
+fn still_held(row: &Teardown) -> String {
+    let hold = row.holds.first();
+    hold.map_or_else(String::new, |hold| format!("; still held by {}: {}", hold.actor, hold.text))
 }
 
 /// What the approval is to be bound to.
@@ -106,17 +106,6 @@ fn inventory(
         route: record.route.clone(),
     };
     Ok(unfinished.map(item).collect())
-}
-
-/// Ends a hold by one of these guards; the row is due at once.
-fn let_go(row: &mut Teardown, guards: &[Reason], account_runs: bool, now: Timestamp) -> bool {
-    let held = row.hold.as_ref().is_some_and(|hold| guards.contains(&hold.code));
-    if held {
-        row.hold = None;
-        rules::wake(row, now);
-        rules::set_clock(row, account_runs, now);
-    }
-    held
 }
 
 // ---- arming --------------------------------------------------------------------------------------------
@@ -154,11 +143,6 @@ pub(super) fn account_was_armed(
     account_runs: bool,
     now: Timestamp,
 ) -> Option<Event> {
-    let_go(row, &[Reason::Arming], account_runs, now).then(|| Event {
-        from: row.state,
-        to: row.state,
-        reason: None,
-        text: Some("released: the account was armed".to_owned()),
-        actor: actor.to_owned(),
-    })
+    rules::let_go(row, &[Reason::Arming], account_runs, now)
+        .then(|| rules::unheld(row, "released: the account was armed".to_owned(), actor))
 }

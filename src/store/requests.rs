@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::rules::{self, Event};
 use super::{OperatorRequest, RequestEffect, Verb, Writes};
 use crate::core::command::{Action, Command, Outcome};
+use crate::core::hold::{Hold, Holds};
 use crate::core::ids::TeardownId;
 use crate::core::protection::{self, Protection};
 use crate::core::reason::Reason;
@@ -97,12 +98,14 @@ fn hold(row: &mut Teardown, request: &OperatorRequest, now: Timestamp) -> Acted 
     if row.state.is_terminal() {
         return Err(format!("it is {} already", row.state.as_str()));
     }
-    if let Some(held) = &row.hold {
+    if let Some(held) = row.holds.operator() {
         return Err(format!("it is held already by {}: {}", held.actor, held.text));
     }
     let text = request.reason.clone().unwrap_or_else(|| format!("held by {}", request.actor));
+    let beside = row.holds.guard().map(|guard| format!(", beside the guard {}", guard.code));
+    let done = format!("held{}", beside.unwrap_or_default());
     rules::hold(row, Reason::Operator, &text, &request.actor, now)
-        .map(|event| ("held".to_owned(), event))
+        .map(|event| (done, event))
         .ok_or_else(|| "it cannot be held".to_owned())
 }
 
@@ -115,10 +118,19 @@ fn release(
     if row.state.is_terminal() {
         return Err(format!("it is {}", row.state.as_str()));
     }
+    let held: Vec<String> = row.holds.iter().map(held_by).collect();
     let text = worded("released", request);
     rules::release(row, text, &request.actor, around.account_runs, now)
-        .map(|event| ("released".to_owned(), event))
+        .map(|event| (format!("released; it was held by {}", held.join(", and by ")), event))
         .ok_or_else(|| "it is not held".to_owned())
+}
+
+/// Who holds, and why.
+fn held_by(hold: &Hold) -> String {
+    match hold.code {
+        Reason::Operator => format!("{}: {}", hold.actor, hold.text),
+        guard => format!("the guard {guard}: {}", hold.text),
+    }
 }
 
 fn abort(
@@ -167,7 +179,7 @@ fn end_by(row: &mut Teardown, request: &OperatorRequest, now: Timestamp) -> Even
     row.state_since = now;
     row.reason = Some(Reason::Aborted);
     row.reason_text.clone_from(&event.text);
-    row.hold = None;
+    row.holds = Holds::default();
     row.lease = None;
     row.finished_at = Some(now);
     rules::wake(row, now);
@@ -209,7 +221,7 @@ fn retry(
     row.try_anyway = request.try_anyway;
     row.reason = None;
     row.reason_text = None;
-    row.hold = None;
+    row.holds = Holds::default();
     (row.attempts, row.polls, row.rounds) = (0, 0, 0);
     row.cross_checked = None;
     row.finished_at = None;

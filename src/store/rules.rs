@@ -10,10 +10,11 @@ use super::{Commit, Next, PurchasesRead, Result, StoreError};
 use crate::core::account::Account;
 use crate::core::domain;
 use crate::core::gates::Verdict;
+use crate::core::hold::Hold;
 use crate::core::ids::{AccountName, Fence, TeardownId};
 use crate::core::machine;
 use crate::core::reason::Reason;
-use crate::core::teardown::{Hold, Lease, NewTeardown, State, Teardown};
+use crate::core::teardown::{Lease, NewTeardown, State, Teardown};
 
 /// The name under which the daemon itself stands in the history.
 pub const DAEMON: &str = "teardownd";
@@ -142,7 +143,7 @@ pub(super) fn set_clock(row: &mut Teardown, account_runs: bool, now: Timestamp) 
     if row.state.is_terminal() {
         return;
     }
-    let runs = account_runs && row.hold.is_none() && !row.waits_for_a_window(now);
+    let runs = account_runs && !row.holds.stand() && !row.waits_for_a_window(now);
     match row.eligible_since {
         None if runs => row.eligible_since = Some(now),
         Some(since) if !runs => {
@@ -286,7 +287,8 @@ fn park(row: &mut Teardown, until: Option<Timestamp>) {
 
 // ---- holds ----------------------------------------------------------------------------------------------
 
-/// Holds a row. A hold that stands already stays as it is, and nothing is written.
+/// Holds a row, by an operator or by a guard as the code says. One of the same kind that stands already
+/// stays as it is, and nothing is written.
 pub(super) fn hold(
     row: &mut Teardown,
     code: Reason,
@@ -294,10 +296,10 @@ pub(super) fn hold(
     actor: &str,
     now: Timestamp,
 ) -> Option<Event> {
-    if row.hold.is_some() || row.state.is_terminal() {
+    let hold = Hold { code, text: text.to_owned(), actor: actor.to_owned(), since: now };
+    if row.state.is_terminal() || !row.holds.add(hold) {
         return None;
     }
-    row.hold = Some(Hold { code, text: text.to_owned(), actor: actor.to_owned(), since: now });
     row.updated_at = now;
     set_clock(row, false, now);
     Some(Event {
@@ -309,7 +311,7 @@ pub(super) fn hold(
     })
 }
 
-/// Ends a hold; the row is due at once.
+/// Ends every hold; the row is due at once.
 pub(super) fn release(
     row: &mut Teardown,
     text: String,
@@ -317,19 +319,28 @@ pub(super) fn release(
     account_runs: bool,
     now: Timestamp,
 ) -> Option<Event> {
-    row.hold.take()?;
+    row.holds.end().first()?;
     wake(row, now);
     set_clock(row, account_runs, now);
-    Some(Event {
-        from: row.state,
-        to: row.state,
-        reason: None,
-        text: Some(text),
-        actor: actor.to_owned(),
-    })
+    Some(unheld(row, text, actor))
 }
 
-/// What becomes of the hold on a row when the configuration's accounts are known: those of unknown
+/// Ends a guard's hold under one of these codes. Without an operator's beside it the row is due at once.
+pub(super) fn let_go(
+    row: &mut Teardown,
+    guards: &[Reason],
+    account_runs: bool,
+    now: Timestamp,
+) -> bool {
+    let ended = row.holds.end_guard(guards).is_some();
+    if ended {
+        wake(row, now);
+        set_clock(row, account_runs, now);
+    }
+    ended
+}
+
+/// What becomes of the guard's hold on a row when the configuration's accounts are known: those of unknown
 /// accounts are held, and let go once the account is known.
 pub(super) fn check_known(
     row: &mut Teardown,
@@ -337,14 +348,21 @@ pub(super) fn check_known(
     account_runs: bool,
     now: Timestamp,
 ) -> Option<Event> {
-    let held_for_that = row.hold.as_ref().is_some_and(|held| held.code == Reason::UnknownAccount);
     if !known {
         let text = format!("the configuration has no account {}", row.account);
         return hold(row, Reason::UnknownAccount, &text, DAEMON, now);
     }
-    if !held_for_that {
-        return None;
+    let known_again = let_go(row, &[Reason::UnknownAccount], account_runs, now);
+    known_again.then(|| unheld(row, format!("account {} is known again", row.account), DAEMON))
+}
+
+/// The history of a hold that has ended.
+pub(super) fn unheld(row: &Teardown, text: String, actor: &str) -> Event {
+    Event {
+        from: row.state,
+        to: row.state,
+        reason: None,
+        text: Some(text),
+        actor: actor.to_owned(),
     }
-    let text = format!("account {} is known again", row.account);
-    release(row, text, DAEMON, account_runs, now)
 }

@@ -93,7 +93,7 @@ async fn old_knowledge_deletes_nobody() {
 
     stage.done(&["resume"]).await;
     let open = "SELECT count(*) FROM teardowns
-                WHERE state NOT IN ('deleted', 'aborted', 'failed') AND hold_code IS NULL";
+                WHERE state NOT IN ('deleted', 'aborted', 'failed') AND NOT held";
     until("all but the spared have ended", async || {
         (database.number(open).await == 0).then_some(())
     })

@@ -191,7 +191,7 @@ async fn a_real_prometheus_sees_what_lasts() {
     until("a write is unsettled", async || (database.number(unsettled).await == 1).then_some(()))
         .await;
     until("the order's time is known", async || {
-        let known = "SELECT count(*) FROM teardowns WHERE uncancellable_at IS NOT NULL AND hold_code IS NOT NULL";
+        let known = "SELECT count(*) FROM teardowns WHERE uncancellable_at IS NOT NULL AND held";
         (database.number(known).await == 1).then_some(())
     })
     .await;

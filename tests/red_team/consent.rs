@@ -67,7 +67,7 @@ async fn awaiting_approval(without: Option<Guard>, by_other: bool) -> Scene {
         safety.skip = without;
     });
     let scene = given.running().await;
-    scene.until_rows("it is held", hours(1), |rows| rows[0].hold.is_some()).await;
+    scene.until_rows("it is held", hours(1), |rows| rows[0].holds.stand()).await;
     scene
 }
 
@@ -106,7 +106,7 @@ async fn plan_drift(without: Option<Guard>) -> Written {
         safety.skip = without;
     });
     let mut scene = given.running().await;
-    scene.until_rows("it is held", hours(1), |rows| rows[0].hold.is_some()).await;
+    scene.until_rows("it is held", hours(1), |rows| rows[0].holds.stand()).await;
     scene.stop().await;
     approve(&scene, "ann").await;
     scene.pass(hours(2)).await;

@@ -15,6 +15,7 @@ mod database;
 mod domains;
 mod engine;
 mod lists;
+mod operators;
 mod people;
 mod tenants;
 mod timing;
@@ -114,6 +115,7 @@ fn guard_mutations_cover_every_guard() {
         domains::GUARDS,
         engine::GUARDS,
         lists::GUARDS,
+        operators::GUARDS,
         people::GUARDS,
         tenants::GUARDS,
         timing::GUARDS,
@@ -134,6 +136,7 @@ fn the_suite_holds_at_least_forty_attempts() {
         domains::ATTEMPTS,
         engine::ATTEMPTS,
         lists::ATTEMPTS,
+        operators::ATTEMPTS,
         people::ATTEMPTS,
         tenants::ATTEMPTS,
         timing::ATTEMPTS,

@@ -258,7 +258,7 @@ async fn invariant_2_800019_and_900127_halt_the_account_until_a_person_lifts_tha
             let halted = scene.account_row().await.halted.expect("halted");
             assert!(halted.reason.contains("Not in this environment."), "{halted:?}");
             for row in scene.rows().await {
-                assert!(!row.state.is_terminal() && row.hold.is_none(), "{row:?}");
+                assert!(!row.state.is_terminal() && !row.holds.stand(), "{row:?}");
                 assert_eq!(row.eligible_since, None, "its deadline does not run");
             }
 

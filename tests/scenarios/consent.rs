@@ -47,7 +47,7 @@ async fn invariant_3_outside_its_windows_an_account_is_only_read() {
     assert!(!scene.calls().is_empty(), "reads go on");
     for row in scene.rows().await {
         assert_eq!((row.reason, row.status(scene.now())), (Some(Reason::Window), Status::Waiting));
-        assert!(row.hold.is_none() && row.eligible_since.is_none(), "{row:?}");
+        assert!(!row.holds.stand() && row.eligible_since.is_none(), "{row:?}");
     }
     scene.settle().await;
     scene.assert_all_deleted().await;
@@ -101,6 +101,29 @@ async fn nothing_is_written_to_an_account_that_is_not_armed() {
     scene.assert_held(1, Reason::Arming).await;
     assert_eq!(scene.writes().len(), 0);
     assert!(arm(&scene).await.applied);
+    scene.settle().await;
+    scene.assert_all_deleted().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_3_an_operators_hold_beside_a_guards_survives_what_ends_the_guards() {
+    let mut given = given([buy(Kind::Reservation)]);
+    given.safety.require_arming = true;
+    given.safety.require_approval = true;
+    let mut scene = given.queued().await;
+    scene.start().await;
+    scene.pass(mins(10)).await;
+    scene.assert_held(1, Reason::Arming).await;
+    assert!(scene.ask_about(Verb::Hold, 1).await.applied, "a guard's hold is no operator's");
+    let again = scene.ask_about(Verb::Hold, 1).await;
+    assert!(!again.applied && again.text.contains("held already by"), "{again:?}");
+    // Somebody else arms the account and approves the teardown.
+    assert!(arm(&scene).await.applied);
+    approve(&scene, &[1], "ann").await;
+    scene.pass(hours(3)).await;
+    assert_eq!(scene.writes().len(), 0);
+    scene.assert_held(1, Reason::Operator).await;
+    assert!(scene.ask_about(Verb::Release, 1).await.applied);
     scene.settle().await;
     scene.assert_all_deleted().await;
 }

@@ -33,7 +33,7 @@ async fn assert_guarded(
         scene.pass(hours(2)).await;
         assert_eq!(scene.writes().len(), 0, "{guard}");
         let rows = scene.rows().await;
-        let hold = rows[0].hold.as_ref().expect("held");
+        let hold = rows[0].holds.first().expect("held");
         assert_eq!((hold.code, hold.actor.as_str()), (guard, guard.as_str()), "{}", hold.text);
         assert!(!hold.text.is_empty() && !rows[0].state.is_terminal());
         scene.assert_careful();

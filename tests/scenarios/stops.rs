@@ -25,7 +25,7 @@ async fn invariant_3_no_write_starts_after_a_pause_whenever_it_comes() {
         assert!(late.is_empty(), "paused at {paused_at}: {late:#?}");
         for row in scene.rows().await {
             let fine = row.state.is_terminal() || row.eligible_since.is_none();
-            assert!(fine && row.hold.is_none() && row.state != State::Failed, "{row:?}");
+            assert!(fine && !row.holds.stand() && row.state != State::Failed, "{row:?}");
         }
         assert!(scene.ask(Verb::Resume).await[0].applied);
         scene.settle().await;

@@ -190,7 +190,7 @@ pub(crate) async fn a_hold_by_a_guard_is_stored(backend: &dyn Backend) {
     let done = bench.command(&claimed, OrdersCancelling, commands, at(1)).await;
     assert!(matches!(done.verdict, Some(Verdict::Hold { .. })));
     let row = bench.row(1).await;
-    let hold = row.hold.clone().unwrap();
+    let hold = row.holds.first().cloned().unwrap();
     assert_eq!((hold.code, hold.since), (Reason::ProtectedTenant, at(1)));
     assert_eq!(hold.actor, "protected_tenant");
     assert_eq!((&row.lease, row.eligible_since), (&None, None));
@@ -212,7 +212,7 @@ pub(crate) async fn a_halt_by_a_guard_stops_the_account(backend: &dyn Backend) {
     assert_eq!(halted.actor, "too_many_customers");
     let row = bench.row(1).await;
     assert_eq!(row, done.teardown);
-    assert_eq!((row.reason, &row.hold, &row.lease), (Some(Reason::Halted), &None, &None));
+    assert_eq!((row.reason, row.holds.first(), &row.lease), (Some(Reason::Halted), None, &None));
     assert_eq!(row.eligible_since, None);
     assert_eq!(bench.row(2).await.eligible_since, None);
     assert_eq!(bench.claim(9, at(999)).await, []);
@@ -281,7 +281,7 @@ pub(crate) async fn invariant_3_deletion_caps_hold_with_a_clock_set_back(backend
     let done = bench.command(&rows[1], Deleting, vec![delete(2)], at(11)).await;
     assert_eq!(done.admitted, []);
     assert!(matches!(done.verdict, Some(Verdict::Wait { reason: Reason::CapHour, .. })));
-    assert_eq!(bench.row(2).await.hold, None, "a full cap means waiting");
+    assert_eq!(bench.row(2).await.holds.first(), None, "a full cap means waiting");
     let account = bench.store.account(&default_account()).await.unwrap();
     assert_eq!(account.clock_high, Some(at(7200)));
     // It opens once the oldest has aged out.

@@ -2,6 +2,7 @@
 //! does not count.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use teardownd::core::account::Identity;
@@ -13,8 +14,8 @@ use teardownd::core::reason::Reason;
 use teardownd::core::teardown::{State, Status};
 use teardownd::core::window::Window;
 use teardownd::store::{
-    ApproveRequest, ArmRequest, Claimed, Commit, Committed, PurchaseRecord, PurchasesRead,
-    RequestEffect, Verb,
+    ApproveRequest, ArmRequest, Claimed, Commit, Committed, OperatorRequest, PurchaseRecord,
+    PurchasesRead, RequestEffect, SurveyRequest, Verb,
 };
 
 use super::{
@@ -119,7 +120,7 @@ async fn approve(bench: &Bench, number: u32, actor: &str, now: jiff::Timestamp) 
 /// The row is held by this guard, its clock stands, and nothing was stored to be sent.
 async fn assert_held(bench: &Bench, number: u32, guard: Reason, now: jiff::Timestamp) -> String {
     let row = bench.row(number).await;
-    let hold = row.hold.clone().unwrap_or_else(|| panic!("not held: {row:?}"));
+    let hold = row.holds.first().cloned().unwrap_or_else(|| panic!("not held: {row:?}"));
     assert_eq!((hold.code, row.status(now)), (guard, Status::Held), "{}", hold.text);
     assert_eq!((row.lease, row.eligible_since), (None, None));
     assert!(bench.claim(9, now).await.is_empty(), "a held row is not claimed");
@@ -181,7 +182,10 @@ pub(crate) async fn an_account_that_is_not_armed_holds_its_rows(backend: &dyn Ba
     let armed = identity(&bench);
     assert!(arm(&bench, Some(armed.clone()), at(2)).await.applied);
     let row = bench.row(1).await;
-    assert_eq!((row.hold, row.eligible_since, row.next_attempt_at), (None, Some(at(2)), None));
+    assert_eq!(
+        (row.holds.first(), row.eligible_since, row.next_attempt_at),
+        (None, Some(at(2)), None)
+    );
     let claimed = bench.claim_one(at(2)).await;
     assert_eq!(write(&bench, &claimed, 1, &["a"], at(3)).await.admitted.len(), 1);
     // It is stored with who and when, and survives whatever else changes the account's row.
@@ -240,7 +244,7 @@ pub(crate) async fn nothing_is_written_before_an_approval(backend: &dyn Backend)
     let approval = row.approval.clone().unwrap();
     assert_eq!((approval.actor.as_str(), approval.at, approval.run), ("bob", at(3), at(2)));
     assert_eq!(approval.inventory, Inventory::from([item("a"), item("b")]));
-    assert_eq!((row.hold, row.eligible_since), (None, Some(at(3))));
+    assert_eq!((row.holds.first(), row.eligible_since), (None, Some(at(3))));
     let last = bench.store.history(None, tenant(1)).await.unwrap().pop().unwrap();
     assert_eq!(last.actor, "bob");
     assert!(last.text.unwrap().contains("looked"));
@@ -254,8 +258,56 @@ pub(crate) async fn an_approval_leaves_other_holds_alone(backend: &dyn Backend) 
     let bench = Bench::new(backend).await;
     ready(&bench, 1, &["a"], start()).await;
     bench.ask(Verb::Hold, 1, at(1)).await;
-    assert!(approve(&bench, 1, "bob", at(2)).await.applied);
-    assert_eq!(bench.row(1).await.hold.unwrap().code, Reason::Operator);
+    let approved = approve(&bench, 1, "bob", at(2)).await;
+    assert!(approved.applied && approved.text.contains("still held by bob"), "{approved:?}");
+    assert_eq!(bench.row(1).await.holds.first().cloned().unwrap().code, Reason::Operator);
+}
+
+pub(crate) async fn invariant_3_an_operators_hold_stands_beside_a_guards(backend: &dyn Backend) {
+    let mut bench = Bench::new(backend).await;
+    bench.policy.require_arming = true;
+    let claimed = ready(&bench, 1, &["a"], start()).await;
+    assert!(write(&bench, &claimed, 1, &["a"], at(1)).await.admitted.is_empty());
+    assert_held(&bench, 1, Reason::Arming, at(1)).await;
+    let holder = |actor: &str| OperatorRequest {
+        actor: actor.to_owned(),
+        ..super::request(Verb::Hold, only(1))
+    };
+    let hold = async |actor, now| bench.store.request(&holder(actor), now).await.unwrap().remove(0);
+    let first = hold("bob", at(2)).await;
+    assert!(first.applied && first.text.contains("beside the guard arming"), "{first:?}");
+    // Each further one is told what stands.
+    for actor in ["bob", "ann"] {
+        let again = hold(actor, at(3)).await;
+        assert!(!again.applied && again.text.contains("by bob: as agreed"), "{again:?}");
+    }
+    let codes = async || bench.row(1).await.holds.iter().map(|hold| hold.code).collect::<Vec<_>>();
+    assert_eq!(codes().await, [Reason::Operator, Reason::Arming]);
+    // What ends the guard's leaves the person's alone: arming, and an account that is known again.
+    assert!(arm(&bench, Some(identity(&bench)), at(4)).await.applied);
+    assert_eq!(codes().await, [Reason::Operator]);
+    assert_held(&bench, 1, Reason::Operator, at(5)).await;
+    for known in [BTreeMap::new(), BTreeMap::from([(default_account(), bench.policy.clone())])] {
+        bench.store.recheck(&known, at(6), at(6)).await.unwrap();
+        assert_eq!(codes().await.len(), 2 - known.len());
+    }
+    let survey = SurveyRequest {
+        stuck_after: Duration::from_secs(3600),
+        budget_window: Duration::from_secs(60),
+        moves_after: None,
+    };
+    let told = bench.store.survey(&survey, at(7)).await.unwrap();
+    assert_eq!(told.tallies[0].reason, Some(Reason::Operator));
+    // A guard that meets a write of a pass that was under way holds beside the person, too.
+    let released = bench.ask(Verb::Release, 1, at(8)).await;
+    assert!(released.applied && released.text.contains("by bob: as agreed"), "{released:?}");
+    let claimed = bench.claim_one(at(9)).await;
+    arm(&bench, None, at(9)).await;
+    assert!(write(&bench, &claimed, 2, &["a"], at(9)).await.admitted.is_empty());
+    hold("ann", at(10)).await;
+    let released = bench.ask(Verb::Release, 1, at(11)).await;
+    assert!(released.text.contains("by ann: as agreed, and by the guard arming: "), "{released:?}");
+    assert!(!bench.row(1).await.holds.stand());
 }
 
 pub(crate) async fn what_appears_after_an_approval_holds_the_teardown(backend: &dyn Backend) {
@@ -278,7 +330,7 @@ pub(crate) async fn what_appears_after_an_approval_holds_the_teardown(backend: &
     bench.store.commit(commit, at(4)).await.unwrap();
     assert!(approve(&bench, 1, "bob", at(5)).await.applied);
     let row = bench.row(1).await;
-    assert_eq!((row.hold, row.approval.unwrap().inventory.len()), (None, 2));
+    assert_eq!((row.holds.first(), row.approval.unwrap().inventory.len()), (None, 2));
 }
 
 pub(crate) async fn an_approval_does_not_count_after_a_retry(backend: &dyn Backend) {
@@ -353,12 +405,12 @@ pub(crate) async fn a_large_batch_waits_for_approval(backend: &dyn Backend) {
     assert!(write(&bench, first, 1, &["a"], at(4)).await.admitted.is_empty());
     let text = assert_held(&bench, 1, Reason::LargeBatch, at(4)).await;
     assert!(text.contains("3 of the account's 3") && text.contains("0.67"), "{text}");
-    assert!(bench.row(2).await.hold.is_none());
+    assert!(!bench.row(2).await.holds.stand());
     // One approved: the other two are no more than two thirds.
     approve(&bench, 3, "bob", at(5)).await;
     assert_eq!(write(&bench, second, 2, &["a"], at(5)).await.admitted.len(), 1);
     // The one that was held goes on once it is approved itself.
     assert!(approve(&bench, 1, "bob", at(6)).await.applied);
-    assert_eq!(bench.row(1).await.hold, None);
+    assert_eq!(bench.row(1).await.holds.first(), None);
     assert_eq!(bench.stored(tenant(2), 2).await.id, command_id(2));
 }

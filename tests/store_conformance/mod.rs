@@ -93,11 +93,12 @@ macro_rules! conformance {
                     an_account_that_is_not_armed_holds_its_rows,
                     disarming_holds_what_comes_after, nothing_is_written_before_an_approval,
                     an_approval_leaves_other_holds_alone,
-                    what_appears_after_an_approval_holds_the_teardown,
+                    invariant_3_an_operators_hold_stands_beside_a_guards, what_appears_after_an_approval_holds_the_teardown,
                     an_approval_does_not_count_after_a_retry, who_enqueued_may_not_approve,
                     a_saved_plan_is_what_is_approved, a_large_batch_waits_for_approval;
                 protections: invariant_1_a_protected_tenant_is_refused_at_enqueue,
                     invariant_3_a_protection_stops_a_write_in_its_own_transaction,
+                    lifting_a_protection_ends_the_guards_hold_and_no_other,
                     invariant_7_a_protection_stands_although_a_delete_is_out,
                     a_protection_aborts_what_is_under_way, a_protection_holds_until_it_is_lifted;
                 audit: the_audit_holds_everything_in_time_order,

@@ -6,11 +6,11 @@ use teardownd::core::gates::Verdict;
 use teardownd::core::ids::AccountName;
 use teardownd::core::reason::Reason;
 use teardownd::core::teardown::{NewTeardown, State};
-use teardownd::store::{Filter, OperatorRequest, RequestEffect, StoreError, Verb};
+use teardownd::store::{Commit, Filter, OperatorRequest, RequestEffect, StoreError, Verb};
 
 use super::{
     Backend, Bench, at, cancel, command_id, default_account, delete, only, request, seen, start,
-    tenant, wanted,
+    step, tenant, wanted,
 };
 
 fn domain(verb: Verb, pattern: &str) -> OperatorRequest {
@@ -74,7 +74,7 @@ pub(crate) async fn invariant_3_a_protection_stops_a_write_in_its_own_transactio
     let Some(Verdict::Hold { guard, text }) = done.verdict else { panic!("{:?}", done.verdict) };
     assert_eq!(guard, Reason::ProtectedDomain);
     assert!(text.contains("protected by bob: as agreed"), "{text}");
-    assert_eq!(done.teardown.hold.map(|hold| hold.code), Some(Reason::ProtectedDomain));
+    assert_eq!(done.teardown.holds.first().map(|hold| hold.code), Some(Reason::ProtectedDomain));
 
     // Set between the commit and the send, it withdraws what was not sent.
     ask(&bench, &domain(Verb::Unprotect, "t.onmicrosoft.com"), 3).await;
@@ -85,6 +85,31 @@ pub(crate) async fn invariant_3_a_protection_stops_a_write_in_its_own_transactio
     assert!(matches!(verdict, Verdict::Hold { guard: Reason::ProtectedDomain, .. }), "{verdict:?}");
     let stored = bench.stored(rows[1].teardown.tenant_id, 2).await;
     assert_eq!((stored.outcome, stored.sends), (Some(Outcome::Withdrawn), 0));
+}
+
+pub(crate) async fn lifting_a_protection_ends_the_guards_hold_and_no_other(backend: &dyn Backend) {
+    let bench = Bench::new(backend).await;
+    bench.queue([1, 2], start()).await;
+    let rows = bench.claim(2, start()).await;
+    ask(&bench, &domain(Verb::Protect, "t.onmicrosoft.com"), 1).await;
+    for row in &rows {
+        bench.walk(row, &[State::EntitlementsFetched], start()).await;
+        let facts = seen(row.teardown.tenant_id, at(2));
+        let commit = Commit {
+            domain: Some("t.onmicrosoft.com".to_owned()),
+            commands: vec![cancel(1, "a")],
+            ..step(row, State::OrdersCancelling, &facts, &bench.policy)
+        };
+        assert_eq!(bench.store.commit(commit, at(2)).await.unwrap().admitted, []);
+    }
+    bench.ask(Verb::Hold, 2, at(3)).await;
+    ask(&bench, &domain(Verb::Unprotect, "other.example"), 4).await;
+    assert!(bench.row(1).await.holds.stand(), "that was another entry");
+    ask(&bench, &domain(Verb::Unprotect, "t.onmicrosoft.com"), 5).await;
+    assert!(!bench.row(1).await.holds.stand());
+    let codes: Vec<_> = bench.row(2).await.holds.iter().map(|hold| hold.code).collect();
+    assert_eq!(codes, [Reason::Operator]);
+    assert_eq!(bench.claim_one(at(6)).await.teardown.tenant_id, tenant(1));
 }
 
 pub(crate) async fn invariant_7_a_protection_stands_although_a_delete_is_out(

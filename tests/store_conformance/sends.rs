@@ -69,7 +69,7 @@ pub(crate) async fn a_guard_at_the_send_withdraws_only_what_was_not_sent(backend
     assert!(matches!(bench.send(&claimed, 1, at(2)).await, Verdict::Hold { .. }));
     assert_eq!(bench.stored(tenant(1), 1).await.outcome, None, "it may have arrived");
     let row = bench.row(1).await;
-    assert_eq!(row.hold.as_ref().map(|hold| hold.code), Some(Reason::ProtectedTenant));
+    assert_eq!(row.holds.first().map(|hold| hold.code), Some(Reason::ProtectedTenant));
     assert!(row.lease.is_some(), "the reconciler gives it back itself");
     let last = bench.store.history(None, tenant(1)).await.unwrap().pop().unwrap();
     assert_eq!(last.reason, Some(Reason::ProtectedTenant));
@@ -78,10 +78,10 @@ pub(crate) async fn a_guard_at_the_send_withdraws_only_what_was_not_sent(backend
     bench.policy.protected_tenants.clear();
     let claimed = committed(&bench, 2).await;
     bench.ask(Verb::Hold, 2, at(3)).await;
-    let held = bench.row(2).await.hold;
+    let held = bench.row(2).await.holds;
     assert!(matches!(bench.send(&claimed, 2, at(3)).await, Verdict::Hold { .. }));
     assert_eq!(bench.stored(tenant(2), 2).await.outcome, Some(Outcome::Withdrawn));
-    assert_eq!(bench.row(2).await.hold, held, "the operator's hold stays the operator's");
+    assert_eq!(bench.row(2).await.holds, held, "the operator's hold stays the operator's");
 
     let claimed = committed(&bench, 3).await;
     bench.policy.customers_limit = 2;

@@ -16,20 +16,20 @@ pub(crate) async fn invariant_11_unknown_accounts_hold_their_rows(backend: &dyn 
     bench.recheck(at(10)).await;
     bench.recheck(at(11)).await;
     let row = bench.row(1).await;
-    let hold = row.hold.unwrap();
+    let hold = row.holds.first().cloned().unwrap();
     assert_eq!((hold.code, row.eligible_since), (Reason::UnknownAccount, None));
     assert!(hold.text.contains("defualt"), "{}", hold.text);
-    assert_eq!(bench.row(2).await.hold, None);
+    assert_eq!(bench.row(2).await.holds.first(), None);
     let known = [default_account(), AccountName::new("defualt")];
     let known = known.map(|name| (name, bench.policy.clone())).into();
     bench.store.recheck(&known, at(20), at(20)).await.unwrap();
     let row = bench.row(1).await;
-    assert_eq!((row.hold, row.eligible_since), (None, Some(at(20))));
+    assert_eq!((row.holds.first(), row.eligible_since), (None, Some(at(20))));
     assert_eq!(bench.store.history(None, tenant(1)).await.unwrap().len(), 3);
     // An operator's hold is not lifted by this.
     bench.ask(Verb::Hold, 2, at(21)).await;
     bench.store.recheck(&known, at(22), at(22)).await.unwrap();
-    assert!(bench.row(2).await.hold.is_some());
+    assert!(bench.row(2).await.holds.stand());
 }
 
 pub(crate) async fn invariant_12_only_terminal_rows_are_purged(backend: &dyn Backend) {

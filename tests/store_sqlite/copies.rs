@@ -151,14 +151,14 @@ async fn what_was_stopped_since_the_backup_stays_stopped() {
     for (n, words) in [(1, "aborted"), (2, "held")] {
         let row = bench.row(n).await;
         assert_eq!(row.state, State::Queued);
-        let hold = row.hold.unwrap();
+        let hold = row.holds.first().cloned().unwrap();
         assert_eq!(hold.code, Reason::Operator);
         assert!(hold.text.contains("in the database that was replaced it was"), "{}", hold.text);
         assert!(hold.text.contains(words), "{}", hold.text);
         let history = bench.store.history(None, tenant(n)).await.unwrap();
         assert_eq!(history.last().unwrap().reason, Some(Reason::Operator));
     }
-    assert_eq!(bench.row(3).await.hold, None);
+    assert_eq!(bench.row(3).await.holds.first(), None);
     let account = bench.store.account(&default_account()).await.unwrap();
     assert_eq!(account.halted.unwrap().reason, "800019");
     assert_eq!(account.throttled_until, Some(at(5000)));

@@ -4,11 +4,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use sqlx::SqliteConnection;
+use teardownd::core::reason::Reason;
 use teardownd::store::StoreError;
 use teardownd::store::lock::RunLock;
 use teardownd::store::sqlite::{MigrateMode, SqliteSettings, Store, free_bytes};
 
-use crate::suite::{at, start, wanted};
+use crate::suite::{at, start, tenant, wanted};
 use crate::{Place, plain, run, value};
 
 /// The text with which opening is refused.
@@ -219,6 +220,31 @@ pub(crate) async fn of_the_first_version(path: &Path) -> SqliteConnection {
     );
     run(&mut conn, &recorded).await.unwrap();
     conn
+}
+
+#[tokio::test]
+async fn a_migration_moves_an_operators_hold_beside_a_guards() {
+    let place = Place::new();
+    let mut conn = of_the_first_version(&place.path()).await;
+    for (number, code) in [(1, "operator"), (2, "arming")] {
+        let held = format!(
+            "INSERT INTO teardowns (tenant_id, hold_code, hold_text, hold_by, hold_since)
+             VALUES ('{}', '{code}', 'look first', 'bo', '2027-01-31T08:00:00.000Z')",
+            tenant(number)
+        );
+        run(&mut conn, &held).await.unwrap();
+    }
+    drop(conn);
+    let bench = place.bench().await;
+    let row = bench.row(1).await;
+    let hold = row.holds.operator().unwrap();
+    assert_eq!((hold.text.as_str(), hold.actor.as_str()), ("look first", "bo"));
+    assert_eq!(row.holds.guard(), None);
+    let row = bench.row(2).await;
+    assert_eq!(row.holds.operator(), None);
+    assert_eq!(row.holds.guard().map(|hold| hold.code), Some(Reason::Arming));
+    let mut conn = plain(&place.path()).await;
+    assert_eq!(value(&mut conn, "SELECT sum(held) FROM teardowns").await, "2");
 }
 
 #[tokio::test]

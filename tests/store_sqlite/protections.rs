@@ -40,6 +40,7 @@ fn refused() -> Vec<(String, &'static str)> {
         ),
         (insert("tenant_id, suspects", &format!("'{two}', 'o-1'")), "CHECK"),
         (insert("tenant_id, hold_code", &format!("'{two}', 'operator'")), "go together"),
+        (insert("tenant_id, operator_hold_by", &format!("'{two}', 'bo'")), "teardownd hold"),
     ];
     let statements = [
         // Replacement.

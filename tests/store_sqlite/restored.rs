@@ -10,7 +10,8 @@ use teardownd::core::reason::Reason;
 use teardownd::core::teardown::State;
 use teardownd::store::sqlite::{Carried, RestoreReport, restore};
 use teardownd::store::{
-    ApproveRequest, ArmRequest, CustomersRead, ListedCustomer, OperatorRequest, StoreError, Verb,
+    ApproveRequest, ArmRequest, CustomersRead, Filter, ListedCustomer, OperatorRequest, StoreError,
+    Verb,
 };
 use uuid::Uuid;
 
@@ -141,7 +142,7 @@ async fn an_approval_counts_only_where_nothing_has_stopped_the_teardown_since() 
     let history = bench.store.history(None, tenant(4)).await.unwrap();
     let said = history.last().unwrap().text.clone().unwrap();
     assert!(said.contains("the approval by bob does not count any more"), "{said}");
-    assert_eq!(bench.row(4).await.hold, None, "the backup knows no failure");
+    assert_eq!(bench.row(4).await.holds.first(), None, "the backup knows no failure");
     approve(&bench, 4, 2000).await;
 }
 
@@ -182,7 +183,11 @@ async fn a_deny_entry_is_never_forgotten() {
         let refused = bench.store.enqueue(&[wanted(number)], at(2000)).await;
         assert!(matches!(refused, Err(StoreError::Protected(_))), "{number}: {refused:?}");
     }
-    assert_eq!(bench.row(2).await.hold.unwrap().code, Reason::Operator, "aborted by the protect");
+    assert_eq!(
+        bench.row(2).await.holds.first().cloned().unwrap().code,
+        Reason::Operator,
+        "aborted by the protect"
+    );
 }
 
 #[tokio::test]
@@ -217,9 +222,40 @@ async fn a_guards_hold_in_the_backup_does_not_stand_for_an_abort() {
     assert_eq!(carried(&report).held, 1);
     let bench = place.bench().await;
     arm(&bench, "default", Some(policy().identity()), 2000).await;
-    let hold = bench.row(1).await.hold.unwrap();
+    let hold = bench.row(1).await.holds.first().cloned().unwrap();
     assert_eq!(hold.code, Reason::Operator);
     assert!(hold.text.contains("it was aborted"), "{}", hold.text);
+}
+
+#[tokio::test]
+async fn an_operators_hold_is_taken_over_beside_a_guards_and_a_pause_with_its_later_end() {
+    let pause = |until| OperatorRequest {
+        until,
+        ..request(Verb::Pause, Filter { account: Some(default_account()), ..Filter::default() })
+    };
+    let (place, report) = restored(
+        async |bench, place| {
+            bench.queue([1], start()).await;
+            let held = "UPDATE teardowns SET hold_code = 'arming', hold_text = 'not armed',
+                            hold_by = 'arming', hold_since = created_at";
+            sql(place, held).await;
+            bench.store.request(&pause(Some(at(2000))), at(1)).await.unwrap();
+        },
+        async |bench, _| {
+            assert!(bench.ask(Verb::Hold, 1, at(10)).await.applied);
+            assert!(bench.store.request(&pause(None), at(11)).await.unwrap()[0].applied);
+        },
+    )
+    .await;
+    assert_eq!(carried(&report), Carried { held: 1, stops: 1, ..Carried::default() });
+    let bench = place.bench().await;
+    let codes: Vec<_> = bench.row(1).await.holds.iter().map(|hold| hold.code).collect();
+    assert_eq!(codes, [Reason::Operator, Reason::Arming]);
+    let account = bench.store.account(&default_account()).await.unwrap();
+    assert_eq!(account.paused.unwrap().until, None);
+    arm(&bench, "default", Some(policy().identity()), 2000).await;
+    let hold = bench.row(1).await.holds.first().cloned().unwrap();
+    assert_eq!((hold.code, hold.actor.as_str()), (Reason::Operator, "bob"));
 }
 
 #[tokio::test]
@@ -346,7 +382,7 @@ async fn typed_requests_that_stop_something_are_done_all_the_same() {
     .await;
     let bench = place.bench().await;
     assert!(bench.store.apply_requests(at(2000)).await.unwrap() > 0);
-    assert!(bench.row(1).await.hold.is_some() && bench.row(2).await.hold.is_some());
+    assert!(bench.row(1).await.holds.stand() && bench.row(2).await.holds.stand());
     assert_eq!(bench.store.protections().await.unwrap().len(), 1);
     let every = bench.store.account(&AccountName::every()).await.unwrap();
     assert!(every.paused.is_some(), "nobody has resumed");

@@ -52,7 +52,7 @@ async fn a_row_typed_in_picks_every_default_and_is_claimed() {
     let row = bench.row(0xabcdef).await;
     assert_eq!((row.account.as_str(), row.state, row.priority), ("default", State::Queued, 0));
     assert_eq!(row.requested_by.as_deref(), Some("sql"));
-    assert_eq!((&row.hold, &row.lease, row.attempts), (&None, &None, 0));
+    assert_eq!((row.holds.first(), &row.lease, row.attempts), (None, &None, 0));
     assert!(row.eligible_since.is_some());
     let history = bench.store.history(None, tenant(0xabcdef)).await.unwrap();
     assert_eq!((history.len(), history[0].from, history[0].to), (1, None, State::Queued));

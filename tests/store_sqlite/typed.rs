@@ -33,12 +33,12 @@ async fn typed_requests_are_applied_and_answered() {
     type_in(&place, "verb, account, until", "'pause', 'Default', '2026-01-02T00:00:00Z'").await;
     type_in(&place, "verb, teardown_id", "'abort', 3").await;
     apply(&bench, 3).await;
-    let hold = bench.row(1).await.hold.unwrap();
+    let hold = bench.row(1).await.holds.first().cloned().unwrap();
     assert_eq!(
         (hold.code, hold.text.as_str(), hold.actor.as_str()),
         (Reason::Operator, "wait for Ann", "sql")
     );
-    assert!(bench.row(2).await.hold.is_some());
+    assert!(bench.row(2).await.holds.stand());
     assert_eq!(bench.row(3).await.state, State::Aborted);
     let paused = bench.store.account(&default_account()).await.unwrap().paused.unwrap();
     assert_eq!(paused.until, Some(at(86400)));
@@ -47,7 +47,7 @@ async fn typed_requests_are_applied_and_answered() {
     type_in(&place, "verb", "'resume'").await;
     type_in(&place, "verb, account", "'resume', 'default'").await;
     apply(&bench, 3).await;
-    assert!(bench.row(1).await.hold.is_none());
+    assert!(!bench.row(1).await.holds.stand());
     assert_eq!(answer(&place, 5).await, "it is not paused");
     assert_eq!(answer(&place, 6).await, "account default: resumed");
 }
@@ -77,7 +77,7 @@ async fn typed_requests_that_cannot_be_understood_are_answered_with_the_reason()
         assert!(answer.contains(part) || answer.contains("would"), "{values}: {answer}");
     }
     let row = bench.row(1).await;
-    assert_eq!((row.hold, row.state), (None, State::Queued));
+    assert_eq!((row.holds.first(), row.state), (None, State::Queued));
     let every = bench.store.account(&AccountName::every()).await.unwrap();
     assert_eq!(every.paused, None);
 }

@@ -35,7 +35,7 @@ use super::teardown::Teardown;
 /// Remote facts may be this old before a PATCH or POST.
 pub const FACTS_BEFORE_WRITE: Duration = Duration::from_secs(60);
 /// A gate that opens wakes the rows behind it. This is the net beneath, should nothing wake them.
-const GATE_NET: Duration = Duration::from_secs(3600);
+pub const GATE_NET: Duration = Duration::from_secs(3600);
 
 /// Remote facts may be this old before a DELETE.
 pub const FACTS_BEFORE_DELETE: Duration = Duration::from_secs(10);

@@ -25,7 +25,7 @@ pub(super) fn ended(q: &Question<'_>) -> Verdict {
 }
 
 pub(super) fn hold(q: &Question<'_>) -> Verdict {
-    let hold = q.facts.teardown.hold.as_ref();
+    let hold = q.facts.teardown.holds.first();
     hold.map_or(Verdict::Allow, |hold| held(hold.code, hold.text.clone()))
 }
 

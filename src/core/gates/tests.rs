@@ -8,12 +8,13 @@ use crate::core::account::{Arming, Stop};
 use crate::core::approval::Approval;
 use crate::core::command::Method;
 use crate::core::domain::DomainPattern;
+use crate::core::hold::{Hold, Holds};
 use crate::core::ids::{AccountName, Fence, TeardownId};
 use crate::core::inventory::{Customer, Order};
 use crate::core::observation::Entitlements;
 use crate::core::protection::{Protection, Subject};
 use crate::core::routes;
-use crate::core::teardown::{Hold, State};
+use crate::core::teardown::State;
 use crate::core::window::Window;
 
 fn now() -> Timestamp {
@@ -118,7 +119,7 @@ fn teardown() -> Teardown {
         state_since: since,
         reason: None,
         reason_text: None,
-        hold: None,
+        holds: Holds::default(),
         attempts: 0,
         polls: 0,
         rounds: 0,
@@ -194,7 +195,7 @@ fn spoilt(guard: Guard) -> Case {
         Guard::Ended => facts.teardown.state = State::Failed,
         Guard::Hold => {
             let (text, actor) = ("look".to_owned(), "ann".to_owned());
-            facts.teardown.hold = Some(Hold { code: Reason::Operator, text, actor, since: now() });
+            facts.teardown.holds.add(Hold { code: Reason::Operator, text, actor, since: now() });
         }
         Guard::Throttle => {
             facts.account.throttled_until = Some(after(now(), Duration::from_secs(9)))

@@ -1,5 +1,6 @@
 //! What a command works with.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
 use std::path::Path;
@@ -17,7 +18,8 @@ use super::view::teardown::Listing;
 use super::{actor, open};
 use crate::core::clock::Clock;
 use crate::core::teardown::Teardown;
-use crate::interfaces::config::{Config, Sources, load};
+use crate::interfaces::config::{Config, Sources, load, of_values};
+use crate::interfaces::reload::Differences;
 use crate::store::{Filter, Store, StoredFault};
 
 /// A daemon that has not ticked for this long does not work.
@@ -59,7 +61,9 @@ impl Globals {
 impl Context {
     /// Reads the configuration and opens the database.
     pub(crate) async fn open(globals: &Globals) -> Result<Self, Failure> {
-        Self::with(globals, globals.configuration()?).await
+        let context = Self::with(globals, globals.configuration()?).await?;
+        context.warn_if_it_differs().await?;
+        Ok(context)
     }
 
     /// Opens the database of a configuration.
@@ -143,6 +147,41 @@ impl Context {
             Output::Text => complain(message),
             Output::Json => complain(json!({"notice": {"message": message}})),
         }
+    }
+
+    /// The configuration that holds: the daemon's own while it works, else the one that was read here.
+    pub(crate) async fn in_force(&self) -> Result<Config, Failure> {
+        let values = self.told_by_the_daemon().await?;
+        // Another version may have told what this one does not understand.
+        let told = values.and_then(|values| of_values(&values).ok());
+        Ok(told.unwrap_or_else(|| self.config.clone()))
+    }
+
+    /// What a daemon that works has told of its configuration.
+    async fn told_by_the_daemon(&self) -> Result<Option<BTreeMap<String, String>>, Failure> {
+        if self.silence().await?.is_some() {
+            return Ok(None);
+        }
+        let values = self.store.in_force().await?;
+        Ok(Some(values).filter(|values| !values.is_empty()))
+    }
+
+    /// Warns if the daemon works with another configuration than the one that was read here.
+    async fn warn_if_it_differs(&self) -> Result<(), Failure> {
+        let Some(values) = self.told_by_the_daemon().await? else { return Ok(()) };
+        let differences = Differences::of(&values, &self.config.values);
+        let parts = [
+            ("`teardownd reload` takes up", differences.changed()),
+            ("only a restart takes up", differences.restart()),
+        ];
+        let told = parts.into_iter().filter(|(_, keys)| !keys.is_empty());
+        let told: Vec<String> =
+            told.map(|(what, keys)| format!("{what} {}", keys.join(", "))).collect();
+        if !told.is_empty() {
+            let told = told.join("; ");
+            self.notice(&format!("warning: the daemon works with another configuration: {told}"));
+        }
+        Ok(())
     }
 
     /// Warns if nobody works on this database.

@@ -73,8 +73,8 @@ async fn act(globals: &Globals, args: &OperateArgs, request: OperatorRequest) ->
 fn concerns(verb: Verb, row: &Teardown) -> bool {
     match verb {
         Verb::Abort => !row.state.is_terminal(),
-        Verb::Hold => !row.state.is_terminal() && row.hold.is_none(),
-        Verb::Release => row.hold.is_some(),
+        Verb::Hold => !row.state.is_terminal() && row.holds.operator().is_none(),
+        Verb::Release => row.holds.stand(),
         Verb::Retry => row.state == State::Failed,
         Verb::Set => !row.state.is_terminal(),
         Verb::Ack | Verb::Pause | Verb::Resume | Verb::Unhalt | Verb::Protect | Verb::Unprotect => {

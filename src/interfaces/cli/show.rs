@@ -84,12 +84,10 @@ fn facts(row: &Teardown, fault: Option<&StoredFault>, stops: &Stops, look: &Look
     fact("status", Some(standing.status.as_str().to_owned()));
     fact("blocked by", standing.blocked_by.map(|reason| reason.to_string()));
     fact("reason", row.reason_text.as_deref().map(plain));
-    fact(
-        "held",
-        row.hold.as_ref().map(|hold| {
-            format!("by {} since {}: {}", hold.actor, look.local(hold.since), hold.text)
-        }),
-    );
+    for hold in row.holds.iter() {
+        let since = look.local(hold.since);
+        fact("held", Some(format!("by {} since {since}: {}", hold.actor, hold.text)));
+    }
     fact("next attempt", row.next_attempt_at.filter(|_| !row.state.is_terminal()).map(time));
     fact("not before", row.not_before.map(time));
     fact("attempts", (row.attempts > 0).then(|| row.attempts.to_string()));

@@ -76,7 +76,7 @@ impl Ticket<'_> {
                 "since": json_time(row.state_since),
                 "reason": row.reason,
                 "text": told_by_teardownd(row),
-                "held_by": row.hold.as_ref().map(|hold| hold.code),
+                "held_by": row.holds.first().map(|hold| hold.code),
                 "cross_checked": row.cross_checked,
                 "queued_at": json_time(row.created_at),
                 "finished_at": json_time(row.finished_at),

@@ -5,9 +5,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::core::account::{Account, Stop};
+use crate::core::hold::Hold;
 use crate::core::ids::{AccountName, Fence, TeardownId, TenantId};
 use crate::core::reason::Reason;
-use crate::core::teardown::{Hold, State, Teardown};
+use crate::core::teardown::{State, Teardown};
 
 /// The moment of the tests.
 pub(super) fn now() -> Timestamp {
@@ -38,7 +39,9 @@ pub(super) fn held(row: Teardown) -> Teardown {
         actor: "bo".to_owned(),
         since: now(),
     };
-    Teardown { hold: Some(hold), ..row }
+    let mut row = row;
+    row.holds.add(hold);
+    row
 }
 
 /// A stop since now.

@@ -85,7 +85,7 @@ pub(crate) async fn until_ended(
 
 /// How to exit, or `None` to look again.
 fn judge(rows: &[Teardown], stops: &Stops, over: bool) -> Option<Exit> {
-    let needs_person = |row: &Teardown| row.hold.is_some() || stops.halted(&row.account);
+    let needs_person = |row: &Teardown| row.holds.stand() || stops.halted(&row.account);
     let mut open = rows.iter().filter(|row| !row.state.is_terminal()).peekable();
     if open.peek().is_none() {
         let all = rows.iter().all(|row| row.state == State::Deleted);

@@ -133,7 +133,7 @@ pub(super) async fn set_clocks(
              eligible_since = CASE WHEN eligible_since IS NULL THEN ?2 END
          WHERE state NOT IN ('deleted', 'aborted', 'failed')
            AND (?1 = '*' OR lower(account) = ?1)
-           AND (eligible_since IS NULL) = (hold_code IS NULL
+           AND (eligible_since IS NULL) = (NOT held
                AND NOT (reason IS 'window' AND coalesce(next_attempt_at > ?2, 0))
                AND NOT EXISTS (
                SELECT 1 FROM accounts

@@ -111,7 +111,7 @@ async fn due(
 pub(super) const DUE: &str = "
     SELECT * FROM teardowns INDEXED BY teardowns_claim
     WHERE lower(account) = ?1 AND state NOT IN ('deleted', 'aborted', 'failed')
-      AND hold_code IS NULL AND (lease_until IS NULL OR lease_until <= ?2)
+      AND NOT held AND (lease_until IS NULL OR lease_until <= ?2)
       AND (next_attempt_at IS NULL OR next_attempt_at <= ?2)
       AND (not_before IS NULL OR not_before <= ?2)
     ORDER BY priority DESC, coalesce(uncancellable_at, '9999'),
@@ -194,7 +194,7 @@ pub(super) async fn next_due(
              max(CASE WHEN lease_until > ?2 THEN lease_until END) AS leased_until
          FROM teardowns
          WHERE lower(account) IN (SELECT value FROM json_each(?1))
-           AND state NOT IN ('deleted', 'aborted', 'failed') AND hold_code IS NULL
+           AND state NOT IN ('deleted', 'aborted', 'failed') AND NOT held
          GROUP BY lower(account)",
     )
     .bind(json!(names).to_string())

@@ -233,11 +233,13 @@ const RETIRE_PURCHASES: &str = "
 /// Saves everything of a row that may change. `from` is the state it had: a move is counted, so
 /// that the trigger for typed-in changes leaves its history to [`record`].
 pub(super) async fn save(conn: &mut SqliteConnection, row: &Teardown, from: State) -> Result<()> {
-    let (hold, lease) = (row.hold.as_ref(), row.lease.as_ref());
+    let (operator, guard) = (row.holds.operator(), row.holds.guard());
+    let lease = row.lease.as_ref();
     let used = i64::try_from(row.eligible_used.as_millis()).unwrap_or(i64::MAX);
     sqlx::query(
         "UPDATE teardowns SET domain = ?, state = ?, state_since = ?, run_since = ?, try_anyway = ?,
              reason = ?, reason_text = ?,
+             operator_hold_text = ?, operator_hold_by = ?, operator_hold_since = ?,
              hold_code = ?, hold_text = ?, hold_by = ?, hold_since = ?, attempts = ?, polls = ?,
              rounds = ?, next_attempt_at = ?, eligible_since = ?, eligible_used_ms = ?,
              suspects = ?, cross_checked = ?, uncancellable_at = ?, lease_owner = ?, lease_until = ?, fence = ?, moves = moves + ?,
@@ -251,10 +253,13 @@ pub(super) async fn save(conn: &mut SqliteConnection, row: &Teardown, from: Stat
     .bind(row.try_anyway)
     .bind(row.reason.map(|reason| reason.as_str()))
     .bind(&row.reason_text)
-    .bind(hold.map(|hold| hold.code.as_str()))
-    .bind(hold.map(|hold| &hold.text))
-    .bind(hold.map(|hold| &hold.actor))
-    .bind(hold.map(|hold| time_text(hold.since)))
+    .bind(operator.map(|hold| &hold.text))
+    .bind(operator.map(|hold| &hold.actor))
+    .bind(operator.map(|hold| time_text(hold.since)))
+    .bind(guard.map(|hold| hold.code.as_str()))
+    .bind(guard.map(|hold| &hold.text))
+    .bind(guard.map(|hold| &hold.actor))
+    .bind(guard.map(|hold| time_text(hold.since)))
     .bind(row.attempts)
     .bind(row.polls)
     .bind(row.rounds)

@@ -124,7 +124,7 @@ pub(super) async fn arm(
 
 async fn held_for_arming(conn: &mut SqliteConnection, filter: &Filter) -> Result<Vec<Teardown>> {
     let mut rows = queue::list(conn, filter).await?;
-    rows.retain(|row| row.hold.as_ref().is_some_and(|hold| hold.code == Reason::Arming));
+    rows.retain(|row| row.holds.guard().is_some_and(|hold| hold.code == Reason::Arming));
     Ok(rows)
 }
 

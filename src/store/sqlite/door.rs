@@ -52,6 +52,9 @@ pub const OPERATIONS: &[&str] = &[
     "reload_answer",
     "tick",
     "daemon",
+    "facts",
+    "put_in_force",
+    "in_force",
     "survey",
     "purge",
 ];

@@ -13,6 +13,7 @@ mod door;
 mod faults;
 mod filesystem;
 mod gates;
+mod in_force;
 mod lanes;
 mod open;
 mod operate;

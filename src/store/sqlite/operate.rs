@@ -11,12 +11,16 @@ use super::{accounts, audit, commit, protect, queue, send};
 use crate::core::gates::SafetyPolicy;
 use crate::core::ids::AccountName;
 use crate::core::protection::Protection;
+use crate::core::reason::Reason;
 use crate::core::teardown::Teardown;
 use crate::store::requests::{self, Surroundings};
 use crate::store::typed::TypedRequest;
 use crate::store::{
     Filter, OperatorRequest, RequestEffect, RequestRecord, Result, StoreError, Verb, rules, stops,
 };
+
+/// The guards whose holds the lifting of a protection ends.
+const FOR_PROTECTION: [Reason; 2] = [Reason::ProtectedTenant, Reason::ProtectedDomain];
 
 /// Applies a request and keeps it with its answer.
 pub(super) async fn request(
@@ -49,7 +53,10 @@ async fn apply(
             let entries = protect::set(conn, request, now, &mut effects).await?;
             abort_protected(conn, request, &entries, now, &mut effects).await?;
         }
-        Verb::Unprotect => effects = protect::lift(conn, request).await?,
+        Verb::Unprotect => {
+            effects = protect::lift(conn, request).await?;
+            let_go_protected(conn, request, now).await?;
+        }
         Verb::Hold | Verb::Release | Verb::Abort | Verb::Retry | Verb::Ack | Verb::Set => {
             for row in queue::list(conn, &request.filter).await? {
                 effects.push(about_row(conn, row, request, now).await?);
@@ -73,6 +80,30 @@ async fn abort_protected(
     for row in queue::list(conn, &active).await? {
         if crate::store::protect::concern(entries, &row) {
             effects.push(about_row(conn, row, &abort, now).await?);
+        }
+    }
+    Ok(())
+}
+
+/// Lets go of the rows that a guard holds for what is protected no more; the guards are asked again.
+async fn let_go_protected(
+    conn: &mut SqliteConnection,
+    request: &OperatorRequest,
+    now: Timestamp,
+) -> Result<()> {
+    let lifted = crate::store::protect::wanted(request, now);
+    let active = Filter { account: request.filter.account.clone(), ..Filter::active() };
+    for mut row in queue::list(conn, &active).await? {
+        if !crate::store::protect::concern(&lifted, &row) {
+            continue;
+        }
+        let (account, every) = accounts::load_with_every(conn, &row.account).await?;
+        let runs = rules::runs(&account, &every, now);
+        if rules::let_go(&mut row, &FOR_PROTECTION, runs, now) {
+            let text = "released: its protection was lifted".to_owned();
+            let event = rules::unheld(&row, text, &request.actor);
+            commit::save(conn, &row, row.state).await?;
+            commit::record(conn, &row, &[event], now).await?;
         }
     }
     Ok(())

@@ -12,9 +12,10 @@ use crate::core::account::{Account, Arming, Canary, Identity, Proven, Stop, Trou
 use crate::core::approval::Approval;
 use crate::core::command::{Action, Command, Intent, Method, Outcome};
 use crate::core::fault::FailedCall;
+use crate::core::hold::{Hold, Holds};
 use crate::core::ids::{AccountName, CommandId, Fence, TeardownId};
 use crate::core::reason::Reason;
-use crate::core::teardown::{Hold, Lease, State, Teardown};
+use crate::core::teardown::{Lease, State, Teardown};
 pub(super) use crate::store::rules::time_text;
 use crate::store::{
     PurchaseRecord, Result, StoreError, StoredFault, StoredPurchase, TransitionRecord,
@@ -137,7 +138,7 @@ pub(super) fn teardown(row: &SqliteRow) -> Result<Teardown> {
         state_since: f.time("state_since")?,
         reason: f.parse_opt("reason", Reason::parse)?,
         reason_text: f.get("reason_text")?,
-        hold: hold(&f)?,
+        holds: holds(&f)?,
         attempts: f.number("attempts")?,
         polls: f.number("polls")?,
         rounds: f.number("rounds")?,
@@ -155,14 +156,24 @@ pub(super) fn teardown(row: &SqliteRow) -> Result<Teardown> {
     })
 }
 
-fn hold(f: &Fields<'_>) -> Result<Option<Hold>> {
-    let Some(code) = f.parse_opt("hold_code", Reason::parse)? else { return Ok(None) };
-    Ok(Some(Hold {
-        code,
-        text: f.get("hold_text")?,
-        actor: f.get("hold_by")?,
-        since: f.time("hold_since")?,
-    }))
+fn holds(f: &Fields<'_>) -> Result<Holds> {
+    let operator = f.time_opt("operator_hold_since")?.map(|since| {
+        Ok::<_, StoreError>(Hold {
+            code: Reason::Operator,
+            text: f.get("operator_hold_text")?,
+            actor: f.get("operator_hold_by")?,
+            since,
+        })
+    });
+    let guard = f.parse_opt("hold_code", Reason::parse)?.map(|code| {
+        Ok::<_, StoreError>(Hold {
+            code,
+            text: f.get("hold_text")?,
+            actor: f.get("hold_by")?,
+            since: f.time("hold_since")?,
+        })
+    });
+    Ok(Holds::stored(operator.transpose()?, guard.transpose()?))
 }
 
 fn approval(f: &Fields<'_>) -> Result<Option<Approval>> {

@@ -63,10 +63,11 @@ async fn active(
                 count(*) AS teardowns,
                 min(CASE WHEN status = 'moving' AND NOT leased THEN due END) AS due_since
          FROM (SELECT lower(account) AS account, state,
-                   CASE WHEN hold_code IS NOT NULL THEN 'held'
+                   CASE WHEN held THEN 'held'
                         WHEN lease_owner IS NULL AND (next_attempt_at > ?1 OR not_before > ?1)
                         THEN 'waiting' ELSE 'moving' END AS status,
-                   CASE WHEN hold_code IS NOT NULL THEN hold_code
+                   CASE WHEN operator_hold_since IS NOT NULL THEN 'operator'
+                        WHEN held THEN hold_code
                         WHEN lease_owner IS NULL AND state = 'queued' AND not_before > ?1
                         THEN 'not_before'
                         WHEN lease_owner IS NULL AND (next_attempt_at > ?1 OR not_before > ?1)

@@ -81,7 +81,7 @@ impl Scene {
     /// The tenant is held by this guard; returns its text.
     pub(crate) async fn assert_held(&self, n: usize, guard: Reason) -> String {
         let row = self.row(n).await;
-        let hold = row.hold.unwrap_or_else(|| {
+        let hold = row.holds.first().cloned().unwrap_or_else(|| {
             panic!("not held: {} {:?} {:?}", row.state.as_str(), row.reason, row.reason_text)
         });
         assert_eq!(hold.code, guard, "{}", hold.text);
@@ -93,5 +93,5 @@ pub(crate) fn assert_deleted(row: &Teardown) {
     let text = row.reason_text.as_deref().unwrap_or_default();
     assert_eq!(row.state, State::Deleted, "{}: {:?} {text}", row.tenant_id, row.reason);
     assert_eq!(row.reason, Some(Reason::ProvenGone));
-    assert!(row.hold.is_none() && row.lease.is_none() && row.finished_at.is_some(), "{row:?}");
+    assert!(!row.holds.stand() && row.lease.is_none() && row.finished_at.is_some(), "{row:?}");
 }

@@ -9,7 +9,7 @@ use super::scene::{PATIENCE, Scene};
 
 /// Nothing is left that moves by itself.
 pub(crate) fn has_ended(row: &Teardown) -> bool {
-    row.state.is_terminal() || row.hold.is_some()
+    row.state.is_terminal() || row.holds.stand()
 }
 
 impl Scene {
@@ -101,7 +101,7 @@ impl Scene {
                 row.tenant_id,
                 row.state.as_str(),
                 row.reason.map(|reason| reason.as_str()),
-                row.hold.as_ref().map(|hold| hold.code.as_str()),
+                row.holds.first().map(|hold| hold.code.as_str()),
                 row.attempts,
                 row.next_attempt_at.map(|at| at.to_string()),
                 row.lease.is_some(),

@@ -233,7 +233,7 @@ impl Stage {
             let elapsed = clock.uptime().saturating_sub(began);
             let closed = self.store.account(&self.account.name).await?.throttled_until;
             progress.show(&rows, &self.simulator.snapshot(), closed, clock.now(), elapsed);
-            let over = rows.iter().all(|row| row.state.is_terminal() || row.hold.is_some());
+            let over = rows.iter().all(|row| row.state.is_terminal() || row.holds.stand());
             if over || elapsed > LONGEST {
                 progress.finish();
                 return Ok(rows);

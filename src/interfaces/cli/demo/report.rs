@@ -88,7 +88,7 @@ fn text(facts: &Facts) -> String {
     let (deleted, all) = (facts.in_state(State::Deleted), facts.rows.len());
     line(format!("{deleted} of {all} customers deleted and proven gone"));
     for row in facts.rows.iter().filter(|row| row.state != State::Deleted) {
-        let reason = row.reason.or(row.hold.as_ref().map(|hold| hold.code));
+        let reason = row.reason.or(row.holds.first().map(|hold| hold.code));
         line(format!(
             "  {} {}: {} - {}",
             row.tenant_id,

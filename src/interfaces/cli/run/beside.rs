@@ -1,5 +1,6 @@
 //! What runs beside the engine: answering requests to reload, and telling the service manager.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +34,14 @@ impl Beside {
     /// Reloads when SIGHUP comes, or when somebody has asked for it in the database. Each request is
     /// answered there, so that whoever asked learns what the daemon made of it.
     pub(super) async fn reload_on_request(self, mut reloader: Reloader, mut hangups: Signal) {
+        let mut told = BTreeMap::new();
         loop {
+            // Commands that look ask for it.
+            if told != *reloader.in_force()
+                && self.store.put_in_force(reloader.in_force()).await.is_ok()
+            {
+                told.clone_from(reloader.in_force());
+            }
             let by_signal = tokio::select! {
                 _ = hangups.recv() => true,
                 () = self.clock.sleep(REQUESTS) => false,
@@ -59,8 +67,10 @@ impl Beside {
         }
         self.supervisor.reloading();
         let answer = reloader.reload().await;
+        let stored = self.store.put_in_force(reloader.in_force()).await;
         self.readiness.reload_refused(!answer.taken_up);
         self.supervisor.reloaded();
+        stored?;
         self.store.answer_reloads(&open?, &answer, self.clock.now()).await
     }
 

@@ -55,7 +55,7 @@ impl Standing {
             Status::Moving if stopped.is_some() => (Status::Waiting, stopped),
             Status::Moving => (Status::Moving, None),
             Status::Waiting => (Status::Waiting, stopped.or_else(|| waits_for(row, now))),
-            Status::Held => (Status::Held, row.hold.as_ref().map(|hold| hold.code)),
+            Status::Held => (Status::Held, row.holds.first().map(|hold| hold.code)),
             Status::Failed => (Status::Failed, row.reason),
             Status::Done => (Status::Done, None),
         };

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::standing::{Standing, Stops};
 use super::table::Table;
 use super::{Look, json_time};
-use crate::core::teardown::Teardown;
+use crate::core::hold::Hold;
+use crate::core::teardown::{Status, Teardown};
 use crate::store::Ack;
 
 /// Teardowns with what their printing needs.
@@ -46,7 +47,8 @@ impl Listing<'_> {
             "status": standing.status,
             "reason": row.reason_text,
             "blocked_by": standing.blocked_by,
-            "hold": row.hold.as_ref().map(|hold| &hold.text),
+            "hold": row.holds.first().map(|hold| &hold.text),
+            "holds": row.holds.iter().map(hold_json).collect::<Vec<_>>(),
             "attempts": row.attempts,
             "since": json_time(row.state_since),
             "next_attempt_at": json_time(row.next_attempt_at),
@@ -67,10 +69,11 @@ impl Listing<'_> {
         ]);
         for row in self.rows {
             let standing = Standing::of(row, self.stops, self.look.now);
-            let because = match (&row.hold, standing.blocked_by) {
-                (Some(hold), Some(code)) => format!("{code}: {}", hold.text),
-                (_, Some(code)) => code.to_string(),
-                (_, None) => String::new(),
+            let told = row.holds.iter().map(|hold| format!("{}: {}", hold.code, hold.text));
+            let because = if standing.status == Status::Held {
+                told.collect::<Vec<_>>().join("; ")
+            } else {
+                standing.blocked_by.map(|code| code.to_string()).unwrap_or_default()
             };
             let domain = row.domain.clone().or_else(|| row.expected_domain.clone());
             let next =
@@ -102,6 +105,16 @@ impl Listing<'_> {
         }
         text
     }
+}
+
+/// A hold for JSON.
+fn hold_json(hold: &Hold) -> Value {
+    json!({
+        "code": hold.code,
+        "text": hold.text,
+        "by": hold.actor,
+        "since": json_time(hold.since),
+    })
 }
 
 #[cfg(test)]
@@ -143,7 +156,7 @@ mod tests {
                 r#"{"id":7,"account":"lab","tenant_id":"aaaaaaaa-0000-4000-8000-000000000007","#,
                 r#""domain":"lab.example","batch":null,"state":"polling","status":"waiting","#,
                 r#""reason":"2 of 5 are being cancelled","blocked_by":"cancellation_pending","#,
-                r#""hold":null,"attempts":0,"since":"2027-01-31T09:55:00.000Z","#,
+                r#""hold":null,"holds":[],"attempts":0,"since":"2027-01-31T09:55:00.000Z","#,
                 r#""next_attempt_at":"2027-01-31T10:00:08.000Z","#,
                 r#""deadline_at":"2027-02-14T09:55:00.000Z","requested_by":"anna","#,
                 r#""created_at":"2027-01-31T09:55:00.000Z","#,

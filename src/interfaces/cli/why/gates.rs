@@ -1,173 +1,158 @@
-//! Every gate between a tenant and its next write, in order, as the stored rows have it.
-
-use std::time::Duration;
+//! Every gate between a tenant and its next write, in order: those of the scheduler, what the latest
+//! readings say, and then the guards themselves, asked as the engine asks them and without the API.
 
 use jiff::Timestamp;
 
-use crate::core::account::{Account, AccountState};
-use crate::core::approval;
-use crate::core::gates::SafetyPolicy;
-use crate::core::ids::AccountName;
-use crate::core::protection::Protection;
+use super::Case;
+use crate::core::account::AccountState;
+use crate::core::command::{Action, Command, Intent, Method, Outcome};
+use crate::core::gates::{self, Guard, SafetyPolicy, StoredFacts, Verdict};
+use crate::core::ids::{CommandId, TenantId};
+use crate::core::observation::Observation;
 use crate::core::reason::Reason;
-use crate::core::teardown::{State, Teardown};
-use crate::core::window::next_opening;
+use crate::core::routes::{self, Kind, Standing};
+use crate::core::teardown::Teardown;
 use crate::interfaces::cli::view::account::condition_text;
-use crate::interfaces::cli::view::standing::Stops;
-use crate::interfaces::cli::view::{Look, counted};
-use crate::store::{Ack, StoredFault, StoredPurchase};
+use crate::interfaces::cli::view::counted;
+use crate::store::{Result, Store, StoredPurchase};
+
+/// What is said for a guard that only a reading can answer.
+const UNREAD: &str = "not asked without reading the API: `teardownd plan` reads";
 
 /// One gate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Gate {
-    /// Its name.
+    /// Its name: a guard's own, or that of what stands before the guards.
     pub(super) name: &'static str,
-    /// Whether it lets the tenant through now.
+    /// Whether it lets the tenant through now, as far as is known.
     pub(super) open: bool,
     /// What it says.
     pub(super) text: String,
 }
 
-pub(super) fn open(name: &'static str, text: impl Into<String>) -> Gate {
+fn open(name: &'static str, text: impl Into<String>) -> Gate {
     Gate { name, open: true, text: text.into() }
 }
 
-pub(super) fn closed(name: &'static str, text: impl Into<String>) -> Gate {
+fn closed(name: &'static str, text: impl Into<String>) -> Gate {
     Gate { name, open: false, text: text.into() }
 }
 
-/// What the gates are asked about.
+/// The guards with what they are asked about: the next write, as far as it is known.
 #[derive(Debug)]
-pub(super) struct Case<'a> {
-    pub(super) row: &'a Teardown,
-    pub(super) purchases: &'a [StoredPurchase],
-    /// Its latest failed call.
-    pub(super) fault: Option<&'a StoredFault>,
-    pub(super) stops: &'a Stops,
-    /// The guards of its account, unless the configuration does not know it.
-    pub(super) policy: Option<&'a SafetyPolicy>,
-    /// Why nobody works on the database, if nobody does.
-    pub(super) silence: Option<&'a str>,
-    /// Why nothing new is claimed, if the disk is that full.
-    pub(super) full: Option<&'a str>,
-    pub(super) look: &'a Look,
-    /// Time in one state after which it is called stuck.
-    pub(super) stuck_after: Duration,
-    /// The deny entries of operators.
-    pub(super) protections: &'a [Protection],
-    /// The acknowledgement of the row, if there is one.
-    pub(super) ack: Option<&'a Ack>,
+pub(super) struct Asked<'a> {
+    pub(super) intent: Intent,
+    pub(super) facts: StoredFacts,
+    pub(super) policy: &'a SafetyPolicy,
+}
+
+impl<'a> Asked<'a> {
+    /// Reads what the guards ask of the store, as the transaction that commits reads it.
+    pub(super) async fn of(
+        store: &Store,
+        row: &Teardown,
+        purchases: &[StoredPurchase],
+        policy: &'a SafetyPolicy,
+        now: Timestamp,
+    ) -> Result<Self> {
+        let commands = store.commands(&row.account, row.tenant_id).await?;
+        let (command, intent) = next_write(&commands, purchases, row.tenant_id);
+        let facts = store.facts(row.id, command, policy, now).await?;
+        Ok(Self { intent, facts, policy })
+    }
+
+    /// What each guard says, in the order in which they are asked.
+    pub(super) fn verdicts(&self, now: Timestamp) -> Vec<(Guard, Verdict)> {
+        let seen = Observation::default();
+        gates::verdicts(&self.intent, &self.facts, &seen, self.policy, now).collect()
+    }
+}
+
+/// What is written next: what is unsettled is sent again, what is active is cancelled, and then the
+/// customer is deleted.
+fn next_write(
+    commands: &[Command],
+    purchases: &[StoredPurchase],
+    tenant: TenantId,
+) -> (Option<CommandId>, Intent) {
+    if let Some(command) = commands.iter().find(|command| command.is_unsettled()) {
+        return (Some(command.id), command.intent.clone());
+    }
+    let active = Standing::Active.as_str();
+    let accepted = |key: &str| {
+        let reached =
+            |c: &Command| matches!(c.outcome, Some(Outcome::Accepted | Outcome::GoalReached));
+        commands.iter().any(|command| command.intent.resource == key && reached(command))
+    };
+    let records = purchases.iter().map(|p| &p.record).filter(|r| r.standing == active);
+    let mut records = records.filter(|record| !accepted(&record.key));
+    let cancel = records.find_map(|record| {
+        Some(Intent {
+            action: Action::parse(&record.route)?,
+            reservation: record.kind == Kind::Reservation.as_str(),
+            resource: record.key.clone(),
+            method: Method::Patch,
+            path: record.key.clone(),
+            body: None,
+            if_match: None,
+        })
+    });
+    (None, cancel.unwrap_or_else(|| routes::delete_customer(tenant)))
 }
 
 impl Case<'_> {
+    /// The next write, as far as it is known without reading.
+    pub(super) fn next_write(&self) -> Option<String> {
+        let intent = &self.asked.as_ref()?.intent;
+        Some(format!("{} {}", intent.action.as_str(), intent.resource))
+    }
+
+    /// What stops the account by itself, and ends by itself.
+    fn outage(&self) -> Gate {
+        let (name, now) = (&self.row.account, self.look.now);
+        let told = self.stops.of(name).map(|account| account.conditions(now)).unwrap_or_default();
+        let out = told.iter().find(|told| {
+            matches!(told.state, AccountState::CredentialRefused | AccountState::Unreachable)
+        });
+        out.map_or_else(
+            || open("outage", ""),
+            |told| closed("outage", condition_text(&format!("account {name}"), told, self.look)),
+        )
+    }
+
     /// Every gate, in the order in which they are asked.
     pub(super) fn gates(&self) -> Vec<Gate> {
-        let mut gates = vec![
-            self.halt(),
-            self.pause(),
-            self.credential(),
-            self.window(),
-            self.approval(),
-            self.cap(),
-            self.throttle(),
-            self.lease(),
-            self.purchase(),
-        ];
-        gates.extend(self.further_gates());
+        let mut gates = vec![self.lease(), self.outage(), self.due(), self.purchase()];
+        if self.asked.is_none() {
+            let text = format!("the configuration in force has no account {}", self.row.account);
+            gates.push(closed("account", text));
+        }
+        gates.extend(self.verdicts().into_iter().map(|(guard, verdict)| self.gate(guard, verdict)));
         gates
     }
 
-    fn now(&self) -> Timestamp {
-        self.look.now
+    /// What each guard says; none where the configuration does not know the account.
+    pub(super) fn verdicts(&self) -> Vec<(Guard, Verdict)> {
+        self.asked.as_ref().map(|asked| asked.verdicts(self.look.now)).unwrap_or_default()
     }
 
-    fn account(&self) -> Option<&Account> {
-        self.stops.of(&self.row.account)
-    }
-
-    /// The gate that these states close. What stops everything comes before what stops the account.
-    fn account_gate(&self, name: &'static str, states: &[AccountState]) -> Gate {
-        let rows = [
-            ("everything".to_owned(), self.stops.of(&AccountName::every())),
-            (format!("account {}", self.row.account), self.account()),
-        ];
-        let stopped = rows.into_iter().find_map(|(subject, account)| {
-            let told = account?.conditions(self.now());
-            let told = told.into_iter().find(|condition| states.contains(&condition.state))?;
-            Some(closed(name, condition_text(&subject, &told, self.look)))
-        });
-        stopped.unwrap_or_else(|| open(name, ""))
-    }
-
-    fn halt(&self) -> Gate {
-        self.account_gate("halt", &[AccountState::Halted])
-    }
-
-    fn pause(&self) -> Gate {
-        self.account_gate("pause", &[AccountState::Paused])
-    }
-
-    fn credential(&self) -> Gate {
-        let states = [AccountState::CredentialRefused, AccountState::Unreachable];
-        self.account_gate("credential", &states)
-    }
-
-    fn window(&self) -> Gate {
-        let windows = self.policy.map(|policy| policy.windows.as_slice()).unwrap_or_default();
-        if windows.is_empty() {
-            return open("window", "not configured");
-        }
-        let listed = windows.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        match next_opening(windows, self.now()) {
-            Some(opens) if opens <= self.now() => open("window", listed),
-            Some(opens) => {
-                closed("window", format!("{listed}; opens {}", self.look.distance(opens)))
+    fn gate(&self, guard: Guard, verdict: Verdict) -> Gate {
+        let name = guard.as_str();
+        match verdict {
+            Verdict::Allow => open(name, ""),
+            Verdict::Stale => open(name, UNREAD),
+            // What opens at no known time wakes who waits for it.
+            Verdict::Wait { until, text, .. }
+                if until.duration_since(self.look.now).unsigned_abs() == gates::GATE_NET =>
+            {
+                closed(name, text)
             }
-            None => closed("window", listed),
-        }
-    }
-
-    /// Whether people have said yes to the account, the teardown, and its size.
-    fn approval(&self) -> Gate {
-        if let Some(hold) = self.row.hold.as_ref().filter(|hold| is_for_consent(hold.code)) {
-            return closed("approval", hold.text.clone());
-        }
-        let Some(policy) = self.policy else { return open("approval", "not required") };
-        if policy.require_arming {
-            let name = &self.row.account;
-            let why = match self.account() {
-                Some(account) => account.unarmed(&policy.identity()),
-                None => Some("has not been armed".to_owned()),
-            };
-            if let Some(why) = why {
-                return closed("approval", format!("account {name} {why}"));
+            Verdict::Wait { until, text, .. } => {
+                closed(name, format!("{text}; opens {}", self.look.distance(until)))
             }
+            Verdict::Hold { text, .. } => closed(name, text),
+            Verdict::Halt { text, .. } => closed(name, format!("halts the account: {text}")),
         }
-        match approval::counting(self.row, policy.approve_by_other) {
-            Ok(approval) => open(
-                "approval",
-                format!("by {} on {}", approval.actor, self.look.local(approval.at)),
-            ),
-            Err(why) if policy.require_approval => closed("approval", why),
-            Err(_) => open("approval", "not required"),
-        }
-    }
-
-    fn cap(&self) -> Gate {
-        let shut = self.policy.is_some_and(|policy| {
-            policy.max_deletions_per_hour == 0 || policy.max_deletions_per_day == 0
-        });
-        if shut {
-            return closed("cap", "a cap of 0 lets no deletion through");
-        }
-        match self.row.reason.filter(|reason| matches!(reason, Reason::CapHour | Reason::CapDay)) {
-            Some(reason) if self.waits() => closed("cap", self.waiting(reason)),
-            Some(_) | None => open("cap", ""),
-        }
-    }
-
-    fn throttle(&self) -> Gate {
-        self.account_gate("throttle", &[AccountState::Throttled])
     }
 
     fn lease(&self) -> Gate {
@@ -179,11 +164,25 @@ impl Case<'_> {
         }
     }
 
+    fn due(&self) -> Gate {
+        let (row, now) = (self.row, self.look.now);
+        if let Some(at) = row.not_before.filter(|at| now < *at) {
+            return closed("due", format!("not before {}", self.look.local(at)));
+        }
+        let Some(at) = row.next_attempt_at.filter(|at| now < *at) else { return open("due", "") };
+        let reason = row.reason.map(Reason::as_str).unwrap_or("it waits");
+        let text = row.reason_text.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
+        closed("due", format!("{reason}{text}; next look {}", self.look.distance(at)))
+    }
+
     fn purchase(&self) -> Gate {
-        let with = |standing: &str| {
-            self.purchases.iter().filter(|p| p.record.standing == standing).collect::<Vec<_>>()
+        let with = |standing: Standing| {
+            self.purchases.iter().filter(|p| p.record.standing == standing.as_str()).count()
         };
-        let (blocked, active, pending) = (with("blocked"), with("active"), with("pending"));
+        let inactive = Standing::Inactive.as_str();
+        let cannot =
+            |p: &&StoredPurchase| p.record.blocked.is_some() && p.record.standing != inactive;
+        let blocked: Vec<_> = self.purchases.iter().filter(cannot).collect();
         if let Some(first) = blocked.first() {
             let why = first.record.blocked.as_deref().unwrap_or("the API cannot cancel it");
             let text = format!(
@@ -194,52 +193,8 @@ impl Case<'_> {
             );
             return closed("purchase", text);
         }
-        let reading = match self.row.reason {
-            Some(reason) if self.waits() && !is_account_wide(reason) => self.waiting(reason),
-            Some(_) | None => String::new(),
-        };
-        if self.purchases.is_empty() && self.row.state == State::Queued {
-            return open("purchase", "none was read yet");
-        }
-        let known = format!(
-            "{} known, {} active, {} pending",
-            counted(self.purchases.len(), "purchase"),
-            active.len(),
-            pending.len()
-        );
-        let text = if reading.is_empty() { known } else { format!("{known}; {reading}") };
-        Gate { name: "purchase", open: reading.is_empty(), text }
+        let known = counted(self.purchases.len(), "purchase");
+        let (active, pending) = (with(Standing::Active), with(Standing::Pending));
+        open("purchase", format!("{known} known, {active} active, {pending} pending"))
     }
-
-    /// Whether the row waits for a time.
-    fn waits(&self) -> bool {
-        self.row.next_attempt_at.is_some_and(|at| self.now() < at)
-    }
-
-    fn waiting(&self, reason: Reason) -> String {
-        let text = self.row.reason_text.as_ref().map(|text| format!(": {text}"));
-        let next =
-            self.row.next_attempt_at.map(|at| format!("; next look {}", self.look.distance(at)));
-        format!("{reason}{}{}", text.unwrap_or_default(), next.unwrap_or_default())
-    }
-}
-
-/// Guards that ask whether people have said yes.
-fn is_for_consent(code: Reason) -> bool {
-    matches!(code, Reason::Arming | Reason::Approval | Reason::PlanDrift | Reason::LargeBatch)
-}
-
-/// Reasons that a gate of their own speaks of.
-fn is_account_wide(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::Halted
-            | Reason::Paused
-            | Reason::CredentialRefused
-            | Reason::AccountUnreachable
-            | Reason::CapHour
-            | Reason::CapDay
-            | Reason::Throttled
-            | Reason::Window
-    )
 }

@@ -1,23 +1,28 @@
 //! `why`: every gate in order, and the next command to type.
 
 mod gates;
-mod guards;
+
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use self::gates::{Case, Gate};
+use self::gates::{Asked, Gate};
 use super::args::{Globals, TenantArgs};
 use super::context::Context;
 use super::exit::{Ending, Report};
 use super::tenants;
 use super::view::account::condition_json;
 use super::view::faults::{self, fault_json};
-use super::view::plain;
-use super::view::standing::Standing;
+use super::view::standing::{Standing, Stops};
 use super::view::table::Table;
+use super::view::{Look, plain};
+use crate::core::gates::{Guard, Verdict};
+use crate::core::hold::Hold;
+use crate::core::ids::TenantId;
 use crate::core::reason::Reason;
-use crate::core::teardown::{State, Status};
+use crate::core::teardown::{State, Status, Teardown};
 use crate::interfaces::assemble::enough_room;
+use crate::store::{Ack, StoredFault, StoredPurchase};
 
 /// Runs the command.
 pub(crate) async fn execute(globals: &Globals, args: &TenantArgs) -> Ending {
@@ -25,32 +30,58 @@ pub(crate) async fn execute(globals: &Globals, args: &TenantArgs) -> Ending {
     let rows = tenants::newest(&context, args).await?;
     let stops = context.stops().await?;
     let silence = context.silence().await?;
+    let rules = context.in_force().await?;
     let database = &context.config.database;
     let full = enough_room(database.path.clone(), database.min_free.0)().err();
-    let protections = context.store.protections().await?;
     let acks = context.store.acks().await?;
     let look = context.look();
     let (mut texts, mut answers) = (Vec::new(), Vec::new());
     for row in &rows {
         let purchases = context.store.purchases(row.id).await?;
         let fault = context.last_fault(row).await?;
+        let asked = match rules.account(&row.account) {
+            Some(account) => {
+                Some(Asked::of(&context.store, row, &purchases, &account.policy, look.now).await?)
+            }
+            None => None,
+        };
         let case = Case {
             row,
             purchases: &purchases,
             fault: fault.as_ref(),
             stops: &stops,
-            policy: context.config.account(&row.account).map(|account| &account.policy),
+            asked: asked.as_ref(),
             silence: silence.as_deref(),
             full: full.as_deref(),
             look: &look,
-            stuck_after: context.config.engine.stuck_after,
-            protections: &protections,
+            stuck_after: rules.engine.stuck_after,
             ack: acks.iter().find(|ack| ack.id == row.id),
         };
         texts.push(case.text());
         answers.push(case.json());
     }
     Ok(Report::done(texts.join("\n"), json!({"why": answers})))
+}
+
+/// One teardown with everything that is said about it.
+#[derive(Debug)]
+struct Case<'a> {
+    row: &'a Teardown,
+    purchases: &'a [StoredPurchase],
+    /// Its latest failed call.
+    fault: Option<&'a StoredFault>,
+    stops: &'a Stops,
+    /// The guards of its account, unless the configuration does not know it.
+    asked: Option<&'a Asked<'a>>,
+    /// Why nobody works on the database, if nobody does.
+    silence: Option<&'a str>,
+    /// Why nothing new is claimed, if the disk is that full.
+    full: Option<&'a str>,
+    look: &'a Look,
+    /// Time in one state after which it is called stuck.
+    stuck_after: Duration,
+    /// The acknowledgement of the row, if there is one.
+    ack: Option<&'a Ack>,
 }
 
 impl Case<'_> {
@@ -83,6 +114,9 @@ impl Case<'_> {
             for Gate { name, open, text } in self.gates() {
                 let mark = if open { "open" } else { "CLOSED" };
                 table.row([" ".to_owned(), name.to_owned(), mark.to_owned(), text]);
+            }
+            if let Some(write) = self.next_write() {
+                text.push_str(&format!("  gates before the next write, {write}:\n"));
             }
             text.push_str(&table.draw());
         }
@@ -117,12 +151,12 @@ impl Case<'_> {
 
     /// The stored text, and what can be done about it.
     fn words(&self) -> Vec<String> {
-        let hold = self.row.hold.as_ref().map(|hold| {
+        let holds = self.row.holds.iter().map(|hold| {
             let by = format!("held by {}", hold.actor);
             // Without a reason of its own a hold says just that.
             if hold.text == by { by } else { format!("{by}: {}", hold.text) }
         });
-        let stored = self.row.reason_text.clone().filter(|_| hold.is_none());
+        let stored = self.row.reason_text.clone().filter(|_| !self.row.holds.stand());
         let remedy = self.standing().blocked_by.map(|reason| reason.remedy().to_owned());
         let stuck = self.is_stuck().then(|| {
             let limit = humantime::format_duration(self.stuck_after);
@@ -132,7 +166,7 @@ impl Case<'_> {
             let because = ack.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
             format!("acknowledged by {} on {}{because}", ack.actor, self.look.local(ack.at))
         });
-        stuck.into_iter().chain(ack).chain(hold).chain(stored).chain(remedy).collect()
+        stuck.into_iter().chain(ack).chain(holds).chain(stored).chain(remedy).collect()
     }
 
     /// The latest failed call, unless the work is done.
@@ -155,20 +189,8 @@ impl Case<'_> {
             | State::Polling
             | State::Deleting => {}
         }
-        if let Some(hold) = &self.row.hold {
-            return match hold.code {
-                Reason::Arming => format!("teardownd arm --account {account}"),
-                Reason::Approval | Reason::PlanDrift | Reason::LargeBatch => {
-                    format!("teardownd approve {tenant}")
-                }
-                Reason::ProtectedTenant | Reason::ProtectedDomain
-                    if self.local_objection().is_some() =>
-                {
-                    format!("teardownd abort {tenant}")
-                }
-                Reason::OwnTenant | Reason::DomainMismatch => format!("teardownd abort {tenant}"),
-                _ => format!("teardownd release {tenant}"),
-            };
+        if let Some(hold) = self.row.holds.first() {
+            return self.after_hold(hold);
         }
         match self.standing().blocked_by {
             Some(Reason::Halted) => format!("teardownd unhalt --account {account}"),
@@ -176,10 +198,45 @@ impl Case<'_> {
             Some(Reason::CredentialRefused | Reason::AccountUnreachable) => {
                 "teardownd check".to_owned()
             }
-            _ if self.local_objection().is_some() => format!("teardownd abort {tenant}"),
+            _ if self.refusal().is_some() => format!("teardownd abort {tenant}"),
             _ if self.silence.is_some() => "teardownd run".to_owned(),
-            _ => format!("teardownd wait {tenant}"),
+            // What that tenant needs is what this one waits for.
+            _ => match self.canary() {
+                Some(other) => format!("teardownd why {other}"),
+                None => format!("teardownd wait {tenant}"),
+            },
         }
+    }
+
+    /// What lets a hold go.
+    fn after_hold(&self, hold: &Hold) -> String {
+        let (tenant, account) = (self.row.tenant_id, &self.row.account);
+        match hold.code {
+            Reason::Arming => format!("teardownd arm --account {account}"),
+            Reason::Approval | Reason::PlanDrift | Reason::LargeBatch => {
+                format!("teardownd approve {tenant}")
+            }
+            Reason::OwnTenant | Reason::DomainMismatch => format!("teardownd abort {tenant}"),
+            guard if self.refusal() == Some(guard) => format!("teardownd abort {tenant}"),
+            _ => format!("teardownd release {tenant}"),
+        }
+    }
+
+    /// The other tenant whose first step goes out alone, where it is waited for.
+    fn canary(&self) -> Option<TenantId> {
+        let canary = self.stops.of(&self.row.account)?.canary?;
+        (canary.tenant_id != self.row.tenant_id).then_some(canary.tenant_id)
+    }
+
+    /// The guard that refuses the tenant itself, whatever is read of it.
+    fn refusal(&self) -> Option<Reason> {
+        self.verdicts().into_iter().find_map(|(asked, verdict)| match verdict {
+            // What a hold says was so when it was set.
+            Verdict::Hold { guard, .. } if asked != Guard::Hold && is_about_the_tenant(guard) => {
+                Some(guard)
+            }
+            _ => None,
+        })
     }
 
     fn resume(&self) -> String {
@@ -192,213 +249,17 @@ impl Case<'_> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use jiff::tz::TimeZone;
-
-    use std::time::Duration;
-
-    use super::*;
-    use crate::core::account::Account;
-    use crate::core::domain::DomainPattern;
-    use crate::core::gates::SafetyPolicy;
-    use crate::core::ids::AccountName;
-    use crate::core::protection::{Protection, Subject};
-    use crate::core::teardown::Teardown;
-    use crate::core::window::Window;
-    use crate::interfaces::cli::testing::{halted, held, now, row, stop};
-    use crate::interfaces::cli::view::Look;
-    use crate::interfaces::cli::view::standing::Stops;
-
-    fn ask<T>(row: &Teardown, accounts: Vec<Account>, question: impl Fn(&Case<'_>) -> T) -> T {
-        question(&Case {
-            row,
-            purchases: &[],
-            fault: None,
-            stops: &Stops(accounts),
-            policy: None,
-            silence: None,
-            full: None,
-            look: &Look { now: now(), zone: TimeZone::UTC },
-            stuck_after: Duration::from_secs(600),
-            protections: &[],
-            ack: None,
-        })
-    }
-
-    fn lab() -> Account {
-        Account::fresh(AccountName::new("lab"))
-    }
-
-    #[test]
-    fn the_gates_stand_in_the_order_of_the_contract() {
-        let names = ask(&row(1, State::Polling), vec![], |case| {
-            case.gates().iter().map(|gate| gate.name).collect::<Vec<_>>()
-        });
-        assert_eq!(
-            names,
-            [
-                "halt",
-                "pause",
-                "credential",
-                "window",
-                "approval",
-                "cap",
-                "throttle",
-                "lease",
-                "purchase",
-                "guard",
-                "hold",
-                "time",
-                "dry run"
-            ]
-        );
-    }
-
-    #[test]
-    fn a_stuck_tenant_is_called_so() {
-        let fresh = row(1, State::Polling);
-        let stuck = Teardown { state_since: now() - Duration::from_secs(601), ..fresh.clone() };
-        let words = |row: &Teardown| ask(row, vec![], |case| case.words().join("\n"));
-        assert!(words(&stuck).contains("engine.stuck_after = 10m"));
-        assert!(!words(&fresh).contains("stuck"));
-    }
-
-    #[test]
-    fn the_next_command_fits_what_stops_the_tenant() {
-        let polling = row(1, State::Polling);
-        let tenant = polling.tenant_id;
-        let paused =
-            |name: AccountName| Account { paused: Some(stop("lunch")), ..Account::fresh(name) };
-        let by = |code| {
-            let mut row = held(polling.clone());
-            row.hold.as_mut().unwrap().code = code;
-            row
-        };
-        let cases = [
-            (polling.clone(), vec![], format!("teardownd wait {tenant}")),
-            (polling.clone(), vec![halted(lab())], "teardownd unhalt --account lab".to_owned()),
-            (
-                polling.clone(),
-                vec![paused(lab().name)],
-                "teardownd resume --account lab".to_owned(),
-            ),
-            (polling.clone(), vec![paused(AccountName::every())], "teardownd resume".to_owned()),
-            (held(polling.clone()), vec![], format!("teardownd release {tenant}")),
-            (row(1, State::Failed), vec![], format!("teardownd retry {tenant}")),
-            (by(Reason::Approval), vec![], format!("teardownd approve {tenant}")),
-            (by(Reason::PlanDrift), vec![], format!("teardownd approve {tenant}")),
-            (by(Reason::Arming), vec![], "teardownd arm --account lab".to_owned()),
-        ];
-        for (row, accounts, next) in cases {
-            assert_eq!(ask(&row, accounts, |case| case.next()), next);
-        }
-    }
-
-    #[test]
-    fn a_full_disk_closes_the_gate_of_the_lease_for_whom_nobody_works_on() {
-        let lease = |full: Option<&str>| {
-            ask(&row(1, State::Polling), vec![], |case| {
-                let case = Case { full, ..*case };
-                case.gates().into_iter().find(|gate| gate.name == "lease").unwrap()
-            })
-        };
-        assert!(lease(None).open);
-        let gate = lease(Some("t.db has 1 MB free"));
-        assert_eq!(
-            (gate.open, gate.text.as_str()),
-            (false, "nothing new is claimed: t.db has 1 MB free")
-        );
-    }
-
-    #[test]
-    fn a_window_and_a_missing_word_are_gates_of_their_own() {
-        let window = |text: &str| Window::parse(text, |_| Some(TimeZone::UTC)).unwrap();
-        let lines = |policy: &SafetyPolicy, row: &Teardown| {
-            let stops = Stops(vec![lab()]);
-            let case = Case {
-                row,
-                purchases: &[],
-                fault: None,
-                stops: &stops,
-                policy: Some(policy),
-                silence: None,
-                full: None,
-                look: &Look { now: now(), zone: TimeZone::UTC },
-                stuck_after: Duration::from_secs(600),
-                protections: &[],
-                ack: None,
-            };
-            let of_interest = |gate: &Gate| matches!(gate.name, "window" | "approval");
-            let gates = case.gates().into_iter().filter(of_interest);
-            gates.map(|gate| format!("{} {}", gate.open, gate.text)).collect::<Vec<_>>()
-        };
-        let tenant = row(1, State::Polling).tenant_id;
-        // It is a Sunday, 10:00.
-        let mut policy = SafetyPolicy::new(tenant);
-        policy.windows = vec![window("Sun 10:00-11:00 UTC")];
-        let polling = row(1, State::Polling);
-        assert_eq!(lines(&policy, &polling), ["true Sun 10:00-11:00 UTC", "true not required"]);
-        policy.windows = vec![window("Sun 11:00-12:00 UTC")];
-        policy.require_approval = true;
-        assert_eq!(
-            lines(&policy, &polling),
-            ["false Sun 11:00-12:00 UTC; opens in 1h 0m", "false nobody has approved it"]
-        );
-        policy.require_arming = true;
-        assert_eq!(lines(&policy, &polling)[1], "false account lab has not been armed");
-        let mut drifted = held(polling);
-        drifted.hold.as_mut().unwrap().code = Reason::PlanDrift;
-        assert_eq!(lines(&policy, &drifted)[1], "false look first");
-    }
-
-    #[test]
-    fn a_paused_tenant_is_explained() {
-        let accounts = vec![Account { paused: Some(stop("lunch")), ..lab() }];
-        let text = ask(&row(1, State::Polling), accounts, |case| case.text());
-        assert_eq!(
-            text,
-            "aaaaaaaa-0000-4000-8000-000000000001 (lab.example) in account lab: polling for 5m 0s; waiting, paused\n\
-            \x20 Run `teardownd resume` when work may go on.\n\
-            \x20  halt        open\n\
-            \x20  pause       CLOSED  account lab is paused by anna for 0s, since 2027-01-31 10:00:00: lunch\n\
-            \x20  credential  open\n\
-            \x20  window      open    not configured\n\
-            \x20  approval    open    not required\n\
-            \x20  cap         open\n\
-            \x20  throttle    open\n\
-            \x20  lease       open    nobody works on it at this moment\n\
-            \x20  purchase    open    0 purchases known, 0 active, 0 pending\n\
-            \x20  guard       open\n\
-            \x20  hold        open\n\
-            \x20  time        open\n\
-            \x20  dry run     open\n\
-            next: teardownd resume --account lab\n"
-        );
-    }
-
-    #[test]
-    fn a_protected_tenant_is_to_be_aborted() {
-        let polling = row(1, State::Polling);
-        let entry = Protection {
-            account: AccountName::every(),
-            subject: Subject::Domain(DomainPattern::parse("lab.example").unwrap()),
-            actor: "anna".to_owned(),
-            reason: None,
-            since: now(),
-        };
-        let told = ask(&polling, vec![], |case| {
-            let case = Case { protections: std::slice::from_ref(&entry), ..*case };
-            let guard = case.gates().into_iter().find(|gate| gate.name == "guard").unwrap();
-            (guard.open, guard.text, case.next())
-        });
-        assert_eq!(
-            told,
-            (
-                false,
-                "protected_domain: lab.example matches lab.example, protected by anna".to_owned(),
-                format!("teardownd abort {}", polling.tenant_id)
-            )
-        );
-    }
+/// Guards whose refusal a release does not end.
+fn is_about_the_tenant(guard: Reason) -> bool {
+    matches!(
+        guard,
+        Reason::NotSandbox
+            | Reason::OwnTenant
+            | Reason::ProtectedTenant
+            | Reason::ProtectedDomain
+            | Reason::DomainRequired
+    )
 }
+
+#[cfg(test)]
+mod tests;

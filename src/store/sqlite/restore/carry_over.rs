@@ -51,6 +51,7 @@ const STANDING_CONSENTS: [&str; 2] = [
      JOIN temp.same AS s ON s.id = t.id JOIN present.teardowns AS p ON p.id = t.id
      WHERE p.state NOT IN ('aborted', 'failed')
        AND (p.hold_code IS NULL OR p.hold_code IS t.hold_code)
+       AND (p.operator_hold_since IS NULL OR p.operator_hold_since IS t.operator_hold_since)
        AND p.run_since IS t.run_since AND p.approved_run IS t.approved_run
        AND p.approved_at IS t.approved_at AND p.approved_by IS t.approved_by
        AND p.approved IS t.approved",
@@ -86,25 +87,33 @@ const REVOKE: [&str; 6] = [
 ];
 
 /// What had been stopped, put off or acknowledged of single teardowns.
-const TEARDOWNS: [&str; 6] = [
-    // A hold that an operator set is lifted by an operator only, so it is never replaced by a guard's;
-    // and a guard's never stands for an abort.
+const TEARDOWNS: [&str; 7] = [
+    // An abort or a failure becomes a hold that a person lifts; a guard's never stands for it.
     "CREATE TEMP TABLE stopped AS
-     SELECT t.id, CASE WHEN p.state IN ('aborted', 'failed') THEN 'operator' ELSE p.hold_code END AS code,
-            'in the database that was replaced it was ' || CASE WHEN p.hold_code IS NULL THEN p.state
-                ELSE 'held' END || coalesce(': ' || coalesce(p.hold_text, p.reason_text), '') AS text,
-            coalesce(p.hold_by, ?3) AS by, coalesce(p.hold_since, ?1) AS since
+     SELECT t.id, 'operator' AS code,
+            'in the database that was replaced it was '
+                || CASE WHEN p.operator_hold_since IS NULL THEN p.state ELSE 'held' END
+                || coalesce(': ' || coalesce(p.operator_hold_text, p.reason_text), '') AS text,
+            coalesce(p.operator_hold_by, ?3) AS by, coalesce(p.operator_hold_since, ?1) AS since
      FROM teardowns AS t
      JOIN temp.same AS s ON s.id = t.id JOIN present.teardowns AS p ON p.id = t.id
-     WHERE t.state NOT IN ('deleted', 'aborted', 'failed')
-       AND (p.state IN ('aborted', 'failed')
-            OR (p.hold_code IS NOT NULL AND t.hold_code IS NOT p.hold_code
-                AND t.hold_code IS NOT 'operator'))",
+     WHERE t.state NOT IN ('deleted', 'aborted', 'failed') AND t.operator_hold_since IS NULL
+       AND (p.state IN ('aborted', 'failed') OR p.operator_hold_since IS NOT NULL)
+     UNION ALL
+     SELECT t.id, p.hold_code,
+            'in the database that was replaced it was held: ' || p.hold_text, p.hold_by, p.hold_since
+     FROM teardowns AS t
+     JOIN temp.same AS s ON s.id = t.id JOIN present.teardowns AS p ON p.id = t.id
+     WHERE t.state NOT IN ('deleted', 'aborted', 'failed') AND p.hold_code IS NOT NULL
+       AND p.state NOT IN ('aborted', 'failed') AND t.hold_code IS NOT p.hold_code",
     "INSERT INTO transitions (teardown_id, account, tenant_id, at, from_state, to_state, reason, text, actor)
      SELECT t.id, lower(t.account), lower(t.tenant_id), ?1, t.state, t.state, s.code, s.text, ?3
      FROM teardowns AS t JOIN stopped AS s ON s.id = t.id",
+    "UPDATE teardowns SET operator_hold_text = s.text, operator_hold_by = s.by,
+         operator_hold_since = s.since
+     FROM stopped AS s WHERE s.id = teardowns.id AND s.code = 'operator'",
     "UPDATE teardowns SET hold_code = s.code, hold_text = s.text, hold_by = s.by, hold_since = s.since
-     FROM stopped AS s WHERE s.id = teardowns.id",
+     FROM stopped AS s WHERE s.id = teardowns.id AND s.code <> 'operator'",
     "UPDATE teardowns SET priority = p.priority,
          not_before = nullif(max(coalesce(teardowns.not_before, ''), coalesce(p.not_before, '')), '')
      FROM present.teardowns AS p JOIN temp.same AS s ON s.id = p.id
@@ -115,7 +124,8 @@ const TEARDOWNS: [&str; 6] = [
      SELECT a.teardown_id, a.at, a.actor, a.reason FROM present.acks AS a
      JOIN temp.same AS s ON s.id = a.teardown_id
      JOIN teardowns AS t ON t.id = s.id JOIN present.teardowns AS p ON p.id = s.id
-     WHERE p.state IS t.state AND p.hold_code IS t.hold_code",
+     WHERE p.state IS t.state AND p.hold_code IS t.hold_code
+       AND p.operator_hold_since IS t.operator_hold_since",
 ];
 
 /// What the backup has no row of. Its history tells discovery that it was queued before, so that
@@ -145,25 +155,30 @@ const REQUESTS: [&str; 1] =
      WHERE answered_at IS NULL AND teardown_id IS NULL AND verb IN ('hold', 'abort', 'protect')"];
 
 /// The stops of accounts, and what their budget was spent on.
-const ACCOUNTS: [&str; 5] = [
+const ACCOUNTS: [&str; 7] = [
     "DELETE FROM sends",
     "INSERT INTO sends (account, resource, at, customer, reads, writes)
      SELECT account, resource, at, customer, reads, writes FROM present.sends",
     // Only those that are missing: the trigger on armings is asked of an ignored row, too.
     "INSERT INTO accounts (name) SELECT name FROM present.accounts
      WHERE name <> '*' AND name NOT IN (SELECT name FROM main.accounts)",
+    // A pause is never shortened.
+    "CREATE TEMP TABLE longer_pauses AS
+     SELECT a.name FROM accounts AS a JOIN present.accounts AS p ON p.name = a.name
+     WHERE a.name <> '*' AND p.paused_reason IS NOT NULL
+       AND (a.paused_reason IS NULL OR coalesce(p.paused_until, '9999') > coalesce(a.paused_until, '9999'))",
     "CREATE TEMP TABLE halts AS
      SELECT a.name FROM accounts AS a JOIN present.accounts AS p ON p.name = a.name
      WHERE a.name <> '*' AND ((p.halted_reason IS NOT NULL AND a.halted_reason IS NULL)
-        OR (p.paused_reason IS NOT NULL AND a.paused_reason IS NULL))",
+        OR a.name IN (SELECT name FROM temp.longer_pauses))",
+    "UPDATE accounts SET paused_reason = p.paused_reason, paused_by = p.paused_by,
+         paused_since = p.paused_since, paused_until = p.paused_until
+     FROM present.accounts AS p
+     WHERE p.name = accounts.name AND accounts.name IN (SELECT name FROM temp.longer_pauses)",
     "UPDATE accounts SET
          halted_reason = coalesce(accounts.halted_reason, p.halted_reason),
          halted_by = CASE WHEN accounts.halted_reason IS NULL THEN p.halted_by ELSE accounts.halted_by END,
          halted_since = CASE WHEN accounts.halted_reason IS NULL THEN p.halted_since ELSE accounts.halted_since END,
-         paused_reason = coalesce(accounts.paused_reason, p.paused_reason),
-         paused_by = CASE WHEN accounts.paused_reason IS NULL THEN p.paused_by ELSE accounts.paused_by END,
-         paused_since = CASE WHEN accounts.paused_reason IS NULL THEN p.paused_since ELSE accounts.paused_since END,
-         paused_until = CASE WHEN accounts.paused_reason IS NULL THEN p.paused_until ELSE accounts.paused_until END,
          throttled_since = CASE WHEN coalesce(p.throttled_until, '') > coalesce(accounts.throttled_until, '')
              THEN p.throttled_since ELSE accounts.throttled_since END,
          throttled_until = nullif(max(coalesce(accounts.throttled_until, ''), coalesce(p.throttled_until, '')), ''),
@@ -189,7 +204,7 @@ const CUSTOMERS: [&str; 4] = [
 
 const COUNTS: [&str; 5] = [
     "SELECT count(*) FROM temp.halts",
-    "SELECT count(*) FROM temp.stopped",
+    "SELECT count(DISTINCT id) FROM temp.stopped",
     "SELECT count(*) FROM temp.disarmed",
     "SELECT count(*) FROM temp.unapproved",
     "SELECT count(*) FROM present.teardowns AS p WHERE NOT EXISTS (
