@@ -378,3 +378,36 @@ fn json_lines_come_from_standard_input() {
     assert_eq!(shown["teardowns"][0]["expected_domain"], "lab.example");
     assert_eq!(shown["teardowns"][0]["note"], "old");
 }
+
+/// Runs a statement in the database, or asks for one text.
+fn sql(place: &Place, statement: &'static str) -> Option<String> {
+    use sqlx::ConnectOptions as _;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let file = sqlx::sqlite::SqliteConnectOptions::new().filename(place.path().join("t.db"));
+        let mut conn = file.connect().await.unwrap();
+        sqlx::query_scalar(statement).fetch_optional(&mut conn).await.unwrap()
+    })
+}
+
+#[test]
+fn invariant_14_times_are_typed_and_told_by_the_clock_on_the_wall() {
+    let place = Place::with_database();
+    // The first command places the clock of the database. It is then five hours ahead of the wall.
+    assert_eq!(place.run(&["list"]).code, 0);
+    sql(
+        &place,
+        "UPDATE clock SET at = strftime('%Y-%m-%dT%H:%M:%fZ', at, '+5 hours'),
+             ahead_ms = ahead_ms - 18000000",
+    );
+    let meant = "2030-01-01T00:00:00.000Z";
+    assert_eq!(place.run(&["enqueue", A, "--not-before", meant]).code, 0);
+    let json = place.json(&["show", A]);
+    let shown = &json["teardowns"][0];
+    assert_eq!(shown["not_before"], meant, "{shown}");
+    let stored = sql(&place, "SELECT not_before FROM teardowns");
+    assert_eq!(stored.as_deref(), Some("2030-01-01T05:00:00.000Z"));
+    let stored =
+        sql(&place, "SELECT strftime('%Y-%m-%dT%H:%M:%fZ', created_at, '-5 hours') FROM teardowns");
+    assert_eq!(shown["created_at"].as_str(), stored.as_deref(), "{shown}");
+}

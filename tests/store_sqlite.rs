@@ -1,6 +1,8 @@
 //! What holds for the SQLite file itself: its own protections, whoever writes to it, and when it is
 //! refused.
 
+#[path = "store_sqlite/clock.rs"]
+mod clock;
 #[path = "store_sqlite/copies.rs"]
 mod copies;
 #[path = "store_sqlite/damage.rs"]

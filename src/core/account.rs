@@ -245,8 +245,6 @@ pub struct Account {
     pub proven: Proven,
     /// The first step that is out, if one is. Nothing else of the account goes out beside it.
     pub canary: Option<Canary>,
-    /// The highest time ever stored for the account. Caps never count with an earlier one.
-    pub clock_high: Option<Timestamp>,
     /// Armed by a person.
     pub armed: Option<Arming>,
 }
@@ -263,7 +261,6 @@ impl Account {
             trouble: None,
             proven: Proven::default(),
             canary: None,
-            clock_high: None,
             armed: None,
         }
     }

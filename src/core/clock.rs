@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use super::database_time::{Anchor, Reading};
+use super::database_time::{Reading, Step, Timekeeping};
 
 /// A boxed future, as the object-safe traits of this crate return it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -42,7 +42,12 @@ pub trait Clock: Send + Sync + fmt::Debug {
     }
 
     /// From now on database time is reckoned from here.
-    fn place(&self, _anchor: Anchor) {}
+    fn place(&self, _kept: Timekeeping) {}
+
+    /// The latest step of the wall clock that was followed.
+    fn last_step(&self) -> Option<Step> {
+        None
+    }
 
     /// How far the wall clock was ahead of database time when it was last followed.
     fn ahead(&self) -> SignedDuration {

@@ -16,6 +16,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 
 use crate::core::clock::Clock;
+use crate::interfaces::step;
 
 /// Why the listener could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -127,6 +128,7 @@ impl Readiness {
                 );
             }
         });
+        notes.extend(step::note(self.clock.as_ref()));
         notes
     }
 

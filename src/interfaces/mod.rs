@@ -7,4 +7,5 @@ pub mod config;
 pub mod http;
 pub mod metering;
 pub mod reload;
+mod step;
 pub mod telemetry;

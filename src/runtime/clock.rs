@@ -13,7 +13,7 @@ use rustix::time::{ClockId, clock_gettime};
 use uuid::Uuid;
 
 use crate::core::clock::{BoxFuture, Clock, Entropy};
-use crate::core::database_time::{self, Anchor, Reading};
+use crate::core::database_time::{self, Reading, Step, Timekeeping};
 
 /// The clocks of a machine, as its kernel keeps them.
 pub trait Machine: Send + Sync + fmt::Debug + 'static {
@@ -32,7 +32,7 @@ pub trait Machine: Send + Sync + fmt::Debug + 'static {
 #[derive(Debug)]
 pub struct ProcessClock<M> {
     machine: M,
-    anchor: RwLock<Anchor>,
+    kept: RwLock<Timekeeping>,
 }
 
 /// The clock of a process on this machine.
@@ -45,11 +45,12 @@ pub type TokioClock = ProcessClock<Simulated>;
 impl<M: Machine> ProcessClock<M> {
     fn of(machine: M) -> Self {
         let (anchor, _) = database_time::follow(None, None, &reading(&machine));
-        Self { machine, anchor: RwLock::new(anchor) }
+        let kept = Timekeeping { anchor, steps: 0, last: None };
+        Self { machine, kept: RwLock::new(kept) }
     }
 
-    fn anchor<T>(&self, read: impl FnOnce(&Anchor) -> T) -> T {
-        read(&self.anchor.read().unwrap_or_else(PoisonError::into_inner))
+    fn kept<T>(&self, read: impl FnOnce(&Timekeeping) -> T) -> T {
+        read(&self.kept.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -59,7 +60,7 @@ fn reading(machine: &impl Machine) -> Reading {
 
 impl<M: Machine> Clock for ProcessClock<M> {
     fn now(&self) -> Timestamp {
-        self.anchor(|anchor| anchor.now(self.machine.uptime()))
+        self.kept(|kept| kept.anchor.now(self.machine.uptime()))
     }
 
     fn wall(&self) -> Timestamp {
@@ -78,12 +79,16 @@ impl<M: Machine> Clock for ProcessClock<M> {
         reading(&self.machine)
     }
 
-    fn place(&self, anchor: Anchor) {
-        *self.anchor.write().unwrap_or_else(PoisonError::into_inner) = anchor;
+    fn place(&self, kept: Timekeeping) {
+        *self.kept.write().unwrap_or_else(PoisonError::into_inner) = kept;
     }
 
     fn ahead(&self) -> SignedDuration {
-        self.anchor(|anchor| anchor.ahead)
+        self.kept(|kept| kept.anchor.ahead)
+    }
+
+    fn last_step(&self) -> Option<Step> {
+        self.kept(|kept| kept.last)
     }
 }
 

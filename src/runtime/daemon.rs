@@ -10,6 +10,7 @@ use super::account::AccountRuntime;
 use super::lease::LeaseTable;
 use super::reconciler::Reconciler;
 use super::scheduler::{ClaimCheck, Look, Scheduler};
+use super::timekeeping;
 use crate::core::clock::{Clock, Entropy};
 use crate::core::machine::Policy;
 use crate::store::{DaemonInfo, Result, Store};
@@ -64,6 +65,8 @@ impl Daemon {
         info: DaemonInfo,
         may_claim: ClaimCheck,
     ) -> Result<Self> {
+        timekeeping::keep(&store, clock.as_ref()).await?;
+        let info = DaemonInfo { started_at: clock.now(), ..info };
         let taken = store.take_over(clock.now()).await?;
         if taken > 0 {
             tracing::info!(rows = taken, "took over what an earlier process had in flight");

@@ -179,7 +179,10 @@ pub async fn run_once(
         .found
         .iter()
         .filter_map(|found| {
-            let since = found.first_seen_at.map(|at| format!(", first seen {at:.0}"));
+            let since = found.first_seen_at.map(|at| {
+                let by_the_wall = at.checked_add(clock.ahead()).unwrap_or(at);
+                format!(", first seen {by_the_wall:.0}")
+            });
             Some(NewTeardown {
                 batch: Some(DISCOVERY.to_owned()),
                 note: Some(format!("found by scheduled discovery{}", since.unwrap_or_default())),

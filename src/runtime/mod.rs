@@ -16,3 +16,4 @@ pub mod preview;
 pub mod reconciler;
 pub mod scheduler;
 mod slots;
+pub mod timekeeping;

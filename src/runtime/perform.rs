@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::account::AccountRuntime;
 use super::lease::Lease;
+use super::timekeeping;
 use crate::core::clock::{Clock, Entropy};
 use crate::core::command::{Command, Outcome};
 use crate::core::fault::{Class, FailedCall, Trouble};
@@ -86,6 +87,7 @@ impl Performer<'_> {
         }
         let correlation = self.entropy.uuid();
         let safety = self.account.rules.safety.get();
+        timekeeping::follow(self.store, self.clock.as_ref()).await?;
         let verdict = self
             .store
             .begin_send(

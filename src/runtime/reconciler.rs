@@ -12,6 +12,7 @@ use super::account::AccountRuntime;
 use super::lease::Lease;
 use super::observe::observe;
 use super::perform::{Performer, Report, weightiest};
+use super::timekeeping;
 use crate::core::assess;
 use crate::core::clock::{Clock, Entropy};
 use crate::core::command::{Action, Command, NewCommand};
@@ -329,7 +330,9 @@ impl Pass<'_> {
                 Wake::At(at) => Next::Park(Some(at)),
             },
         };
-        let committed = self.shared.store.commit(commit, self.shared.clock.now()).await?;
+        let clock = self.shared.clock.as_ref();
+        timekeeping::follow(&self.shared.store, clock).await?;
+        let committed = self.shared.store.commit(commit, clock.now()).await?;
         if from != state {
             tracing::info!(
                 from = from.as_str(),

@@ -20,6 +20,7 @@ use super::account::AccountRuntime;
 use super::lease::LeaseTable;
 use super::reconciler::Reconciler;
 use super::slots::{self, Demand};
+use super::timekeeping;
 use crate::core::gates::SafetyPolicy;
 use crate::core::ids::AccountName;
 use crate::store::{ClaimRequest, Claimed, DaemonInfo, Result, StoreError, due_at};
@@ -161,9 +162,12 @@ impl Scheduler {
     }
 
     async fn tick(&self) {
-        let now = self.reconciler.clock.now();
-        let info = DaemonInfo { ticked_at: now, ..self.info.clone() };
-        if let Err(error) = self.reconciler.store.tick(&info).await {
+        let Reconciler { store, clock, .. } = &self.reconciler;
+        let stored = async {
+            timekeeping::keep(store, clock.as_ref()).await?;
+            store.tick(&DaemonInfo { ticked_at: clock.now(), ..self.info.clone() }).await
+        };
+        if let Err(error) = stored.await {
             // The look that follows meets the same trouble, and tells of it once.
             tracing::debug!(%error, "the daemon's tick could not be stored");
         }
@@ -176,6 +180,7 @@ impl Scheduler {
     pub async fn look(&self, stop: &CancellationToken) -> Result<Look> {
         let store = &self.reconciler.store;
         let clock = &self.reconciler.clock;
+        timekeeping::follow(store, clock.as_ref()).await?;
         let now = clock.now();
         store.apply_requests(now).await?;
         store.recheck(&self.policies(), now, clock.wall()).await?;

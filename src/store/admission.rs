@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::{Commit, Result, StoreError};
-use crate::core::account::Account;
 use crate::core::command::{Command, Outcome};
 use crate::core::gates::{self, StoredFacts, Verdict};
 use crate::core::teardown::Teardown;
@@ -20,12 +19,6 @@ pub(super) struct Admission {
     pub(super) verdict: Option<Verdict>,
 }
 
-/// The time that commands of an account are stored with: it never runs backwards, so that the caps
-/// count them whatever the machine's clock does.
-pub(super) fn high_clock(account: &Account, now: Timestamp) -> Timestamp {
-    account.clock_high.map_or(now, |high| high.max(now))
-}
-
 /// Puts the commands through the gates. `busy` holds the resources of the tenant that have an
 /// unsettled command. After a hold or a halt nothing more is asked.
 pub(super) fn admit(
@@ -34,7 +27,6 @@ pub(super) fn admit(
     mut busy: BTreeSet<String>,
     now: Timestamp,
 ) -> Admission {
-    let clock = high_clock(&facts.account, now);
     let mut admission = Admission { admitted: Vec::new(), verdict: None };
     // A commit of a tenant has no call of it under way: a canary of its own that is left over is none.
     let own = facts.teardown.tenant_id;
@@ -44,11 +36,11 @@ pub(super) fn admit(
         facts.resource_busy = busy.contains(&command.intent.resource);
         let verdict = gates::admit(&command.intent, facts, commit.seen, commit.policy, now);
         if verdict == Verdict::Allow {
-            facts.count(&command.intent, clock);
+            facts.count(&command.intent, now);
             busy.insert(command.intent.resource.clone());
             let row = &facts.teardown;
             let (account, tenant, id) = (row.account.clone(), row.tenant_id, row.id);
-            admission.admitted.push(Command::fresh(command.clone(), account, tenant, id, clock));
+            admission.admitted.push(Command::fresh(command.clone(), account, tenant, id, now));
             continue;
         }
         let final_word = matches!(verdict, Verdict::Hold { .. } | Verdict::Halt { .. });

@@ -1,6 +1,6 @@
 //! What an operator's request does to one teardown.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::rules::{self, Event};
 use super::{OperatorRequest, RequestEffect, Verb, Writes};
@@ -22,6 +22,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) account_runs: bool,
     /// The deny entries. Only a retry looks at them.
     pub(super) protections: &'a [Protection],
+    /// How far the wall clock is ahead of database time.
+    pub(super) ahead: SignedDuration,
 }
 
 /// Applies a request to a row. Without an event nothing was changed.
@@ -37,7 +39,7 @@ pub(super) fn act(
         Verb::Release => release(row, request, around, now),
         Verb::Retry => retry(row, request, around, now),
         Verb::Ack => ack(row, request),
-        Verb::Set => set(row, request, now),
+        Verb::Set => set(row, request, around.ahead, now),
         Verb::Protect | Verb::Unprotect => {
             Err(format!("{} is about tenants and domains", request.verb.as_str()))
         }
@@ -239,7 +241,12 @@ fn ack(row: &Teardown, request: &OperatorRequest) -> Acted {
     Ok(("acknowledged until its state changes".to_owned(), unmoved(row, "acknowledged", request)))
 }
 
-fn set(row: &mut Teardown, request: &OperatorRequest, now: Timestamp) -> Acted {
+fn set(
+    row: &mut Teardown,
+    request: &OperatorRequest,
+    ahead: SignedDuration,
+    now: Timestamp,
+) -> Acted {
     if row.state.is_terminal() {
         return Err(format!("it is {} already", row.state.as_str()));
     }
@@ -251,7 +258,8 @@ fn set(row: &mut Teardown, request: &OperatorRequest, now: Timestamp) -> Acted {
     if let Some(not_before) = request.not_before {
         let not_before = rules::millis_up(not_before);
         row.not_before = Some(not_before);
-        changes.push(format!("not before {not_before}"));
+        let told = rules::by_the_wall(not_before, ahead);
+        changes.push(format!("not before {told}"));
         if now < not_before {
             // Whoever works on it stops at its next step.
             row.lease = None;

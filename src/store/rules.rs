@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::admission::Admission;
 use super::{Commit, Next, PurchasesRead, Result, StoreError};
@@ -53,6 +53,11 @@ pub(super) fn after(time: Timestamp, duration: Duration) -> Timestamp {
 /// `time - duration`, at least the beginning of time.
 pub(super) fn before(time: Timestamp, duration: Duration) -> Timestamp {
     time.checked_sub(duration).unwrap_or(Timestamp::MIN)
+}
+
+/// What the wall clock shows at a time of the database.
+pub(super) fn by_the_wall(time: Timestamp, ahead: SignedDuration) -> Timestamp {
+    time.checked_add(ahead).unwrap_or(time)
 }
 
 /// Time from `start` to `end`, zero if the clock was set back in between.

@@ -1,8 +1,8 @@
 //! What stops whole accounts, without any I/O: pauses, halts, throttling and outages.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::rules::millis_up;
+use super::rules::{by_the_wall, millis_up};
 use super::{OperatorRequest, RequestEffect, Verb};
 use crate::core::account::{Account, Stop, Trouble, TroubleKind};
 use crate::core::ids::AccountName;
@@ -112,14 +112,16 @@ pub(super) fn scope(request: &OperatorRequest) -> AccountName {
     request.filter.account.clone().unwrap_or_else(AccountName::every)
 }
 
-/// Applies a request about accounts to the row of one.
+/// Applies a request about accounts to the row of one. Times are told by the wall clock, which is
+/// `ahead` of database time.
 pub(super) fn act(
     account: &mut Account,
     request: &OperatorRequest,
+    ahead: SignedDuration,
     now: Timestamp,
 ) -> RequestEffect {
     let result = match request.verb {
-        Verb::Pause => pause(account, request, now),
+        Verb::Pause => pause(account, request, ahead, now),
         Verb::Resume => {
             account.paused.take().map(|_| "resumed".to_owned()).ok_or("it is not paused".to_owned())
         }
@@ -153,20 +155,22 @@ pub(super) fn act(
 fn pause(
     account: &mut Account,
     request: &OperatorRequest,
+    ahead: SignedDuration,
     now: Timestamp,
 ) -> Result<String, String> {
     let until = request.until.map(millis_up);
     if let Some(until) = until.filter(|until| *until <= now) {
+        let until = by_the_wall(until, ahead);
         return Err(format!("{until} has passed: give a later time for the end of the pause"));
     }
     let standing = account.paused.as_ref().filter(|_| account.is_paused(now));
     if let Some(standing) = standing.filter(|stop| ends_earlier(until, stop.until)) {
         return Err(format!(
             "it is {}, and would then be paused for less time: resume it first, or name a later end",
-            told(standing)
+            told(standing, ahead)
         ));
     }
-    let was = standing.map(|stop| format!("; it was {}", told(stop))).unwrap_or_default();
+    let was = standing.map(|stop| format!("; it was {}", told(stop, ahead))).unwrap_or_default();
     account.paused = Some(Stop {
         reason: request.reason.clone().unwrap_or_else(|| "no reason given".to_owned()),
         actor: request.actor.clone(),
@@ -174,7 +178,7 @@ fn pause(
         until,
     });
     Ok(match until {
-        Some(until) => format!("paused until {until}{was}"),
+        Some(until) => format!("paused until {}{was}", by_the_wall(until, ahead)),
         None => format!("paused until somebody resumes it{was}"),
     })
 }
@@ -185,7 +189,8 @@ fn ends_earlier(wanted: Option<Timestamp>, stands: Option<Timestamp>) -> bool {
     wanted.is_some_and(|wanted| stands.is_none_or(|stands| wanted < stands))
 }
 
-fn told(pause: &Stop) -> String {
-    let end = pause.until.map_or("somebody resumes it".to_owned(), |until| until.to_string());
+fn told(pause: &Stop, ahead: SignedDuration) -> String {
+    let told = |until| by_the_wall(until, ahead).to_string();
+    let end = pause.until.map_or("somebody resumes it".to_owned(), told);
     format!("paused by {} until {end}: {}", pause.actor, pause.reason)
 }

@@ -1,6 +1,6 @@
 //! How a request that was typed in by SQL is read.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Filter, OperatorRequest, Verb};
 use crate::core::domain::DomainPattern;
@@ -28,8 +28,9 @@ pub(super) struct TypedRequest {
 }
 
 impl TypedRequest {
-    /// Reads the row; the error is the answer for whoever typed it.
-    pub(super) fn read(self) -> Result<OperatorRequest, String> {
+    /// Reads the row, whose times are those of the wall clock; the error is the answer for whoever typed
+    /// it.
+    pub(super) fn read(self, ahead: SignedDuration) -> Result<OperatorRequest, String> {
         let verb = Verb::parse(self.verb.trim()).ok_or_else(|| {
             let known: Vec<_> = Verb::ALL.iter().map(|verb| verb.as_str()).collect();
             format!("verb {:?} is none of {}", self.verb, known.join(", "))
@@ -55,9 +56,9 @@ impl TypedRequest {
             Ok(Subject::Tenant(_)) | Err(_) => Err(format!("domain {text:?} is none")),
         })?;
         check_conditions(verb, &filter, &domains)?;
-        let until = self.until.as_deref().map(|text| time("until", text)).transpose()?;
+        let until = self.until.as_deref().map(|text| time("until", text, ahead)).transpose()?;
         let not_before =
-            self.not_before.as_deref().map(|text| time("not_before", text)).transpose()?;
+            self.not_before.as_deref().map(|text| time("not_before", text, ahead)).transpose()?;
         Ok(OperatorRequest {
             reason: self.reason,
             until,
@@ -70,8 +71,9 @@ impl TypedRequest {
     }
 }
 
-fn time(column: &str, text: &str) -> Result<Timestamp, String> {
+fn time(column: &str, text: &str, ahead: SignedDuration) -> Result<Timestamp, String> {
     text.parse()
+        .map(|wall: Timestamp| wall.checked_sub(ahead).unwrap_or(wall))
         .map_err(|_| format!("{column} {text:?} is no time such as 2027-01-31T08:00:00.000Z"))
 }
 

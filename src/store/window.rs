@@ -8,28 +8,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::rules::{after, elapsed};
+use super::rules::after;
 use crate::core::budget::{Ask, Bucket, Budget, Grant, Limit, pace};
-
-/// The clock of the books.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct BookClock {
-    /// What time it is for the books.
-    pub(super) now: Timestamp,
-    /// Reservations stored with a later time count as made now: the machine's clock was set back.
-    pub(super) set_back: bool,
-}
-
-/// The clock never runs backwards: it follows the latest reservation. A reservation more than a
-/// window ahead can only come from a clock that was set back since; following that one would stop
-/// the account until the clock has caught up.
-pub(super) fn clock(now: Timestamp, latest: Option<Timestamp>, window: Duration) -> BookClock {
-    match latest {
-        Some(latest) if elapsed(now, latest) > window => BookClock { now, set_back: true },
-        Some(latest) => BookClock { now: latest.max(now), set_back: false },
-        None => BookClock { now, set_back: false },
-    }
-}
 
 /// Grants nothing: the account is closed until then.
 pub(super) fn closed(asks: &[Ask], until: Timestamp) -> Vec<Grant> {
@@ -220,18 +200,5 @@ mod tests {
     fn invariant_9_a_reservation_counts_for_more_than_the_whole_window() {
         assert_eq!(opens_at(Some(at(0)), BUDGET.window, at(2000)), at(61_001));
         assert_eq!(opens_at(None, BUDGET.window, at(2000)), at(63_000));
-    }
-
-    #[test]
-    fn invariant_9_the_clock_of_the_books_never_runs_backwards_and_never_stands_for_long() {
-        let window = BUDGET.window;
-        assert_eq!(clock(at(5), None, window), BookClock { now: at(5), set_back: false });
-        assert_eq!(clock(at(5), Some(at(9)), window), BookClock { now: at(9), set_back: false });
-        assert_eq!(clock(at(9), Some(at(5)), window), BookClock { now: at(9), set_back: false });
-        let hours_ahead = at(7_200_000);
-        assert_eq!(
-            clock(at(5), Some(hours_ahead), window),
-            BookClock { now: at(5), set_back: true }
-        );
     }
 }

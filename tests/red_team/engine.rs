@@ -68,10 +68,9 @@ attempts! {
     };
     red_team_a_clock_set_back_to_dodge_the_cap => |without| {
         wanted(without, Action::DeleteCustomer, |forged| {
-            // A day of deletions, counted at the highest time that was ever stored.
+            // A day of deletions, at a time that is still to come.
             forged.policy.max_deletions_per_day = 1;
             forged.facts.deletions = vec![forged.now];
-            forged.facts.account.clock_high = Some(forged.now);
             forged.now -= hours(48);
             forged.seen = as_read(forged.now);
         })
@@ -103,6 +102,7 @@ impl Forged {
             resource_busy: false,
             unapproved: 0,
             protections: Vec::new(),
+            ahead: jiff::SignedDuration::ZERO,
         };
         let policy = SafetyPolicy { skip: without, ..scene.given.safety.clone() };
         Self { facts, seen: as_read(now), policy, now }

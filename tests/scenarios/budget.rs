@@ -22,7 +22,7 @@ fn class(template: Template) -> &'static str {
 }
 
 /// The most requests of each class in any 61 seconds, token requests aside.
-fn fullest_windows(scene: &Scene) -> BTreeMap<&'static str, usize> {
+pub(crate) fn fullest_windows(scene: &Scene) -> BTreeMap<&'static str, usize> {
     fullest_windows_of(scene, |_| true)
 }
 

@@ -26,7 +26,7 @@ fn settings() -> DiscoverySettings {
 }
 
 async fn run(scene: &Scene) -> usize {
-    let account = scene.beside();
+    let account = scene.beside().await;
     let store = scene.store.as_ref();
     run_once(&account, &settings(), store, scene.clock.as_ref()).await.unwrap()
 }

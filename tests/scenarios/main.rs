@@ -6,6 +6,7 @@ mod answers;
 mod budget;
 mod calls;
 mod canary;
+mod clock;
 mod consent;
 mod discovery;
 mod fallbacks;

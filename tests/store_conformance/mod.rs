@@ -110,7 +110,7 @@ macro_rules! conformance {
                     invariant_9_a_customer_takes_no_more_than_its_part,
                     invariant_9_reservations_survive_reopening,
                     invariant_9_a_closed_account_gets_nothing,
-                    invariant_9_a_clock_set_back_neither_frees_nor_stops,
+                    invariant_9_no_earlier_time_frees_what_was_reserved,
                     invariant_9_random_asks_never_exceed_the_budget;
                 upkeep: invariant_11_unknown_accounts_hold_their_rows,
                     invariant_12_only_terminal_rows_are_purged,

@@ -17,7 +17,7 @@ mod tests;
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use self::local::Named;
 pub use self::policy::{SafetyPolicy, Share};
@@ -64,6 +64,8 @@ pub struct StoredFacts {
     pub unapproved: usize,
     /// The deny entries of operators that may be about the tenant.
     pub protections: Vec<Protection>,
+    /// How far the wall clock is ahead of database time.
+    pub ahead: SignedDuration,
 }
 
 impl StoredFacts {

@@ -13,18 +13,19 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) fn grace(q: &Question<'_>) -> Verdict {
     let opens = after(q.facts.teardown.created_at, q.policy.grace);
-    // Without a grace there is nothing to wait for, also when the clock was set back since.
-    if q.policy.grace.is_zero() || opens <= q.now {
+    if opens <= q.now {
         return Verdict::Allow;
     }
     wait(Reason::Grace, opens, "safety.grace since the enqueue has not passed")
 }
 
 pub(super) fn window(q: &Question<'_>) -> Verdict {
-    match next_opening(&q.policy.windows, q.now) {
-        Some(opens) if opens <= q.now => Verdict::Allow,
+    let wall = q.now.checked_add(q.facts.ahead).unwrap_or(q.now);
+    match next_opening(&q.policy.windows, wall) {
+        Some(opens) if opens <= wall => Verdict::Allow,
         opens => {
-            let opens = opens.unwrap_or_else(|| after(q.now, DAY));
+            let left = opens.and_then(|opens| Duration::try_from(opens.duration_since(wall)).ok());
+            let opens = after(q.now, left.unwrap_or(DAY));
             let windows: Vec<_> = q.policy.windows.iter().map(ToString::to_string).collect();
             wait(Reason::Window, opens, format!("outside of {}", windows.join(", ")))
         }
@@ -55,20 +56,19 @@ pub(super) fn cap_day(q: &Question<'_>) -> Verdict {
     cap(q, Reason::CapDay, DAY, q.policy.max_deletions_per_day)
 }
 
-/// A cap on deletions. A full one means waiting; its clock never runs backwards.
+/// A cap on deletions. A full one means waiting.
 fn cap(q: &Question<'_>, reason: Reason, length: Duration, cap: usize) -> Verdict {
     if !q.deletes() {
         return Verdict::Allow;
     }
-    let clock = q.facts.account.clock_high.map_or(q.now, |high| high.max(q.now));
     let within: Vec<_> =
-        q.facts.deletions.iter().filter(|at| !too_old(**at, clock, length)).collect();
+        q.facts.deletions.iter().filter(|at| !too_old(**at, q.now, length)).collect();
     if within.len() < cap {
         return Verdict::Allow;
     }
     // The cap opens when enough of the oldest have aged out.
     let oldest = within.len().checked_sub(cap).and_then(|index| within.get(index));
-    let opens = oldest.map_or(after(clock, length), |oldest| after(**oldest, length));
+    let opens = oldest.map_or(after(q.now, length), |oldest| after(**oldest, length));
     wait(
         reason,
         opens.max(after(q.now, Duration::from_secs(1))),

@@ -60,6 +60,7 @@ impl Case {
             resource_busy: false,
             unapproved: 0,
             protections: Vec::new(),
+            ahead: jiff::SignedDuration::ZERO,
         };
         Self { intent: routes::delete_customer(tenant(7)), facts, seen: seen(), policy }
     }

@@ -10,7 +10,7 @@ use super::args::{ExportArgs, Globals};
 use super::context::Context;
 use super::exit::{Ending, Exit, Failure, Report};
 use super::view::details::{command_json, transition_json};
-use super::view::json_time;
+use super::view::{json_time, meant};
 use crate::store::{AuditEntry, AuditRange, RequestRecord};
 
 /// The record is read in pieces of this length, so that its size does not matter.
@@ -20,8 +20,8 @@ const PIECE: Duration = Duration::from_secs(24 * 3600);
 pub(crate) async fn export(globals: &Globals, args: &ExportArgs) -> Ending {
     let context = Context::open(globals).await?;
     let Some(begins) = context.store.audit_begins().await? else { return Ok(Report::printed()) };
-    let until = args.until.unwrap_or(Timestamp::MAX);
-    let mut since = args.since.map_or(begins, |since| since.max(begins));
+    let until = args.until.map_or(Timestamp::MAX, meant);
+    let mut since = args.since.map_or(begins, |since| meant(since).max(begins));
     let mut out = BufWriter::new(io::stdout());
     // Entries may be made while this runs: what is newer than now comes in one last piece.
     let now = context.clock.now();

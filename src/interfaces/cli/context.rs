@@ -5,7 +5,6 @@ use std::fmt;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use serde_json::json;
@@ -20,10 +19,8 @@ use crate::core::clock::Clock;
 use crate::core::teardown::Teardown;
 use crate::interfaces::config::{Config, Sources, load, of_values};
 use crate::interfaces::reload::Differences;
+use crate::runtime::timekeeping::SILENT;
 use crate::store::{Filter, Store, StoredFault};
-
-/// A daemon that has not ticked for this long does not work.
-const SILENT: Duration = Duration::from_secs(30);
 
 /// Writes a line to standard error. If nobody can read it, nobody can be told either.
 pub(crate) fn complain(line: impl fmt::Display) {
@@ -69,7 +66,7 @@ impl Context {
     /// Opens the database of a configuration.
     pub(crate) async fn with(globals: &Globals, config: Config) -> Result<Self, Failure> {
         let clock = open::clock();
-        let store = open::store(&config, clock.now()).await?;
+        let store = open::store(&config, clock.as_ref(), true).await?;
         Ok(Self {
             config,
             store,

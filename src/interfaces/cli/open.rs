@@ -5,9 +5,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::view::tell_by_the_wall;
 use crate::core::clock::Clock;
 use crate::interfaces::config::Config;
 use crate::runtime::clock::SystemClock;
+use crate::runtime::timekeeping;
 use crate::store::sqlite::{MigrateMode, SqliteSettings};
 use crate::store::{Result, Store};
 
@@ -16,11 +18,19 @@ pub(crate) fn clock() -> Arc<dyn Clock> {
     Arc::new(SystemClock::start())
 }
 
-/// Opens the database for a command that works beside a daemon: nothing is created or migrated.
-pub(crate) async fn store(config: &Config, now: Timestamp) -> Result<Arc<Store>> {
+/// Opens the database for a command that works beside a daemon, and places the clock in its time:
+/// nothing is created or migrated.
+pub(crate) async fn store(
+    config: &Config,
+    clock: &dyn Clock,
+    may_write: bool,
+) -> Result<Arc<Store>> {
     let path = config.database.path.clone();
     let settings = SqliteSettings { path, create: false, migrate: MigrateMode::Manual };
-    Ok(Arc::new(Store::open(&settings, now).await?))
+    let store = Store::open(&settings, clock.wall()).await?;
+    timekeeping::join(&store, clock, may_write).await?;
+    tell_by_the_wall(clock.ahead());
+    Ok(Arc::new(store))
 }
 
 /// Creates the database or brings it to this version's schema, and says what was done, in

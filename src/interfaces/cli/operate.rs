@@ -8,7 +8,7 @@ use super::confirm::confirmed;
 use super::context::Context;
 use super::exit::{Ending, Exit, Failure, Report};
 use super::view::table::Table;
-use super::view::{counted, json_time};
+use super::view::{counted, json_time, meant};
 use crate::core::ids::AccountName;
 use crate::core::teardown::{State, Teardown};
 use crate::store::{Filter, OperatorRequest, RequestEffect, Verb};
@@ -26,7 +26,7 @@ pub(crate) async fn retry(globals: &Globals, args: &RetryArgs) -> Ending {
 
 /// Sets priority and earliest time.
 pub(crate) async fn set(globals: &Globals, args: &SetArgs) -> Ending {
-    let now = super::open::clock().now();
+    let now = super::open::clock().wall();
     let request = OperatorRequest {
         priority: args.priority,
         not_before: args.not_before.map(|when| when.at(now)),
@@ -64,7 +64,8 @@ async fn act(globals: &Globals, args: &OperateArgs, request: OperatorRequest) ->
     }
     let ids = rows.iter().map(|row| row.id).collect();
     let filter = Filter { ids, ..Filter::default() };
-    let request = OperatorRequest { filter, reason: args.reason.clone(), ..request };
+    let not_before = request.not_before.map(meant);
+    let request = OperatorRequest { filter, not_before, reason: args.reason.clone(), ..request };
     let effects = context.store.request(&request, context.clock.now()).await?;
     Ok(report(verb.as_str(), rows.len(), &effects))
 }
@@ -133,7 +134,7 @@ pub(crate) fn effects_json(effects: &[RequestEffect]) -> Vec<Value> {
 /// `pause`
 pub(crate) async fn pause(globals: &Globals, args: &PauseArgs) -> Ending {
     let context = Context::open(globals).await?;
-    let until = args.until.map(|when| when.at(context.clock.now()));
+    let until = args.until.map(|when| meant(when.at(context.clock.wall())));
     if until.is_some_and(|until| until <= context.clock.now()) {
         return Err(Failure::new(Exit::Usage, "--until lies in the past")
             .hint("name a time to come, or a duration such as 2h"));

@@ -7,8 +7,8 @@
 use metrics::Unit;
 
 use super::labels::{
-    ACCOUNT, ACCOUNT_STATE, ACKNOWLEDGED, ANSWER, BLOCKED, CALL, END, FAILED, GUARD, HELD, MOVE,
-    OPERATION, RESOURCE, ROW_ACCOUNT, STANDING, STATE, TICK, VERSION, WAITING, WINDOW,
+    ACCOUNT, ACCOUNT_STATE, ACKNOWLEDGED, ANSWER, BLOCKED, CALL, DIRECTION, END, FAILED, GUARD,
+    HELD, MOVE, OPERATION, RESOURCE, ROW_ACCOUNT, STANDING, STATE, TICK, VERSION, WAITING, WINDOW,
 };
 use super::metric::Kind::{Counter, Gauge, Histogram};
 use super::metric::Metric;
@@ -140,6 +140,10 @@ catalogue! {
         "Space left on the disk under the database.";
     STORE_MIN_FREE: Gauge, "teardownd_store_min_free_bytes", Bytes, [], Zero,
         "database.min_free: with less left nothing new is claimed.";
+    CLOCK_STEPS: Counter, "teardownd_clock_steps_total", Count, [DIRECTION], Zero,
+        "Steps of the system's clock that were followed.";
+    CLOCK_AHEAD: Gauge, "teardownd_clock_ahead_seconds", Seconds, [], Zero,
+        "How far the system's clock is ahead of the database's own, by which waits, caps and deadlines go.";
     BUILD_INFO: Gauge, "teardownd_build_info", Count, [VERSION], Zero,
         "Always 1; the version is a label.";
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::catalogue as all;
 use super::labels::{UNCONFIGURED, reason_label};
@@ -30,6 +30,8 @@ pub(super) struct Snapshot<'a> {
     pub(super) rules: &'a BTreeMap<AccountName, AccountRules>,
     pub(super) scope: &'a Scope,
     pub(super) now: Timestamp,
+    /// How far the wall clock is ahead of that.
+    pub(super) ahead: SignedDuration,
 }
 
 impl Scope {
@@ -43,7 +45,7 @@ impl Scope {
 impl Snapshot<'_> {
     /// Sets every gauge.
     pub(super) fn show(self) {
-        let Self { survey, config, rules, scope, now, .. } = self;
+        let Self { survey, config, rules, scope, now, ahead, .. } = self;
         let stops = Stops(self.accounts);
         show_tallies(&survey.tallies, &stops, scope, now);
         let mut refused = Sums { scope, values: BTreeMap::new() };
@@ -66,7 +68,7 @@ impl Snapshot<'_> {
                     [account.name.as_str(), reason_label(Some(*guard), &[ReasonKind::Held])];
                 refused.add(&all::ENQUEUE_REFUSALS, &labels, *tenants);
             }
-            show_state(&stored, &stops, now);
+            show_state(&stored, &stops, now, ahead);
             if let Some(rules) = rules.get(&account.name) {
                 show_left(rules, &stored, counted, now);
             }
@@ -147,7 +149,7 @@ fn standing(tally: &Tally, stops: &Stops, now: Timestamp) -> (Status, Option<Rea
 
 // ---- accounts ---------------------------------------------------------------------------------------
 
-fn show_state(account: &Account, stops: &Stops, now: Timestamp) {
+fn show_state(account: &Account, stops: &Stops, now: Timestamp, ahead: SignedDuration) {
     let state = match stops.of(&AccountName::every()) {
         Some(every) => account.condition_under(every, now).state,
         None => account.condition(now).state,
@@ -156,19 +158,19 @@ fn show_state(account: &Account, stops: &Stops, now: Timestamp) {
         let on = if one == state { 1.0 } else { 0.0 };
         all::ACCOUNT_STATES.set(&[account.name.as_str(), one.as_str()], on);
     }
-    let until = account.throttled_until.map_or(f64::NAN, seconds);
+    let until = account.throttled_until.and_then(|until| until.checked_add(ahead).ok());
+    let until = until.map_or(f64::NAN, seconds);
     all::THROTTLED_UNTIL.set(&[account.name.as_str()], until);
 }
 
 fn show_left(rules: &AccountRules, stored: &Account, counted: &AccountSurvey, now: Timestamp) {
     let name = stored.name.as_str();
-    let clock = stored.clock_high.map_or(now, |high| high.max(now));
     let policy = rules.safety.get();
     all::CUSTOMERS_LIMIT.set(&[name], count(policy.customers_limit as u64));
     for (window, length, cap) in
         [("hour", HOUR, policy.max_deletions_per_hour), ("day", DAY, policy.max_deletions_per_day)]
     {
-        let within = |at: &&Timestamp| age(Some(**at), clock) <= length.as_secs_f64();
+        let within = |at: &&Timestamp| age(Some(**at), now) <= length.as_secs_f64();
         let left = cap.saturating_sub(counted.deletions.iter().filter(within).count());
         all::DELETIONS_LEFT.set(&[name, window], count(left as u64));
     }

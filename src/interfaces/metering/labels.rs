@@ -66,6 +66,8 @@ dimensions! {
         |_| single(OPERATIONS.iter().copied());
     TICK = ["outcome"], "whether the store answered",
         |_| single(["ok", "failed"]);
+    DIRECTION = ["direction"], "whether the clock was set forward or back",
+        |_| single(["forward", "back"]);
     VERSION = ["version"], "version of the program",
         |_| single([env!("CARGO_PKG_VERSION")]);
 }

@@ -89,7 +89,9 @@ impl Meter {
         self.moves_after = Some(survey.last_move);
         survey.moves.iter().for_each(|one| self.count_move(one));
         let (config, rules, scope) = (&self.config, &self.rules, &self.scope);
-        Snapshot { survey: &survey, accounts, config, rules, scope, now }.show();
+        let ahead = self.clock.ahead();
+        catalogue::CLOCK_AHEAD.set(&[], ahead.as_secs_f64());
+        Snapshot { survey: &survey, accounts, config, rules, scope, now, ahead }.show();
         Ok(())
     }
 

@@ -54,15 +54,15 @@ pub(super) async fn save(conn: &mut SqliteConnection, account: &Account) -> Resu
         "REPLACE INTO accounts (name, paused_reason, paused_by, paused_since, paused_until,
              halted_reason, halted_by, halted_since, throttled_until, throttled_since, trouble_kind,
              trouble_text, trouble_since, trouble_next_probe_at, proven_write, proven_reservation,
-             proven_delete, clock_high, armed_by, armed_since, armed_partner_tenant, armed_cloud,
+             proven_delete, armed_by, armed_since, armed_partner_tenant, armed_cloud,
              armed_client_id, canary, canary_tenant, armings)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
-             ?19, ?20, ?21, ?22, ?23, (SELECT canary FROM accounts WHERE name = ?1),
+             ?19, ?20, ?21, ?22, (SELECT canary FROM accounts WHERE name = ?1),
              (SELECT canary_tenant FROM accounts WHERE name = ?1),
-             coalesce((SELECT armings + (armed_by IS NOT ?19 OR armed_since IS NOT ?20
-                           OR armed_partner_tenant IS NOT ?21 OR armed_cloud IS NOT ?22
-                           OR armed_client_id IS NOT ?23)
-                       FROM accounts WHERE name = ?1), ?19 IS NOT NULL))",
+             coalesce((SELECT armings + (armed_by IS NOT ?18 OR armed_since IS NOT ?19
+                           OR armed_partner_tenant IS NOT ?20 OR armed_cloud IS NOT ?21
+                           OR armed_client_id IS NOT ?22)
+                       FROM accounts WHERE name = ?1), ?18 IS NOT NULL))",
     )
     .bind(account.name.as_str())
     .bind(paused.map(|stop| &stop.reason))
@@ -81,7 +81,6 @@ pub(super) async fn save(conn: &mut SqliteConnection, account: &Account) -> Resu
     .bind(account.proven.write)
     .bind(account.proven.reservation)
     .bind(account.proven.delete)
-    .bind(account.clock_high.map(time_text))
     .bind(armed.map(|armed| &armed.actor))
     .bind(armed.map(|armed| time_text(armed.since)))
     .bind(armed.map(|armed| armed.identity.partner_tenant.to_string()))
@@ -251,8 +250,7 @@ pub(super) async fn reserve(
 ) -> Result<Vec<Grant>> {
     let head = sqlx::query(
         "SELECT name, (SELECT throttled_until FROM accounts WHERE name = ?1) AS throttled_until,
-                (SELECT min(at) FROM sends WHERE account = ?1) AS oldest,
-                (SELECT max(at) FROM sends WHERE account = ?1) AS latest
+                (SELECT min(at) FROM sends WHERE account = ?1) AS oldest
          FROM (SELECT ?1 AS name)",
     )
     .bind(name.as_str())
@@ -264,11 +262,7 @@ pub(super) async fn reserve(
         return Ok(window::closed(asks, until));
     }
     let budget = &window::paced(budget, closed_until, now);
-    let clock = window::clock(now, head.time_opt("latest")?, budget.window);
-    let window_start = before(clock.now, budget.window);
-    if clock.set_back {
-        count_later_sends_now(conn, name, clock.now).await?;
-    }
+    let window_start = before(now, budget.window);
     if head.time_opt("oldest")?.is_some_and(|oldest| oldest < window_start) {
         sqlx::query("DELETE FROM sends WHERE account = ? AND at < ?")
             .bind(name.as_str())
@@ -278,7 +272,7 @@ pub(super) async fn reserve(
     }
     let mut used = used(conn, name).await?;
     let mut grants = window::grant(asks, &mut used, budget);
-    insert_grants(conn, name, &grants, clock.now).await?;
+    insert_grants(conn, name, &grants, now).await?;
     // Many asks are blocked by the same thing.
     let mut known = BTreeMap::new();
     for (ask, grant) in asks.iter().zip(&mut grants) {
@@ -287,7 +281,7 @@ pub(super) async fn reserve(
                 Some(opens) => *opens,
                 None => {
                     let blocking = blocking(conn, name, scope, limit).await?;
-                    window::opens_at(blocking, budget.window, clock.now)
+                    window::opens_at(blocking, budget.window, now)
                 }
             };
             known.insert((scope, limit), opens);
@@ -295,30 +289,6 @@ pub(super) async fn reserve(
         }
     }
     Ok(grants)
-}
-
-/// The machine's clock was set back: what is stored with a later time counts as sent now.
-async fn count_later_sends_now(
-    conn: &mut SqliteConnection,
-    name: &AccountName,
-    now: Timestamp,
-) -> Result<()> {
-    sqlx::query(
-        "INSERT INTO sends (account, resource, at, customer, reads, writes)
-         SELECT account, resource, ?2, customer, sum(reads), sum(writes) FROM sends
-         WHERE account = ?1 AND at > ?2 GROUP BY resource, customer
-         ON CONFLICT DO UPDATE SET reads = reads + excluded.reads, writes = writes + excluded.writes",
-    )
-    .bind(name.as_str())
-    .bind(time_text(now))
-    .execute(&mut *conn)
-    .await?;
-    sqlx::query("DELETE FROM sends WHERE account = ? AND at > ?")
-        .bind(name.as_str())
-        .bind(time_text(now))
-        .execute(conn)
-        .await?;
-    Ok(())
 }
 
 async fn used(conn: &mut SqliteConnection, name: &AccountName) -> Result<window::Used> {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sqlx::{Row as _, SqliteConnection};
 
 use super::rows::{self, Fields, time_text};
-use super::{accounts, consent, faults, protect, queue, send};
+use super::{accounts, clock, consent, faults, protect, queue, send};
 use crate::core::account::Account;
 use crate::core::command::{Action, Command};
 use crate::core::gates::{SafetyPolicy, StoredFacts};
@@ -62,8 +62,6 @@ async fn admit(
     let admission = admission::admit(commit, &mut facts, busy, now);
     if !admission.admitted.is_empty() {
         insert(conn, &admission.admitted).await?;
-        let clock_high = Some(admission::high_clock(&facts.account, now));
-        accounts::save(conn, &Account { clock_high, ..facts.account.clone() }).await?;
         if let Some(canary) = facts.account.canary {
             accounts::set_canary(conn, &row.account, canary).await?;
         }
@@ -99,6 +97,7 @@ pub(super) async fn facts(
         resource_busy: false,
         unapproved,
         protections: protect::load_for(conn, row).await?,
+        ahead: clock::ahead(conn).await?,
     })
 }
 
@@ -116,7 +115,7 @@ async fn deletions(
          ORDER BY created_at",
     )
     .bind(account.name.as_str())
-    .bind(time_text(before(admission::high_clock(account, now), DAY)))
+    .bind(time_text(before(now, DAY)))
     .bind(question)
     .fetch_all(conn)
     .await?;

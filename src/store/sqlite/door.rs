@@ -50,6 +50,8 @@ pub const OPERATIONS: &[&str] = &[
     "open_reloads",
     "answer_reloads",
     "reload_answer",
+    "keep_time",
+    "timekeeping",
     "tick",
     "daemon",
     "facts",

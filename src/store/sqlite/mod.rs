@@ -6,6 +6,7 @@ mod accounts;
 mod audit;
 mod backup;
 mod claim;
+mod clock;
 mod commit;
 mod consent;
 mod customers;
@@ -52,6 +53,7 @@ use super::{
 use crate::core::account::{Account, TroubleKind};
 use crate::core::budget::{Ask, Budget, Grant};
 use crate::core::command::{Answer, Command};
+use crate::core::database_time::{Reading, Step as ClockStep, Timekeeping};
 use crate::core::gates::{SafetyPolicy, Verdict};
 use crate::core::ids::{AccountName, CommandId, Fence, TeardownId, TenantId};
 use crate::core::observation::Observation;
@@ -435,6 +437,17 @@ impl Store {
     /// The answer to a request to reload, once there is one.
     pub async fn reload_answer(&self, id: i64) -> Result<Option<ReloadAnswer>> {
         self.read("reload_answer", async |tx| reload::answered(tx, id).await).await
+    }
+
+    /// Continues the database's own clock from what the machine's clocks say, and follows a step of
+    /// the wall clock: what is meant by that one moves with it.
+    pub async fn keep_time(&self, reading: &Reading) -> Result<(Timekeeping, Option<ClockStep>)> {
+        self.write("keep_time", async |tx| clock::keep(tx, reading).await).await
+    }
+
+    /// What is stored of the database's clock; `None` in one that was never worked on.
+    pub async fn timekeeping(&self) -> Result<Option<Timekeeping>> {
+        self.read("timekeeping", async |tx| clock::load(tx).await).await
     }
 
     /// Stores that the daemon lives.

@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 
 use super::rows::{self, Fields, time_text};
-use super::{accounts, audit, commit, protect, queue, send};
+use super::{accounts, audit, clock, commit, protect, queue, send};
 use crate::core::gates::SafetyPolicy;
 use crate::core::ids::AccountName;
 use crate::core::protection::Protection;
@@ -128,7 +128,8 @@ async fn about_account(
     now: Timestamp,
 ) -> Result<RequestEffect> {
     let mut account = accounts::load(conn, name).await?;
-    let effect = stops::act(&mut account, request, now);
+    let ahead = clock::ahead(conn).await?;
+    let effect = stops::act(&mut account, request, ahead, now);
     if effect.applied {
         accounts::save(conn, &account).await?;
         accounts::set_clocks(conn, name, now).await?;
@@ -157,6 +158,7 @@ async fn about_row(
         active: active.filter(|id| *id != row.id),
         account_runs: rules::runs(&account, &every, now),
         protections: &protections,
+        ahead: clock::ahead(conn).await?,
     };
     let from = row.state;
     let (effect, event) = requests::act(&mut row, request, &around, now);
@@ -177,16 +179,21 @@ async fn about_row(
 
 // ---- typed in by SQL -------------------------------------------------------------------------------
 
-/// Whether a request waits for its answer.
+/// Whether a request waits for its answer, or a row for times of the database.
 pub(super) async fn is_any_open(conn: &mut SqliteConnection) -> Result<bool> {
-    let row = sqlx::query("SELECT 1 FROM operator_requests WHERE answered_at IS NULL LIMIT 1")
-        .fetch_optional(conn)
-        .await?;
+    let row = sqlx::query(
+        "SELECT 1 FROM operator_requests WHERE answered_at IS NULL UNION ALL
+         SELECT 1 FROM teardowns
+         WHERE typed = 1 AND state NOT IN ('deleted', 'aborted', 'failed') LIMIT 1",
+    )
+    .fetch_optional(conn)
+    .await?;
     Ok(row.is_some())
 }
 
 /// Applies and answers the open requests, each by itself: one that fails changes nothing.
 pub(super) async fn apply_typed(conn: &mut SqliteConnection, now: Timestamp) -> Result<u64> {
+    clock::adopt(conn, now).await?;
     let open = sqlx::query("SELECT * FROM operator_requests WHERE answered_at IS NULL ORDER BY id")
         .fetch_all(&mut *conn)
         .await?;
@@ -231,7 +238,8 @@ async fn apply_one(conn: &mut SqliteConnection, row: &SqliteRow, now: Timestamp)
         priority: f.get("priority")?,
         not_before: f.get("not_before")?,
     };
-    let request = typed.read().map_err(StoreError::Refused)?;
+    let ahead = clock::ahead(conn).await?;
+    let request = typed.read(ahead).map_err(StoreError::Refused)?;
     Ok(requests::answer(&apply(conn, &request, now).await?))
 }
 

@@ -121,10 +121,12 @@ async fn insert(
     }
     let inserted = sqlx::query(
         "INSERT INTO teardowns (account, tenant_id, expected_domain, batch, priority, note,
-             requested_by, not_before, created_at, run_since, state_since, updated_at, eligible_since)
+             requested_by, not_before, created_at, run_since, state_since, updated_at, eligible_since,
+             typed)
          SELECT value ->> 'account', value ->> 'tenant_id', value ->> 'expected_domain',
              value ->> 'batch', value ->> 'priority', value ->> 'note',
-             value ->> 'requested_by', value ->> 'not_before', ?2, ?2, ?2, ?2, NULL
+             value ->> 'requested_by', value ->> 'not_before', ?2, ?2, ?2, ?2, NULL,
+             0
          FROM json_each(?1)
          RETURNING *",
     )

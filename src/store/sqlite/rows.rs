@@ -336,7 +336,6 @@ pub(super) fn account(row: &SqliteRow) -> Result<Account> {
             delete: f.flag("proven_delete")?,
         },
         canary: canary(&f)?,
-        clock_high: f.time_opt("clock_high")?,
         armed: armed.transpose()?,
     })
 }

@@ -4,18 +4,21 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use teardownd::core::account::Account;
-use teardownd::core::clock::{BoxFuture, Clock, Entropy};
+use teardownd::core::clock::{Clock, Entropy};
 use teardownd::core::command::Command;
 use teardownd::core::gates::SafetyPolicy;
 use teardownd::core::ids::{AccountName, TenantId};
 use teardownd::core::teardown::{NewTeardown, Teardown};
 use teardownd::partner_center::{AccountSettings, Client, Timeouts};
 use teardownd::runtime::account::AccountRuntime;
+use teardownd::runtime::clock::TokioClock;
 use teardownd::runtime::daemon::{Daemon, EngineSettings};
 use teardownd::runtime::ledger::StoreLedger;
 use teardownd::runtime::live::AccountRules;
+use teardownd::runtime::timekeeping;
 use teardownd::simulator::{Rule, Simulator, SimulatorTransport};
 use teardownd::store::{
     DaemonInfo, Door, EnqueueOutcome, Filter, OperatorRequest, RequestEffect, Store, StoredFault,
@@ -25,7 +28,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::dice::SeededEntropy;
-use super::given::{CLIENT, Given, tenant};
+use super::given::{CLIENT, Given, START, tenant};
 use super::life::{Database, Life, MortalTransport};
 use super::neighbour::{CutTransport, NEIGHBOUR, NEIGHBOUR_PARTNER};
 
@@ -35,7 +38,10 @@ pub(crate) const PATIENCE: Duration = Duration::from_hours(6);
 #[derive(Debug)]
 pub(crate) struct Scene {
     pub(crate) given: Given,
+    /// A clock that is always right: the simulator's, and that of whoever looks on.
     pub(crate) clock: Arc<dyn Clock>,
+    /// The machine on which daemons run, whose clock may be stepped.
+    pub(crate) machine: TokioClock,
     pub(crate) simulator: Simulator,
     pub(crate) store: Arc<Store>,
     pub(super) database: Database,
@@ -44,8 +50,6 @@ pub(crate) struct Scene {
     started: u64,
     /// What the accounts of the daemon work with.
     rules: Mutex<Vec<AccountRules>>,
-    /// How far the wall clock is ahead of where it began.
-    stepped: SignedDuration,
 }
 
 #[derive(Debug)]
@@ -60,9 +64,13 @@ impl Scene {
         let account = AccountName::new("sandbox");
         let database = Database::new();
         let store = Arc::new(database.store.clone());
+        let machine = TokioClock::start(START.parse().unwrap());
+        let placed = timekeeping::keep(&store, &machine).now_or_never();
+        placed.expect("the store of a scenario answers at once").unwrap();
         Self {
             given,
             clock,
+            machine,
             simulator,
             store,
             database,
@@ -70,7 +78,6 @@ impl Scene {
             process: None,
             started: 0,
             rules: Mutex::default(),
-            stepped: SignedDuration::ZERO,
         }
     }
 
@@ -105,13 +112,13 @@ impl Scene {
         life: &Arc<Life>,
     ) -> impl Future<Output = teardownd::store::Result<Daemon>> + use<> {
         let given = &self.given;
-        let clock = self.process_clock();
+        let clock: Arc<dyn Clock> = Arc::new(self.machine.of_another_process());
         self.rules.lock().unwrap().clear();
         let store = Arc::new(self.store.behind(Door::guarded(life.clone())));
         let entropy: Arc<dyn Entropy> =
             Arc::new(SeededEntropy::new(given.seed * 1000 + self.started));
         let connect = |name: &AccountName, partner_tenant, cut| {
-            self.connect(name, partner_tenant, cut, life, &store, &entropy)
+            self.connect(name, partner_tenant, cut, life, &clock, &store, &entropy)
         };
         let never = Duration::ZERO..Duration::ZERO;
         let own = connect(&self.account, given.safety.partner_tenant, never);
@@ -139,13 +146,13 @@ impl Scene {
         partner_tenant: TenantId,
         cut: Range<Duration>,
         life: &Arc<Life>,
+        clock: &Arc<dyn Clock>,
         store: &Arc<Store>,
         entropy: &Arc<dyn Entropy>,
     ) -> AccountRuntime {
-        let process_clock = self.process_clock();
-        let clock = || Arc::clone(&process_clock);
+        let clock = || Arc::clone(clock);
         let network = SimulatorTransport::new(self.simulator.clone());
-        let network = CutTransport { inner: network, clock: clock(), cut };
+        let network = CutTransport { inner: network, clock: Arc::clone(&self.clock), cut };
         let transport = Arc::new(MortalTransport { life: Arc::clone(life), inner: network });
         let mut safety = self.given.safety.clone();
         safety.partner_tenant = partner_tenant;
@@ -170,12 +177,14 @@ impl Scene {
     }
 
     /// The account as a command beside the daemon sees it.
-    pub(crate) fn beside(&self) -> AccountRuntime {
+    pub(crate) async fn beside(&self) -> AccountRuntime {
+        let clock: Arc<dyn Clock> = Arc::new(self.machine.of_another_process());
+        timekeeping::join(&self.store, clock.as_ref(), true).await.unwrap();
         let life = Life::new(Arc::clone(&self.clock), None);
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(self.given.seed));
         let (partner_tenant, never) =
             (self.given.safety.partner_tenant, Duration::ZERO..Duration::ZERO);
-        self.connect(&self.account, partner_tenant, never, &life, &self.store, &entropy)
+        self.connect(&self.account, partner_tenant, never, &life, &clock, &self.store, &entropy)
     }
 
     /// Stops the daemon as SIGTERM does. Returns how many passes had not come to rest.
@@ -204,19 +213,9 @@ impl Scene {
         }
     }
 
-    /// The clock of a process that begins now.
-    fn process_clock(&self) -> Arc<dyn Clock> {
-        Arc::new(Ahead { inner: Arc::clone(&self.clock), by: self.stepped })
-    }
-
-    /// Steps the wall clock.
-    pub(crate) fn step_clock(&mut self, by: SignedDuration) {
-        self.stepped += by;
-    }
-
-    /// The wall clock.
-    pub(crate) fn wall(&self) -> Timestamp {
-        self.now().checked_add(self.stepped).unwrap()
+    /// Steps the wall clock of the machine.
+    pub(crate) fn step_clock(&self, by: SignedDuration) {
+        self.machine.step(by);
     }
 
     /// The settings of the guards are changed and read anew by the daemon.
@@ -385,26 +384,5 @@ impl Drop for Scene {
             process.life.kill();
             process.task.abort();
         }
-    }
-}
-
-/// The clock of a process, which keeps the wall clock of its beginning.
-#[derive(Debug)]
-struct Ahead {
-    inner: Arc<dyn Clock>,
-    by: SignedDuration,
-}
-
-impl Clock for Ahead {
-    fn now(&self) -> Timestamp {
-        self.inner.now().checked_add(self.by).unwrap()
-    }
-
-    fn uptime(&self) -> Duration {
-        self.inner.uptime()
-    }
-
-    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        self.inner.sleep(duration)
     }
 }

@@ -100,14 +100,14 @@ impl Play<'_> {
                         Domain::Wrong => Some("other.onmicrosoft.com".to_owned()),
                     },
                     again: *again,
-                    not_before: later.map(|later| self.scene.wall() + later),
+                    not_before: later.map(|later| self.scene.now() + later),
                     priority: *priority,
                     ..self.row_of(*n)
                 });
                 self.enqueue(rows.collect()).await;
             }
             Deed::Ask { verb, about, lasting, priority, try_anyway } => {
-                let until = lasting.map(|lasting| self.scene.wall() + lasting);
+                let until = lasting.map(|lasting| self.scene.now() + lasting);
                 let request = OperatorRequest {
                     reason: Some("the world wants it".to_owned()),
                     until: until.filter(|_| *verb == Verb::Pause),
@@ -175,7 +175,7 @@ impl Play<'_> {
         // Protected tenants and other domains refuse the whole call, so each is asked for by itself.
         for row in rows {
             let queued =
-                self.scene.store.enqueue(std::slice::from_ref(&row), self.scene.wall()).await;
+                self.scene.store.enqueue(std::slice::from_ref(&row), self.scene.now()).await;
             if let Ok(outcomes) = queued
                 && outcomes[0].1 == teardownd::store::EnqueueOutcome::Queued
             {
@@ -185,13 +185,13 @@ impl Play<'_> {
     }
 
     async fn ask(&self, request: &OperatorRequest) -> Vec<RequestEffect> {
-        self.scene.store.request(request, self.scene.wall()).await.unwrap()
+        self.scene.store.request(request, self.scene.now()).await.unwrap()
     }
 
     async fn ask_all(&mut self, verb: Verb, filter: Filter) {
         let request = OperatorRequest {
             reason: Some("the fair hour".to_owned()),
-            not_before: (verb == Verb::Set).then(|| self.scene.wall()),
+            not_before: (verb == Verb::Set).then(|| self.scene.now()),
             ..OperatorRequest::new(verb, filter, "ops")
         };
         let effects = self.ask(&request).await;
@@ -201,7 +201,7 @@ impl Play<'_> {
     async fn approve(&self, filter: Filter) {
         let (actor, reason) = ("ann".to_owned(), None);
         let request = ApproveRequest { filter, actor, reason, plan: None };
-        self.scene.store.approve(&request, self.scene.wall()).await.unwrap();
+        self.scene.store.approve(&request, self.scene.now()).await.unwrap();
     }
 
     async fn arm(&self, on: bool) {
@@ -212,7 +212,7 @@ impl Play<'_> {
             }
             let identity = on.then(|| safety.identity());
             let request = ArmRequest { account, identity, actor: "ann".to_owned(), reason: None };
-            self.scene.store.arm(&request, self.scene.wall()).await.unwrap();
+            self.scene.store.arm(&request, self.scene.now()).await.unwrap();
         }
     }
 

@@ -14,6 +14,7 @@ use super::args::Globals;
 use super::beside;
 use super::exit::{Ending, Exit, Failure, Report};
 use crate::interfaces::assemble::Ground;
+use crate::interfaces::step;
 use crate::store::Store;
 
 /// Runs the command.
@@ -27,6 +28,9 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
         Ok(()) => Finding::new("database", "database", Level::Good, format!("{path} is fit")),
         Err(error) => Finding::new("database", "database", Level::Bad, error.to_string()),
     }];
+    if let Some(note) = step::note(ground.clock.as_ref()) {
+        findings.push(Finding::new("database", "clock_step", Level::Warning, note));
+    }
     if config.accounts.is_empty() {
         let finding = Finding::new("accounts", "accounts", Level::Bad, "there is none");
         findings.push(finding.remedy("add [accounts.NAME]; config/default.toml shows how"));

@@ -15,7 +15,7 @@ use self::results::{Line, Outcome, json_of, text_of};
 use super::args::{EnqueueArgs, Globals};
 use super::context::Context;
 use super::exit::{Ending, Exit, Failure, Report};
-use super::view::counted;
+use super::view::{counted, meant};
 use super::wait;
 use crate::core::gates::admit_locally;
 use crate::core::ids::{TeardownId, TenantId};
@@ -33,7 +33,7 @@ struct Wanted {
 
 /// Runs the command.
 pub(crate) async fn execute(globals: &Globals, args: &EnqueueArgs) -> Ending {
-    let now = super::open::clock().now();
+    let now = super::open::clock().wall();
     let entries = match read_entries(args, now)? {
         Ok(entries) => entries,
         Err(bad) => return Ok(invalid(&bad, args)),
@@ -46,12 +46,17 @@ pub(crate) async fn execute(globals: &Globals, args: &EnqueueArgs) -> Ending {
         let report = refusal(&lines_of(&wanted, &refused, with_remedy), wanted.len());
         // The refusal stands, whatever becomes of the note of it.
         if let Ok(context) = Context::with(globals, config).await {
-            note(&context, &wanted, &refused, now).await;
+            note(&context, &wanted, &refused, context.clock.now()).await;
         }
         return Ok(report);
     }
     let context = Context::with(globals, config).await?;
-    let rows: Vec<NewTeardown> = wanted.iter().map(|wanted| wanted.row.clone()).collect();
+    let row = |wanted: &Wanted| {
+        let not_before = wanted.row.not_before.map(meant);
+        NewTeardown { not_before, ..wanted.row.clone() }
+    };
+    let rows: Vec<NewTeardown> = wanted.iter().map(row).collect();
+    let now = context.clock.now();
     let stored = match context.store.enqueue(&rows, now).await {
         Ok(stored) => stored,
         Err(StoreError::Protected(refused)) => {

@@ -10,6 +10,7 @@ use tokio::signal::unix::Signal;
 use super::status;
 use super::supervisor::Supervisor;
 use crate::core::clock::Clock;
+use crate::interfaces::cli::view::tell_by_the_wall;
 use crate::interfaces::http::Readiness;
 use crate::interfaces::reload::Reloader;
 use crate::store::{Result, Store};
@@ -95,6 +96,7 @@ impl Beside {
         if !complaints.is_empty() {
             return format!("not ready: {}", complaints.join("; "));
         }
+        tell_by_the_wall(self.clock.ahead());
         let mut line = match status::read(self.store.as_ref(), self.clock.now(), zone).await {
             Ok(line) => line,
             Err(error) => format!("the database cannot be read: {error}"),

@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 use crate::core::account::{Account, AccountState};
 use crate::core::ids::AccountName;
 use crate::core::teardown::{State, Status, Teardown};
+use crate::interfaces::cli::view::shown;
 use crate::interfaces::cli::view::standing::{Standing, Stops};
 use crate::store::{Filter, Result, Store};
 
@@ -50,7 +51,7 @@ fn told(account: &Account, now: Timestamp, zone: &TimeZone) -> Option<String> {
     };
     let ends = matches!(condition.state, AccountState::Paused | AccountState::Throttled);
     let until = condition.next_check.filter(|_| ends).map_or_else(String::new, |until| {
-        format!(" until {}", until.to_zoned(zone.clone()).strftime("%H:%M"))
+        format!(" until {}", shown(until).to_zoned(zone.clone()).strftime("%H:%M"))
     });
     Some(format!("{whose} {what}{until}"))
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::faults::ids;
 use super::table::Table;
-use super::{Look, json_time};
+use super::{Look, foreign_time, json_time};
 use crate::core::command::Command;
 use crate::core::teardown::Teardown;
 use crate::store::{StoredFault, StoredPurchase, TransitionRecord};
@@ -21,7 +21,7 @@ pub(crate) fn purchase_json(purchase: &StoredPurchase) -> Value {
         "standing": record.standing,
         "order_id": record.order_id,
         "blocked": record.blocked,
-        "cancellable_until": json_time(record.cancellable_until),
+        "cancellable_until": foreign_time(record.cancellable_until),
         "first_seen_at": json_time(purchase.first_seen_at),
         "last_seen_at": json_time(purchase.last_seen_at),
         "inactive_at": json_time(purchase.inactive_at),
@@ -79,7 +79,7 @@ pub(crate) fn more_json(row: &Teardown) -> Value {
         "rounds": row.rounds,
         "suspects": row.suspects,
         "cross_checked": row.cross_checked,
-        "uncancellable_at": json_time(row.uncancellable_at),
+        "uncancellable_at": foreign_time(row.uncancellable_at),
         "approved_by": row.approval.as_ref().map(|approval| &approval.actor),
         "approved_at": json_time(row.approval.as_ref().map(|approval| approval.at)),
         "lease_owner": row.lease.as_ref().map(|lease| &lease.owner),

@@ -7,9 +7,29 @@ pub(crate) mod standing;
 pub(crate) mod table;
 pub(crate) mod teardown;
 
-use jiff::Timestamp;
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
+
+/// How far the wall clock is ahead of the time of the database that this process shows, in milliseconds.
+static AHEAD: AtomicI64 = AtomicI64::new(0);
+
+/// From now on times of the database are told as the wall clock shows them that is so far ahead.
+pub(crate) fn tell_by_the_wall(ahead: SignedDuration) {
+    AHEAD.store(i64::try_from(ahead.as_millis()).unwrap_or_default(), Ordering::Relaxed);
+}
+
+/// What the wall clock shows at a time of the database. Whatever is shown goes through here.
+pub(crate) fn shown(time: Timestamp) -> Timestamp {
+    time.checked_add(SignedDuration::from_millis(AHEAD.load(Ordering::Relaxed))).unwrap_or(time)
+}
+
+/// The time of the database at which the wall clock shows this. Whatever is typed in goes through here.
+pub(crate) fn meant(wall: Timestamp) -> Timestamp {
+    wall.checked_sub(SignedDuration::from_millis(AHEAD.load(Ordering::Relaxed))).unwrap_or(wall)
+}
 
 /// The moment and the place from which times are told.
 #[derive(Debug, Clone)]
@@ -23,7 +43,7 @@ pub(crate) struct Look {
 impl Look {
     /// Date and time of day at the operator's place.
     pub(crate) fn local(&self, time: Timestamp) -> String {
-        time.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+        shown(time).to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
     }
 
     /// How long ago a time was, or in how long it will be.
@@ -50,12 +70,22 @@ fn length(seconds: u64) -> String {
     }
 }
 
-/// A time as RFC 3339 in UTC with milliseconds.
+/// A time of the database as RFC 3339 in UTC with milliseconds.
 pub(crate) fn rfc3339(time: Timestamp) -> String {
+    foreign_rfc3339(shown(time))
+}
+
+/// The same for a time of Microsoft's.
+fn foreign_rfc3339(time: Timestamp) -> String {
     format!("{time:.3}")
 }
 
-/// A time for JSON; `null` where there is none.
+/// A time of Microsoft's for JSON; `null` where there is none.
+pub(crate) fn foreign_time(time: Option<Timestamp>) -> Value {
+    time.map_or(Value::Null, |time| Value::String(foreign_rfc3339(time)))
+}
+
+/// A time of the database for JSON; `null` where there is none.
 pub(crate) fn json_time(time: impl Into<Option<Timestamp>>) -> Value {
     time.into().map_or(Value::Null, |time| Value::String(rfc3339(time)))
 }

@@ -22,6 +22,7 @@ use crate::core::ids::TenantId;
 use crate::core::reason::Reason;
 use crate::core::teardown::{State, Status, Teardown};
 use crate::interfaces::assemble::enough_room;
+use crate::interfaces::step;
 use crate::store::{Ack, StoredFault, StoredPurchase};
 
 /// Runs the command.
@@ -60,7 +61,9 @@ pub(crate) async fn execute(globals: &Globals, args: &TenantArgs) -> Ending {
         texts.push(case.text());
         answers.push(case.json());
     }
-    Ok(Report::done(texts.join("\n"), json!({"why": answers})))
+    let notes: Vec<String> = step::note(context.clock.as_ref()).into_iter().collect();
+    texts.extend(notes.iter().map(|note| format!("note: {note}\n")));
+    Ok(Report::done(texts.join("\n"), json!({"why": answers, "notes": notes})))
 }
 
 /// One teardown with everything that is said about it.

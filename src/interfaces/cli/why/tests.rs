@@ -46,6 +46,7 @@ impl Told {
             deletions: Vec::new(),
             command: None,
             calls: 0,
+            ahead: jiff::SignedDuration::ZERO,
             resource_busy: false,
             unapproved: 0,
             protections: self.protections.clone(),

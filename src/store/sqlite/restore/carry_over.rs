@@ -181,9 +181,15 @@ const ACCOUNTS: [&str; 7] = [
          halted_since = CASE WHEN accounts.halted_reason IS NULL THEN p.halted_since ELSE accounts.halted_since END,
          throttled_since = CASE WHEN coalesce(p.throttled_until, '') > coalesce(accounts.throttled_until, '')
              THEN p.throttled_since ELSE accounts.throttled_since END,
-         throttled_until = nullif(max(coalesce(accounts.throttled_until, ''), coalesce(p.throttled_until, '')), ''),
-         clock_high = nullif(max(coalesce(accounts.clock_high, ''), coalesce(p.clock_high, '')), '')
+         throttled_until = nullif(max(coalesce(accounts.throttled_until, ''), coalesce(p.throttled_until, '')), '')
      FROM present.accounts AS p WHERE p.name = accounts.name AND accounts.name <> '*'",
+];
+
+/// The clock of the database goes on from the later one: what is taken over is not of the future then.
+const CLOCK: [&str; 2] = [
+    "INSERT INTO clock SELECT * FROM present.clock WHERE NOT EXISTS (SELECT 1 FROM main.clock)",
+    "UPDATE clock SET boot = p.boot, uptime_ns = p.uptime_ns, at = p.at
+     FROM present.clock AS p WHERE p.at > clock.at",
 ];
 
 /// Since when customers are known, where the replaced database has read the newer list: whoever has come
@@ -232,6 +238,7 @@ pub(super) async fn carry_over(copy: &Path, replaced: &Path, given: &Given) -> R
         &REQUESTS,
         &ACCOUNTS,
         &CUSTOMERS,
+        &CLOCK,
     ]
     .concat();
     given.run(&mut conn, &steps).await?;
