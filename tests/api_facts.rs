@@ -135,6 +135,7 @@ fn class_of(text: &str) -> Class {
         "O" => Class::OtherRoute,
         "D" => Class::AlreadyDone,
         "P" => Class::Permanent,
+        "A" => Class::Access,
         "S" => Class::SafetyStop,
         "gone" => Class::CustomerGone,
         "one" => Class::Unauthorized,

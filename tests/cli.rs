@@ -209,6 +209,7 @@ fn accounts_must_be_known_and_named_where_there_are_several() {
     assert_eq!(ended.code, 2);
     assert!(ended.err.contains("no account prod") && ended.err.contains("lab"), "{ended:?}");
     let two = ACCOUNTS.split("[accounts.lab]").nth(1).unwrap();
+    let two = two.replace("bbbbbbbb-0000-4000-8000-000000000001", A);
     let place = Place::new(&format!("{ACCOUNTS}[accounts.other]{two}"));
     let ended = place.run(&["enqueue", A]);
     assert_eq!(ended.code, 2);

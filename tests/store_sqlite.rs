@@ -7,6 +7,8 @@ mod clock;
 mod copies;
 #[path = "store_sqlite/damage.rs"]
 mod damage;
+#[path = "store_sqlite/identities.rs"]
+mod identities;
 #[path = "store_sqlite/opening.rs"]
 mod opening;
 #[path = "store_sqlite/operators.rs"]

@@ -29,14 +29,28 @@ pub enum TroubleKind {
     Unreachable,
     /// The token endpoint or the API refuses the credential.
     CredentialRefused,
+    /// The partner itself is refused: a role, conditional access, a programme or an agreement.
+    AccessRefused,
+    /// The account's customer list is answered, and cannot be read whole.
+    CustomersUnreadable,
 }
 
 impl TroubleKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [
+        Self::Unreachable,
+        Self::CredentialRefused,
+        Self::AccessRefused,
+        Self::CustomersUnreadable,
+    ];
+
     /// The stable name used in the database and in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unreachable => "unreachable",
             Self::CredentialRefused => "credential_refused",
+            Self::AccessRefused => "access_refused",
+            Self::CustomersUnreadable => "customers_unreadable",
         }
     }
 
@@ -45,12 +59,14 @@ impl TroubleKind {
         match self {
             Self::Unreachable => Reason::AccountUnreachable,
             Self::CredentialRefused => Reason::CredentialRefused,
+            Self::AccessRefused => Reason::AccessRefused,
+            Self::CustomersUnreadable => Reason::CustomersUnreadable,
         }
     }
 
     /// The kind of a stored name.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Unreachable, Self::CredentialRefused].into_iter().find(|k| k.as_str() == name)
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 }
 
@@ -64,8 +80,12 @@ pub enum AccountState {
     Paused,
     /// The token endpoint or the API refuses the credential.
     CredentialRefused,
+    /// The partner itself is refused: a role, conditional access, a programme or an agreement.
+    AccessRefused,
     /// Transport, DNS or 5xx across tenants.
     Unreachable,
+    /// The account's customer list is answered, and cannot be read whole.
+    CustomersUnreadable,
     /// Closed by a 429 for its `Retry-After`.
     Throttled,
     /// Nothing stops it.
@@ -74,11 +94,13 @@ pub enum AccountState {
 
 impl AccountState {
     /// Every state, the gravest first.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Halted,
         Self::Paused,
         Self::CredentialRefused,
+        Self::AccessRefused,
         Self::Unreachable,
+        Self::CustomersUnreadable,
         Self::Throttled,
         Self::Ok,
     ];
@@ -89,7 +111,9 @@ impl AccountState {
             Self::Halted => "halted",
             Self::Paused => "paused",
             Self::CredentialRefused => "credential_refused",
+            Self::AccessRefused => "access_refused",
             Self::Unreachable => "unreachable",
+            Self::CustomersUnreadable => "customers_unreadable",
             Self::Throttled => "throttled",
             Self::Ok => "ok",
         }
@@ -130,7 +154,9 @@ impl Condition {
         Self {
             state: match trouble.kind {
                 TroubleKind::CredentialRefused => AccountState::CredentialRefused,
+                TroubleKind::AccessRefused => AccountState::AccessRefused,
                 TroubleKind::Unreachable => AccountState::Unreachable,
+                TroubleKind::CustomersUnreadable => AccountState::CustomersUnreadable,
             },
             reason: Some(trouble.text.clone()),
             by: None,
@@ -145,7 +171,9 @@ impl Condition {
             AccountState::Halted => Some(Reason::Halted),
             AccountState::Paused => Some(Reason::Paused),
             AccountState::CredentialRefused => Some(Reason::CredentialRefused),
+            AccountState::AccessRefused => Some(Reason::AccessRefused),
             AccountState::Unreachable => Some(Reason::AccountUnreachable),
+            AccountState::CustomersUnreadable => Some(Reason::CustomersUnreadable),
             AccountState::Throttled => Some(Reason::Throttled),
             AccountState::Ok => None,
         }

@@ -185,7 +185,7 @@ fn refused(s: &Situation<'_>, command: &Command, class: Class) -> Arm {
         Class::Wait if !s.is_past(since, pause) => {
             Ok(s.poll_again(State::Deleting, Reason::PurchasePending, text))
         }
-        Class::Retry | Class::Throttled | Class::Unauthorized
+        Class::Retry | Class::Throttled | Class::Unauthorized | Class::Access
             if !s.is_past(since, s.policy.retry_initial) =>
         {
             Ok(s.set_back(&text))
@@ -194,6 +194,7 @@ fn refused(s: &Situation<'_>, command: &Command, class: Class) -> Arm {
         | Class::Retry
         | Class::Throttled
         | Class::Unauthorized
+        | Class::Access
         // After a safety stop only a person makes the account go on, and then it is tried again.
         | Class::SafetyStop
         | Class::AlreadyDone

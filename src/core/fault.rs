@@ -4,6 +4,7 @@
 //! kvamseek/partner-center of October 2023); which class a code falls in is our own judgement.
 
 use std::fmt;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -74,6 +75,9 @@ pub enum Class {
     AlreadyDone,
     /// P: permanent; tell the operator.
     Permanent,
+    /// A: it is the partner that is refused, and not what was asked for. Told by one tenant it may be
+    /// that tenant's own; told by several, it is the account's.
+    Access,
     /// S: safety stop of the whole account.
     SafetyStop,
     /// 401: one new token, then the account's credential is refused.
@@ -165,8 +169,13 @@ impl fmt::Display for FailedCall {
 /// What kept a read from bringing a fact, reduced to what the decision needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trouble {
-    /// A passing failure of this tenant's own read; spends an attempt.
-    Transient(String),
+    /// A passing failure of this tenant's own; spends an attempt.
+    Transient {
+        /// In words.
+        text: String,
+        /// The answer asked to be left alone for so long.
+        wait: Duration,
+    },
     /// The whole account is closed or out: wait until then, spend no attempt.
     Account {
         /// Which kind of wait.

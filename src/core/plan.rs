@@ -61,7 +61,7 @@ impl Memory {
                 None => command.was_sent(),
                 Some(Outcome::Refused) => {
                     command.settled_at.is_some_and(|at| at >= run_since)
-                        && refusal_class(command, codes) == Class::Retry
+                        && matches!(refusal_class(command, codes), Class::Retry | Class::Access)
                 }
                 Some(Outcome::Accepted | Outcome::GoalReached | Outcome::Withdrawn) => false,
             };
@@ -387,7 +387,7 @@ impl Looker<'_> {
                 let pause = self.memory.pause_after_wait(resource, self.run.since, self.policy);
                 self.again(purchase, settled_at, pause)
             }
-            Class::Retry | Class::Throttled | Class::Unauthorized => {
+            Class::Retry | Class::Throttled | Class::Unauthorized | Class::Access => {
                 self.again(purchase, settled_at, self.policy.retry_initial)
             }
             // Once a person has lifted the halt, the same step may be tried again.

@@ -24,6 +24,17 @@ macro_rules! reasons {
             pub const fn remedy(self) -> &'static str {
                 match self { $(Self::$variant => $remedy,)* }
             }
+
+            /// Whether it is an outage of the account.
+            pub const fn is_outage(self) -> bool {
+                matches!(
+                    self,
+                    Self::AccountUnreachable
+                        | Self::CredentialRefused
+                        | Self::AccessRefused
+                        | Self::CustomersUnreadable
+                )
+            }
         }
     };
 }
@@ -51,6 +62,12 @@ reasons! {
     /// The account's credential is refused.
     CredentialRefused = "credential_refused",
         "Renew the account's credential; `teardownd check` shows Microsoft's text. A changed secret file is tried at once, and the account goes on by itself.";
+    /// Microsoft refuses the partner itself, whichever customer is asked for.
+    AccessRefused = "access_refused",
+        "Read Microsoft's text with `teardownd check`: the app lacks a role, or the partner an agreement or a programme. It is tried every five minutes, and the account goes on by itself.";
+    /// The account's customer list cannot be read whole.
+    CustomersUnreadable = "customers_unreadable",
+        "Nothing to do at first: the customer list is read again once a minute. If it stays, keep the text and ask Microsoft.";
     /// The account, or everything, is paused.
     Paused = "paused",
         "Run `teardownd resume` when work may go on.";

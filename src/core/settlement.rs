@@ -73,21 +73,22 @@ const LONG_CODES: &[(&str, Class)] = &[
     // P
     ("600006", Class::Permanent),
     ("800002", Class::Permanent),
-    ("800039", Class::Permanent),
     ("800075", Class::Permanent),
     ("900118", Class::Permanent),
-    ("900124", Class::Permanent),
-    ("900149", Class::Permanent),
-    ("900150", Class::Permanent),
     ("900277", Class::Permanent),
     ("900279", Class::Permanent),
     ("900307", Class::Permanent),
-    ("900308", Class::Permanent),
-    ("900309", Class::Permanent),
     ("900311", Class::Permanent),
     ("900316", Class::Permanent),
     ("900321", Class::Permanent),
     ("900416", Class::Permanent),
+    // A
+    ("800039", Class::Access),
+    ("900124", Class::Access),
+    ("900149", Class::Access),
+    ("900150", Class::Access),
+    ("900308", Class::Access),
+    ("900309", Class::Access),
     // One new token, then P
     ("800001", Class::Unauthorized),
     ("900420", Class::Unauthorized),
@@ -112,7 +113,7 @@ const SHORT_CODES: &[(u16, &str, Class)] = &[
     (404, NOT_THERE, Class::AlreadyDone),
     (400, "3000", Class::Permanent),
     (403, "1002", Class::Permanent),
-    (403, "2032", Class::Permanent),
+    (403, "2032", Class::Access),
     (401, "400", Class::Unauthorized),
     (401, "6002", Class::SafetyStop),
     (403, "6003", Class::SafetyStop),
@@ -134,6 +135,13 @@ const GONE_CODES: &[(u16, &str)] = &[(403, "20002"), (404, "20002"), (404, "6000
 
 /// The same among the codes of six digits.
 const GONE_LONG_CODE: &str = "900159";
+
+/// Whether an answer on record halts its account (invariant 2), and why, in words.
+pub fn halts(status: Option<u16>, code: Option<String>, text: Option<String>) -> Option<String> {
+    let (status, text) = (status.unwrap_or_default(), text.unwrap_or_default());
+    let fault = Fault { status, code, text, structured: true, ..Fault::default() };
+    (classify(&fault) == Class::SafetyStop).then(|| fault.to_string())
+}
 
 /// Refusals that a fresh reading mends, if anything does.
 const ONCE: &[&str] =
@@ -394,7 +402,7 @@ mod tests {
             (400, "900307"), (400, "900118"), (400, "800002"), (400, "3000"),
         ];
         savings_plan_not_manageable: Permanent <- [(403, "900321")];
-        role_conditional_access_programme_agreement: Permanent <- [
+        role_conditional_access_programme_agreement: Access <- [
             (403, "2032"), (403, "900150"), (403, "900308"), (403, "900309"), (403, "800039"),
             (403, "900149"), (403, "900124"),
         ];

@@ -44,7 +44,7 @@ impl Situation<'_> {
                 step.wake = Wake::At(*until);
                 Decision::Transition(Box::new(step))
             }
-            Trouble::Transient(text) => self.set_back(text),
+            Trouble::Transient { text, wait } => self.set_back_for(text, *wait),
             // The customer itself will tell whether it is gone.
             Trouble::Permanent(fault)
                 if settlement::classify(fault) == Class::CustomerGone
@@ -67,6 +67,11 @@ impl Situation<'_> {
 
     /// A failure of this tenant's own step: an attempt is spent and the next one waits.
     pub(super) fn set_back(&self, text: &str) -> Decision {
+        self.set_back_for(text, Duration::ZERO)
+    }
+
+    /// The same, waiting for no less than was asked.
+    fn set_back_for(&self, text: &str, asked: Duration) -> Decision {
         let attempts = self.teardown.attempts.saturating_add(1);
         if attempts >= self.policy.max_attempts {
             return self.fail(Reason::AttemptsExhausted, format!("attempt {attempts}: {text}"));
@@ -76,7 +81,7 @@ impl Situation<'_> {
         step.attempts = attempts;
         step.reason = Some(Reason::RetryBackoff);
         step.text = Some(text.to_owned());
-        step.wake = self.after(backoff::delay(initial, max, attempts - 1, self.dice));
+        step.wake = self.after(backoff::delay(initial, max, attempts - 1, self.dice).max(asked));
         Decision::Transition(Box::new(step))
     }
 

@@ -12,7 +12,7 @@ use crate::store::ReloadAnswer;
 
 /// What of an account says which partner it is. While that differs, the guards of the file are meant
 /// for another partner than the one that is being written to.
-const IDENTITY: [&str; 4] = ["partner_tenant", "cloud", "api_base", "authority"];
+const IDENTITY: [&str; 5] = ["partner_tenant", "cloud", "client_id", "api_base", "authority"];
 
 /// Takes up what the configuration says now.
 #[derive(Debug)]
@@ -203,6 +203,7 @@ mod tests {
             ("safety.grace", "0s"),
             ("accounts.emea.sandbox", "true"),
             ("accounts.emea.partner_tenant", "a"),
+            ("accounts.emea.client_id", "a"),
             ("accounts.emea.requests_per_minute", "300"),
             ("accounts.emea.safety.grace", "0s"),
             ("accounts.emea.safety.dry_run", "false"),
@@ -255,6 +256,10 @@ mod tests {
             (changed, restart),
             (vec!["log.filter".to_owned()], vec!["accounts.emea".to_owned()])
         );
+        // Its token is still the other app's.
+        let other_app =
+            [("accounts.emea.client_id", "c"), ("accounts.emea.safety.dry_run", "true")];
+        assert_eq!(differences(&other_app), (vec![], vec!["accounts.emea".to_owned()]));
         let added = [("accounts.apac.sandbox", "true"), ("accounts.apac.safety.grace", "0s")];
         assert_eq!(differences(&added), (vec![], vec!["accounts.apac".to_owned()]));
     }

@@ -26,9 +26,19 @@ impl Call {
         self == TOKEN || self == TOKEN_V1
     }
 
-    /// Whether it changes something at Partner Center.
-    pub fn is_write(self) -> bool {
-        self.method != "GET" && !self.is_token()
+    /// Whether it names no tenant: what fails then is the account's.
+    pub(super) fn is_account_wide(self) -> bool {
+        self == CUSTOMERS || self.is_token()
+    }
+
+    /// How far a tenant must have come for it. A write goes out only when what it rests on was read, and
+    /// a DELETE only when every other write was answered.
+    pub fn depth(self) -> u8 {
+        match self.method {
+            "GET" => 0,
+            "DELETE" => 2,
+            _ => 1,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::calls::{self, CUSTOMERS};
 use super::client::Client;
-use super::decode;
+use super::decode::{self, Damaged};
 use super::error::ApiError;
 use super::paging::Listing;
 use crate::core::budget::{Bucket, Resource};
@@ -39,6 +39,15 @@ impl Client {
         let entry = customers.iter().find(|customer| is_tenant(customer, tenant)).cloned();
         let census = Census { customers: *count, entry, conclusive: *conclusive };
         Ok(Seen { fact: census, at: *at })
+    }
+
+    /// Reads the customer list now, to see whether it can be.
+    ///
+    /// # Errors
+    /// As [`census`](Self::census).
+    pub async fn customer_list_anew(&self) -> Result<(), ApiError> {
+        let now = self.wire.clock.now();
+        self.shared_customers(Some(now)).await.map(|_| ())
     }
 
     /// The complete customer list itself, shared as in [`census`](Self::census).
@@ -79,10 +88,12 @@ impl Client {
         if second.fact.conclusive {
             return Ok(second);
         }
+        if first_ids != second_ids {
+            let what = Damaged::new("two readings of the customer list in a row disagree");
+            return Err(ApiError::damaged(CUSTOMERS, what));
+        }
         // What both say held from before the first one on, so that is how old the agreement is.
-        let agree = first_ids == second_ids;
-        let at = if agree { first.at } else { second.at };
-        Ok(Seen { fact: CustomerList { conclusive: agree, ..second.fact }, at })
+        Ok(Seen { fact: CustomerList { conclusive: true, ..second.fact }, at: first.at })
     }
 
     async fn read_customers_once(

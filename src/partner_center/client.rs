@@ -1,7 +1,6 @@
 //! The client of one account: what its calls have in common.
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -19,6 +18,7 @@ use super::exchange::{Exchange, SentAs};
 use super::flight::Flight;
 use super::ledger::Ledger;
 use super::permits::{Gate, Permit, PermitKind};
+use super::reads::Entitled;
 use super::throttle;
 use super::token::{TokenSettings, TokenSource};
 use super::transport::{Request, Response, Transport};
@@ -86,11 +86,8 @@ pub struct Client {
     pub(super) tokens: TokenSource,
     pub(super) gate: Arc<Gate>,
     pub(super) census: Flight<Arc<Seen<CustomerList>>>,
-    /// Milliseconds of uptime until which entitlements are not asked for again.
-    pub(super) no_entitlements_until: AtomicU64,
+    pub(super) entitled: Mutex<Entitled>,
     pub(super) ledger: Arc<dyn Ledger>,
-    /// Whether entitlements were ever given to this credential.
-    pub(super) entitlements_given: AtomicBool,
     /// Further answers that an operator has classified.
     codes: RwLock<Codes>,
     entropy: Arc<dyn Entropy>,
@@ -168,9 +165,8 @@ impl Client {
             tokens,
             gate,
             census: Flight::default(),
-            no_entitlements_until: AtomicU64::new(0),
+            entitled: Mutex::default(),
             ledger,
-            entitlements_given: AtomicBool::new(false),
             codes: RwLock::default(),
             entropy,
         })
@@ -333,7 +329,7 @@ impl Client {
         let sent = SentAs { request_id: Some(request_id), correlation_id, at };
         let exchange = Exchange::sent(call, sent);
         let response = self.wire.exchange(exchange, request).await?;
-        let exchange = exchange.answered(response.status);
+        let exchange = exchange.answered(&response, self.wire.clock.wall());
         let answered = Answered { at, response, exchange, codes: self.codes() };
         if answered.response.status == 429 {
             let asked = throttle::retry_after(&answered.response, self.wire.clock.wall());

@@ -1,11 +1,14 @@
 //! Why a call brought no fact.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
-use super::calls::Call;
+use super::calls::{CUSTOMERS, Call, ENTITLEMENTS};
 use super::decode::Damaged;
 use super::exchange::Exchange;
 use super::transport::TransportError;
+use crate::core::account::TroubleKind;
 use crate::core::fault::{Class, FailedCall, Fault, Kept};
 use crate::core::ids::TenantId;
 use crate::core::settlement;
@@ -97,6 +100,9 @@ pub enum ApiError {
     /// The books of the request budget cannot be written, so nothing may be sent.
     #[error("the request budget cannot be booked: {0}")]
     Ledger(String),
+    /// The caller took back the right to send at the last moment: nothing was sent.
+    #[error("nothing was sent: the right to send it had ended")]
+    Withheld,
 }
 
 /// What to do about a refused token, for the codes whose cause is known (kvamseek/partner-center,
@@ -121,10 +127,8 @@ fn advice(fault: &Fault) -> &'static str {
 pub enum Kind {
     /// A passing failure of this tenant's call.
     Transient,
-    /// Transport, 5xx: perhaps the whole account's outage.
-    Unreachable,
-    /// The account's credential is refused or cannot be read.
-    CredentialRefused,
+    /// Perhaps the whole account's outage; certainly, where the call names no tenant.
+    Outage(TroubleKind),
     /// The whole account waits until then; spends no attempt.
     Throttled {
         /// When it is worth another try.
@@ -192,6 +196,11 @@ impl ApiError {
 
     /// The request that failed, where one was sent.
     pub fn exchange(&self) -> Option<Exchange> {
+        self.meant().filter(|exchange| exchange.sent.is_some())
+    }
+
+    /// The request that failed, also where nothing was sent of it.
+    fn meant(&self) -> Option<Exchange> {
         match self {
             Self::Transport { exchange, .. }
             | Self::Damaged { exchange, .. }
@@ -202,15 +211,39 @@ impl ApiError {
             Self::Credential { exchange, .. } | Self::Throttled { exchange, .. } => {
                 exchange.as_deref().copied()
             }
-            Self::Shared(error) => error.exchange(),
-            Self::Ledger(_) => None,
+            Self::Shared(error) => error.meant(),
+            Self::Ledger(_) | Self::Withheld => None,
         }
-        .filter(|exchange| exchange.sent.is_some())
     }
 
     /// The call of the API that failed. A token is part of every call and of none.
     pub fn call(&self) -> Option<Call> {
-        self.exchange().map(|exchange| exchange.call).filter(|call| !call.is_token())
+        self.meant().map(|exchange| exchange.call).filter(|call| !call.is_token())
+    }
+
+    /// Whether the call names no tenant, so that its failure is the account's.
+    pub fn is_account_wide(&self) -> bool {
+        match self {
+            Self::Shared(error) => error.is_account_wide(),
+            Self::Credential { .. } | Self::ForeignToken { .. } | Self::UnusableToken { .. } => {
+                true
+            }
+            _ => self.meant().is_some_and(|exchange| exchange.call.is_account_wide()),
+        }
+    }
+
+    /// Whether a repetition can tell nothing new: the credential itself was refused, or is not there.
+    pub fn is_decisive(&self) -> bool {
+        match self {
+            Self::Shared(error) => error.is_decisive(),
+            Self::Credential { .. } | Self::UnusableToken { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// For how long a 5xx asked to be left alone.
+    pub fn retry_after(&self) -> Duration {
+        self.meant().and_then(|exchange| exchange.retry_after).unwrap_or_default()
     }
 
     /// What is to be stored of the failure; `None` where nothing was sent.
@@ -230,6 +263,7 @@ impl ApiError {
             | Self::ForeignToken { .. }
             | Self::UnusableToken { .. }
             | Self::Shared(_)
+            | Self::Withheld
             | Self::Ledger(_) => self.to_string(),
         };
         let code = match self {
@@ -274,34 +308,51 @@ impl ApiError {
 
     /// Whom the error concerns.
     pub fn kind(&self) -> Kind {
+        use TroubleKind::{AccessRefused, CredentialRefused, Unreachable};
         match self {
             Self::Shared(error) => error.kind(),
-            Self::Transport { .. } => Kind::Unreachable,
-            Self::Damaged { exchange, .. } | Self::Fault { exchange, .. }
-                if exchange.call.is_token() =>
-            {
-                Kind::Unreachable
-            }
-            Self::Damaged { .. } => Kind::Transient,
+            Self::Transport { .. } => Kind::Outage(Unreachable),
             Self::Unauthorized { .. } | Self::Credential { .. } | Self::UnusableToken { .. } => {
-                Kind::CredentialRefused
+                Kind::Outage(CredentialRefused)
             }
             Self::ForeignToken { .. } => Kind::SafetyStop,
             Self::Throttled { until, .. } => Kind::Throttled { until: *until },
-            Self::Ledger(_) => Kind::Store,
-            Self::Fault { fault, class, .. } => match class {
-                Class::SafetyStop => Kind::SafetyStop,
-                Class::CustomerGone => Kind::CustomerGone,
-                Class::Permanent | Class::Unknown | Class::OtherRoute => {
-                    Kind::Permanent(fault.clone())
-                }
-                Class::Unauthorized => Kind::CredentialRefused,
-                Class::Retry if fault.status >= 500 => Kind::Unreachable,
-                Class::Retry | Class::Wait | Class::AlreadyDone | Class::Throttled => {
-                    Kind::Transient
-                }
-            },
+            Self::Ledger(_) | Self::Withheld => Kind::Store,
+            Self::Damaged { exchange, .. } => of_call(exchange.call, Kind::Transient),
+            Self::Fault { exchange, fault, class } => {
+                let kind = match class {
+                    Class::SafetyStop => Kind::SafetyStop,
+                    Class::CustomerGone => Kind::CustomerGone,
+                    // It may be the app that is refused, which only another tenant can tell.
+                    Class::Permanent | Class::Unknown | Class::OtherRoute
+                        if exchange.call == ENTITLEMENTS && fault.status == 403 =>
+                    {
+                        Kind::Transient
+                    }
+                    Class::Permanent | Class::Unknown | Class::OtherRoute => {
+                        Kind::Permanent(fault.clone())
+                    }
+                    Class::Unauthorized => Kind::Outage(CredentialRefused),
+                    Class::Access => Kind::Outage(AccessRefused),
+                    Class::Retry if fault.status >= 500 => Kind::Outage(Unreachable),
+                    Class::Retry | Class::Wait | Class::AlreadyDone | Class::Throttled => {
+                        Kind::Transient
+                    }
+                };
+                of_call(exchange.call, kind)
+            }
         }
+    }
+}
+
+/// The same, where the call names no tenant: then it is the account's, whatever it is.
+fn of_call(call: Call, kind: Kind) -> Kind {
+    match kind {
+        Kind::SafetyStop => kind,
+        _ if call.is_token() => Kind::Outage(TroubleKind::Unreachable),
+        Kind::Outage(_) => kind,
+        _ if call == CUSTOMERS => Kind::Outage(TroubleKind::CustomersUnreadable),
+        _ => kind,
     }
 }
 
@@ -310,26 +361,25 @@ mod tests {
     use super::super::calls::ORDERS;
     use super::*;
 
+    fn fault_of(status: u16, code: Option<&str>) -> Fault {
+        let structured = code.is_some();
+        Fault { status, code: code.map(str::to_owned), structured, ..Fault::default() }
+    }
+
     fn kind_of(status: u16, code: Option<&str>) -> Kind {
-        let fault = Fault {
-            status,
-            code: code.map(str::to_owned),
-            structured: code.is_some(),
-            ..Fault::default()
-        };
-        ApiError::fault(ORDERS, fault).kind()
+        ApiError::fault(ORDERS, fault_of(status, code)).kind()
     }
 
     #[test]
     fn errors_say_whom_they_concern() {
-        assert_eq!(kind_of(500, None), Kind::Unreachable);
-        assert_eq!(kind_of(503, Some("900192")), Kind::Unreachable);
+        assert_eq!(kind_of(500, None), Kind::Outage(TroubleKind::Unreachable));
+        assert_eq!(kind_of(503, Some("900192")), Kind::Outage(TroubleKind::Unreachable));
         assert_eq!(kind_of(404, None), Kind::Transient);
         assert_eq!(kind_of(408, None), Kind::Transient);
         assert_eq!(kind_of(403, Some("800073")), Kind::Transient);
         assert_eq!(kind_of(403, Some("800019")), Kind::SafetyStop);
         assert_eq!(kind_of(404, Some("60003")), Kind::CustomerGone);
-        assert!(matches!(kind_of(403, Some("2032")), Kind::Permanent(_)));
+        assert_eq!(kind_of(403, Some("2032")), Kind::Outage(TroubleKind::AccessRefused));
         assert!(matches!(kind_of(400, Some("4242")), Kind::Permanent(_)));
     }
 
@@ -352,7 +402,31 @@ mod tests {
             ..Fault::default()
         };
         let kind = |code| ApiError::refused_token(ORDERS.into(), fault(code)).kind();
-        assert_eq!((kind("6002"), kind("400")), (Kind::SafetyStop, Kind::CredentialRefused));
+        assert_eq!(
+            (kind("6002"), kind("400")),
+            (Kind::SafetyStop, Kind::Outage(TroubleKind::CredentialRefused))
+        );
+    }
+
+    #[test]
+    fn what_fails_of_the_customer_list_is_the_accounts() {
+        for (status, code, kind) in [
+            (400, Some("4242"), TroubleKind::CustomersUnreadable),
+            (403, Some("4242"), TroubleKind::CustomersUnreadable),
+            (404, Some("1000"), TroubleKind::CustomersUnreadable),
+            (404, None, TroubleKind::CustomersUnreadable),
+            (403, Some("2032"), TroubleKind::AccessRefused),
+            (503, None, TroubleKind::Unreachable),
+        ] {
+            let error = ApiError::fault(CUSTOMERS, fault_of(status, code));
+            assert!(error.is_account_wide());
+            assert_eq!(error.kind(), Kind::Outage(kind), "{status} {code:?}");
+        }
+        let html = ApiError::damaged(CUSTOMERS, Damaged::new("HTML"));
+        assert_eq!(html.kind(), Kind::Outage(TroubleKind::CustomersUnreadable));
+        let halts = ApiError::fault(CUSTOMERS, fault_of(403, Some("800019")));
+        assert_eq!(halts.kind(), Kind::SafetyStop);
+        assert!(!ApiError::fault(ORDERS, fault_of(503, None)).is_account_wide());
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! One request that went out, as a ticket to Microsoft names it.
 
 use std::fmt;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::calls::Call;
 use super::decode::tidy;
+use super::throttle;
+use super::transport::Response;
 use crate::core::fault::{FailedCall, Kept};
 
 /// A call and, once it was made, what names that one request of it. Errors carry it, so that whoever
@@ -19,6 +22,8 @@ pub struct Exchange {
     pub sent: Option<SentAs>,
     /// HTTP status of the answer, where one came.
     pub status: Option<u16>,
+    /// For how long a 5xx asked to be left alone.
+    pub retry_after: Option<Duration>,
 }
 
 /// The ids under which a request went out, and when.
@@ -35,12 +40,14 @@ pub struct SentAs {
 impl Exchange {
     /// A request of this call that goes out now.
     pub(super) fn sent(call: Call, sent: SentAs) -> Self {
-        Self { call, sent: Some(sent), status: None }
+        Self { call, sent: Some(sent), status: None, retry_after: None }
     }
 
-    /// The same with the status of its answer.
-    pub(super) fn answered(self, status: u16) -> Self {
-        Self { status: Some(status), ..self }
+    /// The same with its answer, which came `now`.
+    pub(super) fn answered(self, response: &Response, now: Timestamp) -> Self {
+        let failed = response.status >= 500;
+        let retry_after = failed.then(|| throttle::retry_after(response, now)).flatten();
+        Self { status: Some(response.status), retry_after, ..self }
     }
 
     /// Its failure, fit to be stored; `None` where nothing was sent.
@@ -68,7 +75,7 @@ impl Exchange {
 
 impl From<Call> for Exchange {
     fn from(call: Call) -> Self {
-        Self { call, sent: None, status: None }
+        Self { call, sent: None, status: None, retry_after: None }
     }
 }
 

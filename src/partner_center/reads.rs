@@ -1,9 +1,10 @@
 //! The reads of one customer. `Seen::at` is when the first request was sent: what was read may be
 //! that old.
 
-use std::sync::atomic::Ordering;
+use std::sync::PoisonError;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::Value;
 use url::Url;
 
@@ -23,8 +24,19 @@ use crate::core::settlement;
 
 /// "No app-only here" (kvamseek/partner-center, `error-codes.md`).
 const NO_APP_ONLY: &str = "900329";
-/// After a refusal entitlements are not asked for again for this long.
-const ENTITLEMENTS_PAUSE: Duration = Duration::from_secs(3600);
+/// An app that may not ask for entitlements asks again after this long.
+const ENTITLEMENTS_PAUSE: Duration = Duration::from_secs(24 * 3600);
+
+/// What is known of this app's right to ask for entitlements.
+#[derive(Debug, Default)]
+pub(super) struct Entitled {
+    /// Whether the books were asked.
+    known: bool,
+    /// When they were last refused to it, unless they were given since.
+    refused_at: Option<Timestamp>,
+    /// The latest refusal that none was given after: who met it, its status and its code.
+    refused: Option<(TenantId, u16, Option<String>)>,
+}
 
 /// Partner Center keeps its audit log for 90 days
 /// (kvamseek/partner-center, `get-a-record-of-partner-center-activity-by-user.md`).
@@ -153,7 +165,7 @@ impl Client {
 
     /// Every entitlement of a customer, included ones beside those that include them. `None` when
     /// the API does not give them to an app without a user: its pages conflict on that. They are
-    /// then not asked for again for an hour, and the inventory rests on orders and subscriptions.
+    /// then not asked for again for a day, and the inventory rests on orders and subscriptions.
     ///
     /// # Errors
     /// When the list could not be read whole for any other reason.
@@ -161,19 +173,27 @@ impl Client {
         &self,
         tenant: TenantId,
     ) -> Result<Seen<Option<Vec<Entitlement>>>, ApiError> {
-        if self.wire.clock.uptime() < self.no_entitlements_until() {
-            return Ok(Seen { fact: None, at: self.wire.clock.now() });
+        let asked_at = self.wire.clock.now();
+        if self.may_not_ask(asked_at).await? {
+            return Ok(Seen { fact: None, at: asked_at });
         }
         let path = ["customers", &tenant.to_string(), "entitlements"];
-        let asked_at = self.wire.clock.now();
         let bucket = Bucket::of_customer(Resource::Customer, tenant);
         match self.items(ENTITLEMENTS, bucket, &path, decode::entitlement).await {
             Ok(Seen { fact, at }) => {
-                self.entitlements_given.store(true, Ordering::Relaxed);
+                let given = Entitled { known: true, ..Entitled::default() };
+                if self.entitled(|held| std::mem::replace(held, given)).refused_at.is_some() {
+                    self.note_entitlements(None).await;
+                }
                 Ok(Seen { fact: Some(fact.into_iter().flatten().collect()), at })
             }
-            Err(error) if self.is_refusal_of_app(&error) => {
-                self.pause_entitlements(&error);
+            Err(error) if self.is_refusal_of_app(tenant, &error) => {
+                tracing::warn!(
+                    account = %self.wire.account, %error,
+                    "entitlements are refused to this credential: going by orders and subscriptions",
+                );
+                self.entitled(|entitled| entitled.refused_at = Some(asked_at));
+                self.note_entitlements(Some(asked_at)).await;
                 Ok(Seen { fact: None, at: asked_at })
             }
             Err(error) => Err(error),
@@ -213,40 +233,56 @@ impl Client {
         Ok(listing.items.iter().any(decode::is_deletion_in_a_sandbox))
     }
 
-    /// Whether the API refuses entitlements to an app without a user: code 900329, a token refused
-    /// for this call, or any 403 that is not about the customer or the environment. Which of them
-    /// really comes is not documented. To a credential that has had entitlements before, a 401 is
-    /// only what it is everywhere, trouble with the token, and a 403 without that code concerns the one
-    /// customer: the cross-check of all others must not be lost by it.
-    fn is_refusal_of_app(&self, error: &ApiError) -> bool {
-        let never_given = !self.entitlements_given.load(Ordering::Relaxed);
-        match error {
-            ApiError::Unauthorized { .. } => never_given,
+    /// Whether entitlements were refused to this app within a day.
+    async fn may_not_ask(&self, now: Timestamp) -> Result<bool, ApiError> {
+        if !self.entitled(|entitled| entitled.known) {
+            let refused_at = self.ledger.no_entitlements_at().await.map_err(ApiError::Ledger)?;
+            self.entitled(|entitled| {
+                entitled.known = true;
+                entitled.refused_at = entitled.refused_at.or(refused_at);
+            });
+        }
+        let refused_at = self.entitled(|entitled| entitled.refused_at);
+        let since = refused_at.map(|at| Duration::try_from(now.duration_since(at)));
+        Ok(since.is_some_and(|since| since.unwrap_or_default() < ENTITLEMENTS_PAUSE))
+    }
+
+    async fn note_entitlements(&self, refused_at: Option<Timestamp>) {
+        if let Err(text) = self.ledger.note_entitlements(refused_at).await {
+            tracing::warn!(account = %self.wire.account, text, "the right to entitlements was not noted");
+        }
+    }
+
+    fn entitled<T>(&self, change: impl FnOnce(&mut Entitled) -> T) -> T {
+        change(&mut self.entitled.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the API refuses entitlements to an app without a user: code 900329, or the same refusal
+    /// to two tenants with none given in between. Which of them really comes is not documented. What
+    /// one tenant meets alone concerns that one: the cross-check of all others must not be lost by it.
+    fn is_refusal_of_app(&self, tenant: TenantId, error: &ApiError) -> bool {
+        let (fault, refuses) = match error {
+            ApiError::Unauthorized { fault, .. } => (fault, true),
             ApiError::Fault { fault, class, .. } => {
-                let refusing =
-                    matches!(class, Class::Permanent | Class::OtherRoute | Class::Unknown);
-                let says_so = fault.code.as_deref() == Some(NO_APP_ONLY);
-                fault.status == 403 && fault.structured && refusing && (never_given || says_so)
+                let refuses = matches!(
+                    class,
+                    Class::Permanent | Class::OtherRoute | Class::Unknown | Class::Access
+                );
+                (fault, refuses && fault.status == 403 && fault.structured)
             }
-            _ => false,
+            _ => return false,
+        };
+        if !refuses {
+            return false;
         }
-    }
-
-    fn no_entitlements_until(&self) -> Duration {
-        Duration::from_millis(self.no_entitlements_until.load(Ordering::Relaxed))
-    }
-
-    fn pause_entitlements(&self, error: &ApiError) {
-        let now = self.wire.clock.uptime();
-        let until = u64::try_from((now + ENTITLEMENTS_PAUSE).as_millis()).unwrap_or(u64::MAX);
-        let before = self.no_entitlements_until.fetch_max(until, Ordering::Relaxed);
-        // Tenants that asked at the same time hear the same refusal; one line is enough.
-        if Duration::from_millis(before) <= now {
-            tracing::warn!(
-                account = %self.wire.account, %error,
-                "entitlements are refused to this credential: going by orders and subscriptions",
-            );
-        }
+        let (status, code) = (fault.status, &fault.code);
+        self.entitled(|entitled| {
+            let also = entitled.refused.replace((tenant, status, code.clone()));
+            code.as_deref() == Some(NO_APP_ONLY)
+                || also.is_some_and(|(other, of, with)| {
+                    other != tenant && of == status && with == *code
+                })
+        })
     }
 
     /// Reads a list whole and decodes each item; one that cannot be decoded damages the list.

@@ -24,13 +24,23 @@ pub struct Sent {
     pub fault: Option<Fault>,
     /// What is to be done about the fault.
     pub class: Option<Class>,
-    /// Why the command is unsettled. Always there when it is.
+    /// Why the command is unsettled, always there when it is; or why a refusal may be the account's.
     pub trouble: Option<ApiError>,
     /// What is to be stored of a failure; `None` where the command was accepted or nothing was sent.
     pub failed: Option<FailedCall>,
 }
 
 impl Sent {
+    /// Whether it halts the account (invariants 1 and 2).
+    pub fn halts(&self) -> bool {
+        self.class == Some(Class::SafetyStop)
+    }
+
+    /// Why the command is unsettled, in words.
+    pub fn trouble_text(&self) -> String {
+        self.trouble.as_ref().map(ToString::to_string).unwrap_or_default()
+    }
+
     fn accepted(status: u16) -> Self {
         let answer = Answer {
             outcome: Some(Outcome::Accepted),
@@ -42,12 +52,13 @@ impl Sent {
 
     /// `note` names the entry of `[codes]` that decides, if one does: it stands in the history.
     fn refused(exchange: Exchange, fault: Fault, note: &str) -> Self {
-        let failed = ApiError::fault(exchange, fault.clone()).failed_call();
-        let class = settlement::classify(&fault);
+        let error = ApiError::fault(exchange, fault.clone());
+        let (class, failed) = (settlement::classify(&fault), error.failed_call());
         let mut answer = answer_of(&fault);
         answer.outcome = Some(Outcome::Refused);
         answer.text = answer.text.map(|text| text + note);
-        Self { answer, fault: Some(fault), class: Some(class), trouble: None, failed }
+        let trouble = (class == Class::Access).then_some(error);
+        Self { answer, fault: Some(fault), class: Some(class), trouble, failed }
     }
 
     /// Nothing is known of the effect, or nothing was sent.
@@ -78,9 +89,16 @@ fn answer_of(fault: &Fault) -> Answer {
 impl Client {
     /// Sends a committed command: at most one exchange, under the command's own id, body and
     /// `If-Match`. A permit that has grown old is replaced if that takes no waiting; otherwise
-    /// nothing is sent, and `trouble` is [`ApiError::Throttled`].
-    pub async fn send(&self, command: &Command, correlation: Uuid, permit: Permit) -> Sent {
-        match self.deliver(command, correlation, permit).await {
+    /// nothing is sent, and `trouble` is [`ApiError::Throttled`]. `may_go` is asked right before the
+    /// request leaves; if it says no, `trouble` is [`ApiError::Withheld`].
+    pub async fn send(
+        &self,
+        command: &Command,
+        correlation: Uuid,
+        permit: Permit,
+        may_go: &(dyn Fn() -> bool + Sync),
+    ) -> Sent {
+        match self.deliver(command, correlation, permit, may_go).await {
             Ok(answered) => judge(&answered),
             Err(trouble) => Sent::unsettled(None, trouble),
         }
@@ -91,6 +109,7 @@ impl Client {
         command: &Command,
         correlation: Uuid,
         permit: Permit,
+        may_go: &(dyn Fn() -> bool + Sync),
     ) -> Result<Answered, ApiError> {
         let intent = &command.intent;
         let call = call_of(intent.action);
@@ -114,6 +133,9 @@ impl Client {
         };
         let permit = self.gate.refresh(permit, bucket_of(command)).await?;
         drop(permit);
+        if !may_go() {
+            return Err(ApiError::Withheld);
+        }
         self.exchange(call, request, (command.id.0, correlation), &token).await
     }
 }

@@ -100,6 +100,8 @@ pub(super) struct Books {
     pub(super) asked: Mutex<Vec<Vec<Ask>>>,
     /// Every closure.
     pub(super) closed: Mutex<Vec<Timestamp>>,
+    /// When entitlements were refused.
+    pub(super) no_entitlements_at: Mutex<Option<Timestamp>>,
     /// Every customer list that was noted.
     pub(super) noted: Mutex<Vec<Seen<CustomerList>>>,
     reopens_at: Mutex<Option<Timestamp>>,
@@ -157,6 +159,15 @@ impl Ledger for Books {
 
     async fn close(&self, until: Timestamp) -> Result<(), String> {
         self.closed.lock().unwrap().push(until);
+        Ok(())
+    }
+
+    async fn no_entitlements_at(&self) -> Result<Option<Timestamp>, String> {
+        Ok(*self.no_entitlements_at.lock().unwrap())
+    }
+
+    async fn note_entitlements(&self, refused_at: Option<Timestamp>) -> Result<(), String> {
+        *self.no_entitlements_at.lock().unwrap() = refused_at;
         Ok(())
     }
 

@@ -22,6 +22,7 @@ use super::permits::Gate;
 use super::throttle;
 use super::transport::{Request, Response};
 use super::wire::Wire;
+use crate::core::account::TroubleKind;
 use crate::core::clock::Entropy;
 use crate::core::ids::TenantId;
 
@@ -109,7 +110,8 @@ impl TokenSource {
             Err(error) => error,
         };
         let now = self.wire.clock.uptime();
-        let passing = matches!(error.kind(), Kind::Unreachable | Kind::Throttled { .. });
+        let passing =
+            matches!(error.kind(), Kind::Outage(TroubleKind::Unreachable) | Kind::Throttled { .. });
         match self.flight.peek(|token| passing && now < token.expires_at).await {
             Some(token) => {
                 *self.no_renewal_before.lock().unwrap_or_else(PoisonError::into_inner) =
@@ -162,7 +164,7 @@ impl TokenSource {
         let sent = SentAs { request_id: None, correlation_id: correlation, at: sent_at };
         let exchange = Exchange::sent(call, sent);
         let response = self.wire.exchange(exchange, request).await?;
-        let exchange = exchange.answered(response.status);
+        let exchange = exchange.answered(&response, self.wire.clock.wall());
         if response.status != 200 {
             return Err(self.refused(&response, &proof, exchange, sent_at).await);
         }

@@ -1,5 +1,5 @@
 //! One configured account at run time: its client, its guards, and what its failures mean for every
-//! tenant in it (invariant 14).
+//! tenant in it (invariants 2 and 14).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,21 +8,22 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-use super::health::{Failure, Health, Outage};
+use super::breaker::{Breaker, Failure, Verdict};
+use super::halting::{Halting, Mark};
 use super::live::AccountRules;
 use crate::core::account::TroubleKind;
 use crate::core::clock::Clock;
+use crate::core::command::Answer;
 use crate::core::fault::{Class, Fault, Trouble};
-use crate::core::ids::{AccountName, TenantId};
+use crate::core::ids::{AccountName, CommandId, TenantId};
 use crate::core::reason::Reason;
 use crate::partner_center::{ApiError, Call, Client, Kind};
-use crate::store::{Result, Store};
+use crate::store::{Result, Store, StoreError};
 
 /// An account that cannot be reached is tried again this often.
-const PROBE_UNREACHABLE: Duration = Duration::from_secs(60);
-/// So is one whose credential is refused: it takes a person to end that, and the change of a secret
-/// file is noticed at once.
-const PROBE_REFUSED: Duration = Duration::from_secs(300);
+const PROBE_SOON: Duration = Duration::from_secs(60);
+/// So is one where it takes a person to end the outage; the change of a secret file is noticed at once.
+const PROBE_SELDOM: Duration = Duration::from_secs(300);
 
 /// A configured account.
 #[derive(Debug)]
@@ -33,14 +34,16 @@ pub struct AccountRuntime {
     pub client: Client,
     /// Its guards and its budget, which a reload replaces.
     pub rules: AccountRules,
-    health: Health,
+    breaker: Breaker,
+    halting: Halting,
     ended: Notify,
 }
 
 impl AccountRuntime {
     /// Puts an account together.
     pub fn new(name: AccountName, client: Client, rules: AccountRules) -> Self {
-        Self { name, client, rules, health: Health::default(), ended: Notify::new() }
+        let (breaker, halting) = (Breaker::default(), Halting::default());
+        Self { name, client, rules, breaker, halting, ended: Notify::new() }
     }
 
     /// Tells those who wait for the account's canary that a call or a pass has ended.
@@ -57,8 +60,13 @@ impl AccountRuntime {
     ///
     /// # Errors
     /// The store's.
-    pub async fn answered(&self, calls: &[Call], store: &Store) -> Result<()> {
-        if self.health.answered(calls) {
+    pub async fn answered(
+        &self,
+        calls: &[Call],
+        store: &Store,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<()> {
+        if self.breaker.answered(calls, clock.uptime()) {
             store.clear_trouble(&self.name).await?;
         }
         Ok(())
@@ -70,15 +78,12 @@ impl AccountRuntime {
     /// # Errors
     /// The store's.
     pub async fn probe_if_renewed(&self, store: &Store, now: Timestamp) -> Result<bool> {
-        let may_be_refused = match self.health.outage() {
-            Outage::Unknown | Outage::Of(TroubleKind::CredentialRefused) => true,
-            Outage::None | Outage::Of(TroubleKind::Unreachable) => false,
-        };
+        let may_be_refused = self.breaker.may_be_out(TroubleKind::CredentialRefused);
         if !may_be_refused || !self.client.credential_has_changed().await {
             return Ok(false);
         }
         let trouble = store.account(&self.name).await?.trouble;
-        self.health.learn(trouble.as_ref().map(|trouble| trouble.kind));
+        self.breaker.learn(trouble.as_ref().map(|trouble| trouble.kind));
         let refused = trouble.filter(|trouble| trouble.kind == TroubleKind::CredentialRefused);
         if refused.is_none_or(|trouble| trouble.next_probe_at <= now) {
             return Ok(false);
@@ -100,29 +105,74 @@ impl AccountRuntime {
         store: &Store,
         clock: &Arc<dyn Clock>,
     ) -> Result<Trouble> {
-        let now = clock.now();
+        let Kind::Outage(kind) = error.kind() else {
+            return self.failed_otherwise(error, store, clock.now()).await;
+        };
+        let failure = Failure {
+            kind,
+            call: error.call(),
+            tenant: (!error.is_account_wide()).then_some(tenant),
+            decisive: error.is_decisive(),
+            shared: error.is_shared(),
+        };
+        let (now, asked) = (clock.now(), error.retry_after());
+        match self.breaker.failed(failure, clock.uptime()) {
+            Verdict::Tenant => Ok(transient(error)),
+            Verdict::Ask => self.ask(error, store, clock).await,
+            Verdict::Soon(pause) if asked <= pause => {
+                let (reason, until) = (kind.reason(), after(now, pause));
+                Ok(Trouble::Account { reason, until, text: error.to_string() })
+            }
+            Verdict::Soon(_) => self.trouble(kind, error, asked, store, now).await,
+            Verdict::Account => {
+                self.trouble(kind, error, asked.max(probe_interval(kind)), store, now).await
+            }
+        }
+    }
+
+    /// One tenant alone has failed again and again, or while an outage is stored. The customer list,
+    /// which names no tenant, tells whether that is its own.
+    async fn ask(
+        &self,
+        error: &ApiError,
+        store: &Store,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Trouble> {
+        let Err(also) = self.client.customer_list_anew().await else {
+            if self.breaker.is_alone() {
+                store.clear_trouble(&self.name).await?;
+            }
+            return Ok(transient(error));
+        };
+        let Kind::Outage(kind) = also.kind() else {
+            return self.failed_otherwise(&also, store, clock.now()).await;
+        };
+        let (call, shared) = (also.call(), also.is_shared());
+        let failure = Failure { kind, call, tenant: None, decisive: true, shared };
+        self.breaker.failed(failure, clock.uptime());
+        let wait = also.retry_after().max(probe_interval(kind));
+        self.trouble(kind, &also, wait, store, clock.now()).await
+    }
+
+    /// The same for whatever cannot be an outage.
+    async fn failed_otherwise(
+        &self,
+        error: &ApiError,
+        store: &Store,
+        now: Timestamp,
+    ) -> Result<Trouble> {
         let text = error.to_string();
         match error.kind() {
-            Kind::Transient | Kind::Store => Ok(Trouble::Transient(text)),
+            Kind::Transient | Kind::Store | Kind::Outage(_) => Ok(transient(error)),
             Kind::Throttled { until } => {
                 Ok(Trouble::Account { reason: Reason::Throttled, until, text })
             }
-            Kind::CredentialRefused => {
-                self.trouble(TroubleKind::CredentialRefused, text, store, now).await
-            }
-            Kind::SafetyStop => self.halt(text, store, now).await,
-            Kind::Unreachable => {
-                let failure = Failure {
-                    tenant,
-                    call: error.call(),
-                    transport: error.as_fault().is_none(),
-                    shared: error.is_shared(),
-                };
-                if self.health.failed(failure) {
-                    self.trouble(TroubleKind::Unreachable, text, store, now).await
-                } else {
-                    Ok(Trouble::Transient(text))
+            Kind::SafetyStop => {
+                if !self.is_halting() {
+                    self.raise_halt(text, None);
                 }
+                self.store_halt(store, now).await?;
+                Ok(self.halted(now))
             }
             Kind::CustomerGone => {
                 let fault = error.as_fault().cloned().unwrap_or_default();
@@ -132,38 +182,86 @@ impl AccountRuntime {
         }
     }
 
-    /// Halts the account: only a person lifts that (invariant 2).
+    /// Halts the account in memory, at once: nothing of it is committed or sent from now on
+    /// (invariant 2). [`store_halt`](Self::store_halt) makes it last, with the answer that caused it.
+    pub fn raise_halt(&self, text: String, answer: Option<(CommandId, Answer)>) {
+        tracing::error!(account = %self.name, text, "the account is halted");
+        self.halting.raise(text, answer);
+    }
+
+    /// A gate has halted the account, and that is stored: nothing leaves any more that was allowed before.
+    pub fn hear_of_halt(&self, text: &str) {
+        self.halting.heard(text);
+    }
+
+    /// Stores a halt that stands in memory only. Does nothing where there is none.
     ///
     /// # Errors
-    /// The store's.
-    pub async fn halt(&self, text: String, store: &Store, now: Timestamp) -> Result<Trouble> {
-        tracing::error!(account = %self.name, text, "the account is halted");
-        store.halt(&self.name, Reason::Halted.as_str(), &text, now).await?;
-        Ok(Trouble::Account { reason: Reason::Halted, until: now, text })
+    /// The store's: the halt goes on standing in memory.
+    pub async fn store_halt(&self, store: &Store, now: Timestamp) -> Result<()> {
+        while let Some(halt) = self.halting.unstored() {
+            if let Some((command, answer)) = &halt.answer {
+                match store.record_answer(*command, answer, now).await {
+                    Err(error @ StoreError::Engine(_)) => return Err(error),
+                    // Without a command to store it with, the halt stands by itself.
+                    Ok(()) | Err(_) => {}
+                }
+            }
+            store.halt(&self.name, Reason::Halted.as_str(), &halt.text, now).await?;
+            self.halting.stored(&halt);
+        }
+        Ok(())
+    }
+
+    /// What halts there were until now, to be shown to [`may_send`](Self::may_send).
+    pub fn mark(&self) -> Mark {
+        self.halting.mark()
+    }
+
+    /// Whether nothing has halted the account since then, and no halt is still to be stored.
+    pub fn may_send(&self, since: Mark) -> bool {
+        self.halting.may_send(since)
+    }
+
+    /// Whether a halt stands in memory that is not stored yet.
+    pub fn is_halting(&self) -> bool {
+        !self.may_send(self.mark())
+    }
+
+    /// What a halt means for a pass.
+    pub fn halted(&self, now: Timestamp) -> Trouble {
+        let text = self.halting.text();
+        Trouble::Account { reason: Reason::Halted, until: now, text }
     }
 
     async fn trouble(
         &self,
         kind: TroubleKind,
-        text: String,
+        error: &ApiError,
+        wait: Duration,
         store: &Store,
         now: Timestamp,
     ) -> Result<Trouble> {
-        let until = after(now, probe_interval(kind));
+        let (until, text) = (after(now, wait), error.to_string());
         store.set_trouble(&self.name, kind, &text, until, now).await?;
         // Marked when it is stored: an answer in between would find nothing to clear, and what is
         // stored after it would stay for ever.
-        if self.health.marks(kind) {
+        if self.breaker.marks(kind) {
             tracing::warn!(account = %self.name, kind = kind.as_str(), text, "the account is in trouble");
         }
         Ok(Trouble::Account { reason: kind.reason(), until, text })
     }
 }
 
+/// The tenant's own: it waits for as long as it was asked to.
+fn transient(error: &ApiError) -> Trouble {
+    Trouble::Transient { text: error.to_string(), wait: error.retry_after() }
+}
+
 const fn probe_interval(kind: TroubleKind) -> Duration {
     match kind {
-        TroubleKind::Unreachable => PROBE_UNREACHABLE,
-        TroubleKind::CredentialRefused => PROBE_REFUSED,
+        TroubleKind::Unreachable | TroubleKind::CustomersUnreadable => PROBE_SOON,
+        TroubleKind::CredentialRefused | TroubleKind::AccessRefused => PROBE_SELDOM,
     }
 }
 

@@ -71,6 +71,11 @@ impl Daemon {
         if taken > 0 {
             tracing::info!(rows = taken, "took over what an earlier process had in flight");
         }
+        let standing = |account: &Arc<AccountRuntime>| {
+            (account.name.clone(), account.rules.safety.get().identity())
+        };
+        let configured: Vec<_> = accounts.iter().map(standing).collect();
+        store.adopt(&configured, clock.now()).await?;
         let leases = LeaseTable::new(info.owner.clone(), settings.lease_ttl, Arc::clone(&clock));
         let reconciler = Reconciler { store, clock, entropy, policy: settings.policy.clone() };
         let scheduler = Scheduler::new(

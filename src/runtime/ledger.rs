@@ -76,6 +76,15 @@ impl Ledger for StoreLedger {
             .map_err(|error| error.to_string())
     }
 
+    async fn no_entitlements_at(&self) -> Result<Option<Timestamp>, String> {
+        self.store.no_entitlements_at(&self.account).await.map_err(|error| error.to_string())
+    }
+
+    async fn note_entitlements(&self, refused_at: Option<Timestamp>) -> Result<(), String> {
+        let noted = self.store.note_entitlements(&self.account, refused_at).await;
+        noted.map_err(|error| error.to_string())
+    }
+
     async fn note_customers(&self, list: &Seen<CustomerList>) -> Result<(), String> {
         let customers = list.fact.customers.iter().filter_map(|customer| {
             let tenant_id = customer.id.as_deref()?.parse().ok()?;

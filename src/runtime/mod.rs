@@ -1,12 +1,13 @@
 //! The daemon: what claims rows, drives each through the state machine and stops in good order.
 
 pub mod account;
+mod breaker;
 pub mod clock;
 pub mod cron;
 pub mod customers;
 pub mod daemon;
 pub mod discovery;
-mod health;
+pub mod halting;
 pub mod lease;
 pub mod ledger;
 pub mod live;

@@ -5,7 +5,7 @@ use futures::future::join_all;
 use crate::core::ids::TenantId;
 use crate::core::inventory::{AzureEntitlement, Order, Subscription};
 use crate::core::observation::{Census, CustomerSeen, Entitlements, Observation, Read, Seen};
-use crate::partner_center::{ApiError, Client};
+use crate::partner_center::{ApiError, Client, Kind};
 
 /// One fact, as read.
 enum Fact {
@@ -53,8 +53,9 @@ async fn fetch(client: &Client, tenant: TenantId, read: Read) -> Result<Fact, Ap
 /// Reads all of these and enters what came into `seen`.
 ///
 /// # Errors
-/// The first read, in the order given, that brought no usable answer. What the others brought is
-/// entered all the same.
+/// Of the reads that brought no usable answer the one that weighs most: what halts the account before
+/// what is the account's, before the rest in the order given. What the others brought is entered all
+/// the same.
 pub async fn observe(
     client: &Client,
     tenant: TenantId,
@@ -63,14 +64,19 @@ pub async fn observe(
 ) -> Result<(), ApiError> {
     let answers = join_all(reads.into_iter().map(|read| fetch(client, tenant, read))).await;
     seen.ahead = client.wall_ahead();
-    let mut first_error = Ok(());
+    let mut errors = Vec::new();
     for answer in answers {
         match answer {
             Ok(fact) => enter(seen, fact),
-            Err(error) => first_error = first_error.and(Err(error)),
+            Err(error) => errors.push(error),
         }
     }
-    first_error
+    let lightness = |error: &ApiError| match error.kind() {
+        Kind::SafetyStop => 0,
+        _ if error.is_account_wide() => 1,
+        _ => 2,
+    };
+    errors.into_iter().min_by_key(lightness).map_or(Ok(()), Err)
 }
 
 fn enter(seen: &mut Observation, fact: Fact) {

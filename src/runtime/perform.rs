@@ -5,16 +5,16 @@
 //! pass does, after it has read the remote state.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::join_all;
-use jiff::Timestamp;
 
 use super::account::AccountRuntime;
 use super::lease::Lease;
 use super::timekeeping;
 use crate::core::clock::{Clock, Entropy};
 use crate::core::command::{Command, Outcome};
-use crate::core::fault::{Class, FailedCall, Trouble};
+use crate::core::fault::{Class, FailedCall, Fault, Trouble};
 use crate::core::gates::Verdict;
 use crate::core::ids::TeardownId;
 use crate::core::observation::Observation;
@@ -85,6 +85,10 @@ impl Performer<'_> {
         if self.lease.stop.is_cancelled() || !self.lease.may_write() {
             return Ok((Report::Stopped, None));
         }
+        let mark = self.account.mark();
+        if !self.account.may_send(mark) {
+            return Ok((self.halted(), None));
+        }
         let correlation = self.entropy.uuid();
         let safety = self.account.rules.safety.get();
         timekeeping::follow(self.store, self.clock.as_ref()).await?;
@@ -109,15 +113,27 @@ impl Performer<'_> {
             Verdict::Hold { guard, text } => return Ok((self.stopped(guard, text), None)),
             // The row waits for the end of the halt, which wakes it.
             Verdict::Halt { text, .. } => {
+                self.account.hear_of_halt(&text);
                 return Ok((self.stopped(Reason::Halted, text), None));
             }
         }
-        let mut sent = client.send(command, correlation, permit).await;
+        let may_go = || self.account.may_send(mark) && self.lease.may_write();
+        let mut sent = client.send(command, correlation, permit, &may_go).await;
         let failed = sent.failed.take();
         let now = self.clock.now();
-        let recorded = self.store.record_answer(command.id, &sent.answer, now).await;
+        let recorded = if sent.halts() {
+            let text = sent.fault.as_ref().map_or_else(|| sent.trouble_text(), Fault::to_string);
+            self.account.raise_halt(text, Some((command.id, sent.answer.clone())));
+            self.account.store_halt(self.store, now).await
+        } else {
+            self.store.record_answer(command.id, &sent.answer, now).await
+        };
         self.account.call_ended();
         recorded?;
+        if sent.trouble == Some(ApiError::Withheld) {
+            let halted = !self.account.may_send(mark);
+            return Ok((if halted { self.halted() } else { Report::Stopped }, None));
+        }
         tracing::info!(
             command = %command.id,
             correlation_id = %correlation,
@@ -128,21 +144,27 @@ impl Performer<'_> {
             outcome = sent.answer.outcome.map_or("unsettled", Outcome::as_str),
             "command sent"
         );
-        Ok((self.report(command, sent, now).await?, failed))
+        Ok((self.report(command, sent).await?, failed))
+    }
+
+    /// The account was halted, and this command stays where it is.
+    fn halted(&self) -> Report {
+        Report::Trouble(self.account.halted(self.clock.now()))
     }
 
     /// What an answer, stored by now, means for the pass.
-    async fn report(&self, command: &Command, sent: Sent, now: Timestamp) -> Result<Report> {
+    async fn report(&self, command: &Command, sent: Sent) -> Result<Report> {
+        if sent.halts() {
+            return Ok(self.halted());
+        }
         if let Some(error) = &sent.trouble {
             return self.failed(command, error).await;
         }
-        self.account.answered(&[call_of(command.intent.action)], self.store).await?;
-        if sent.class == Some(Class::SafetyStop) {
-            let text = sent.fault.map(|fault| fault.to_string()).unwrap_or_default();
-            return Ok(Report::Trouble(self.account.halt(text, self.store, now).await?));
-        }
+        let call = call_of(command.intent.action);
+        self.account.answered(&[call], self.store, self.clock).await?;
         if sent.class == Some(Class::Retry) {
-            return Ok(Report::Trouble(Trouble::Transient(sent.answer.text.unwrap_or_default())));
+            let text = sent.answer.text.unwrap_or_default();
+            return Ok(Report::Trouble(Trouble::Transient { text, wait: Duration::ZERO }));
         }
         Ok(Report::Settled)
     }
@@ -163,8 +185,10 @@ impl Performer<'_> {
         let trouble = self.account.failed(error, tenant, self.store, self.clock).await?;
         Ok(Report::Trouble(match trouble {
             // A refusal that did not settle the command is no refusal: the same id goes out again.
-            Trouble::Permanent(fault) => Trouble::Transient(fault.text),
-            Trouble::Transient(_) | Trouble::Account { .. } => trouble,
+            Trouble::Permanent(fault) => {
+                Trouble::Transient { text: fault.text, wait: Duration::ZERO }
+            }
+            Trouble::Transient { .. } | Trouble::Account { .. } => trouble,
         }))
     }
 }
@@ -175,7 +199,7 @@ pub fn weightiest(reports: Vec<Report>) -> Report {
     let weight = |report: &Report| match report {
         Report::Settled => 0,
         Report::Stale => 1,
-        Report::Trouble(Trouble::Transient(_)) => 2,
+        Report::Trouble(Trouble::Transient { .. }) => 2,
         Report::Trouble(Trouble::Permanent(_)) => 3,
         Report::Trouble(Trouble::Account { reason: Reason::Halted, .. }) => 5,
         Report::Trouble(Trouble::Account { .. }) => 4,

@@ -117,8 +117,10 @@ impl Reconciler {
             }
         }
         let text = "the facts grew stale faster than they could be read".to_owned();
-        pass.seen =
-            Observation { trouble: Some(Trouble::Transient(text)), ..Observation::default() };
+        pass.seen = Observation {
+            trouble: Some(Trouble::Transient { text, wait: Duration::ZERO }),
+            ..Observation::default()
+        };
         pass.step().await.map(|_| ())
     }
 
@@ -170,7 +172,7 @@ impl Pass<'_> {
                 // Also where another read of these failed: each answer counts.
                 let answered = self.answered(&asked, asked_at);
                 if !answered.is_empty() {
-                    account.answered(&answered, store).await?;
+                    account.answered(&answered, store, clock).await?;
                 }
                 match outcome {
                     Ok(()) => {}
@@ -198,11 +200,15 @@ impl Pass<'_> {
         asked.iter().filter(was_asked_for).filter(is_new).map(call_of_read).collect()
     }
 
-    /// How long the account stays closed by a 429, where that is worth waiting for.
+    /// How long the account stays closed, by a 429 or because what names no tenant has just failed,
+    /// where that is worth waiting for.
     fn short_closure(&self, trouble: &Trouble) -> Option<Duration> {
-        let Trouble::Account { reason: Reason::Throttled, until, .. } = trouble else {
+        let Trouble::Account { reason, until, .. } = trouble else {
             return None;
         };
+        if *reason != Reason::Throttled && !reason.is_outage() {
+            return None;
+        }
         let wait = until.duration_since(self.shared.clock.now());
         let wait = Duration::try_from(wait).unwrap_or_default();
         (wait <= SHORT_CLOSURE && self.closures < MAX_CLOSURES).then_some(wait)
@@ -221,6 +227,10 @@ impl Pass<'_> {
         let resends = transition.resends.clone();
         // From before the commit, so that no end is missed between its verdict and the wait.
         let next_end = self.account.next_end();
+        if self.account.is_halting() && !(transition.intents.is_empty() && resends.is_empty()) {
+            self.seen.trouble = Some(self.account.halted(self.shared.clock.now()));
+            return Ok(Flow::Continue);
+        }
         let committed = self.commit(transition).await?;
         self.teardown = committed.teardown;
         if self.teardown.lease.is_none() {
@@ -271,7 +281,16 @@ impl Pass<'_> {
                 self.memory = self.shared.recall(&self.teardown).await?;
                 return self.await_canary(next_end, trouble).await;
             }
-            Report::Trouble(trouble) => self.seen.trouble = Some(trouble),
+            Report::Trouble(trouble) => {
+                // A token that cannot be had for a moment costs nobody a new reading of everything.
+                let of_token =
+                    matches!(&trouble, Trouble::Account { reason, .. } if reason.is_outage());
+                if let Some(wait) = self.short_closure(&trouble).filter(|_| of_token) {
+                    self.memory = self.shared.recall(&self.teardown).await?;
+                    return self.wait(wait).await;
+                }
+                self.seen.trouble = Some(trouble);
+            }
         }
         self.memory = self.shared.recall(&self.teardown).await?;
         Ok(Flow::Continue)
@@ -353,6 +372,7 @@ impl Pass<'_> {
             }
             Some(Verdict::Halt { guard, text }) => {
                 self.count_refusal(*guard);
+                self.account.hear_of_halt(text);
                 tracing::error!(guard = guard.as_str(), text, "a guard halts the account");
             }
         }

@@ -182,6 +182,9 @@ impl Scheduler {
         let clock = &self.reconciler.clock;
         timekeeping::follow(store, clock.as_ref()).await?;
         let now = clock.now();
+        for lane in &self.lanes {
+            lane.account.store_halt(store.as_ref(), now).await?;
+        }
         store.apply_requests(now).await?;
         store.recheck(&self.policies(), now, clock.wall()).await?;
         if let Err(why) = (self.may_claim)() {

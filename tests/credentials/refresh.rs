@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use teardownd::core::account::TroubleKind;
 use teardownd::core::ids::TenantId;
 use teardownd::partner_center::Kind;
 use teardownd::partner_center::credentials::{Credential, CredentialKind, TokenEndpoint};
@@ -73,7 +74,7 @@ async fn an_answer_that_is_lost_leaves_the_old_token_which_entra_still_takes() {
         let matching = Matching { templates: vec![Template::TokenV2], ..Matching::default() };
         bench.simulator.add_rule(Rule { matching, when: When::Nth(1), effect });
         let error = bench.read().await.unwrap_err();
-        assert_eq!(error.kind(), Kind::Unreachable, "{error}");
+        assert_eq!(error.kind(), Kind::Outage(TroubleKind::Unreachable), "{error}");
         assert_eq!(bench.files.read("refresh"), "first");
         bench.read().await.unwrap();
         assert_ne!(bench.files.read("refresh"), "first");

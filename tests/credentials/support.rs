@@ -9,6 +9,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
+use teardownd::core::account::TroubleKind;
 use teardownd::core::clock::{BoxFuture, Clock};
 use teardownd::core::ids::{AccountName, TenantId};
 use teardownd::partner_center::credentials::{
@@ -138,7 +139,7 @@ impl Bench {
     /// The words of a refusal, which must be the account's and show nothing secret.
     pub async fn refusal(&self) -> String {
         let error = self.read().await.unwrap_err();
-        assert_eq!(error.kind(), Kind::CredentialRefused, "{error}");
+        assert_eq!(error.kind(), Kind::Outage(TroubleKind::CredentialRefused), "{error}");
         self.shows_nothing(&format!("{error} {error:?} {:?}", self.client));
         error.to_string()
     }

@@ -24,7 +24,6 @@ use crate::gate::{Gate, HANG, pause, until};
 pub const PARTNER: Uuid = Uuid::from_u128(0xbbbbbbbb_0000_4000_8000_000000000001);
 const CLIENT: Uuid = Uuid::from_u128(0xbbbbbbbb_0000_4000_8000_000000000002);
 /// A partner that the sandbox does not know.
-const OTHER_PARTNER: Uuid = Uuid::from_u128(0xbbbbbbbb_0000_4000_8000_000000000003);
 /// The client secret. It must be found nowhere but in its file.
 pub const SECRET: &str = "kept~between.you-and_me";
 /// A customer that no sandbox has and that the configuration protects.
@@ -184,12 +183,14 @@ authority = "{url}"
         let options = options.write(true).create(true).truncate(true).mode(0o600);
         options.open(self.path("refresh")).unwrap().write_all(b"0.refresh-me").unwrap();
         let url = self.server.url();
+        let number = name.bytes().fold(0, |sum, byte| sum * 256 + u64::from(byte));
+        let partner = format!("bbbbbbbb-0000-4000-8000-{number:012x}");
         self.rewrite(|text| {
             format!(
                 r#"{text}
 [accounts.{name}]
 sandbox = true
-partner_tenant = "{OTHER_PARTNER}"
+partner_tenant = "{partner}"
 client_id = "{CLIENT}"
 credential = {{ {credential}, file = "secret" }}
 api_base = "{url}"

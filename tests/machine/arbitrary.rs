@@ -212,7 +212,7 @@ fn trouble() -> impl Strategy<Value = Trouble> {
             })
         });
     prop_oneof![
-        Just(Trouble::Transient("broke".to_owned())),
+        Just(Trouble::Transient { text: "broke".to_owned(), wait: Duration::from_secs(7) }),
         Just(Trouble::Account {
             reason: Reason::Throttled,
             until: now(),

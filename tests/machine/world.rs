@@ -394,7 +394,7 @@ impl World {
             command.intent.clone()
         };
         let fate = self.fates.pop().unwrap_or(Fate::Answered);
-        let lost = Some(Trouble::Transient("no answer".to_owned()));
+        let lost = Some(Trouble::Transient { text: "no answer".to_owned(), wait: Duration::ZERO });
         if fate == Fate::LostBefore {
             return lost;
         }

@@ -14,6 +14,7 @@ mod consent;
 mod database;
 mod domains;
 mod engine;
+mod halts;
 mod lists;
 mod operators;
 mod people;
@@ -114,6 +115,7 @@ fn guard_mutations_cover_every_guard() {
         consent::GUARDS,
         domains::GUARDS,
         engine::GUARDS,
+        halts::GUARDS,
         lists::GUARDS,
         operators::GUARDS,
         people::GUARDS,
@@ -135,6 +137,7 @@ fn the_suite_holds_at_least_forty_attempts() {
         consent::ATTEMPTS,
         domains::ATTEMPTS,
         engine::ATTEMPTS,
+        halts::ATTEMPTS,
         lists::ATTEMPTS,
         operators::ATTEMPTS,
         people::ATTEMPTS,

@@ -12,6 +12,7 @@ mod discovery;
 mod fallbacks;
 mod faults;
 mod guards;
+mod halts;
 mod happy_path;
 mod harness;
 mod lists;

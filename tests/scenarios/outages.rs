@@ -131,16 +131,165 @@ async fn a_401_to_a_write_gets_a_new_token_and_one_repetition() {
     }
 }
 
+/// Waits so long, and asserts all the time that the account is not in trouble.
+async fn pass_untroubled(scene: &Scene, duration: Duration) {
+    for _ in 0..duration.as_secs() / 5 {
+        scene.pass(secs(5)).await;
+        let trouble = scene.account_row().await.trouble;
+        assert!(trouble.is_none(), "{trouble:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_401_to_a_repeated_write_is_the_credentials() {
-    let mut scene = given([buy(Kind::Reservation)]).queued().await;
-    let refused = Effect::fault(401, 800_001, "The access token is not accepted.");
-    scene.rule(Rule::new(When::Always, refused).method("PATCH"));
+async fn invariant_14_the_refusals_of_one_tenant_are_never_its_accounts() {
+    let refusals = [
+        Effect::fault(401, 800_001, "The access token is not accepted."),
+        Effect::fault(403, 2032, "The role does not allow that."),
+    ];
+    for effect in refusals {
+        for method in ["GET", "PATCH"] {
+            let mut scene = given_each(4, &[buy(Kind::Reservation)]).queued().await;
+            scene.start().await;
+            // Not the first write, which the others wait for.
+            scene.until_call("a PATCH", |e| e.method == "PATCH" && e.status == Some(200)).await;
+            let first = scene.writes()[0].tenant;
+            let own = (1..=4).rfind(|n| first != Some(tenant(*n).as_uuid())).unwrap();
+            let rule = Rule::new(When::Always, effect.clone()).method(method);
+            scene.rule(rule.customer(tenant(own).as_uuid()));
+            pass_untroubled(&scene, hours(2)).await;
+            let what = format!("{effect:?} {method}");
+            let row = scene.row(own).await;
+            // With its own write accepted before, it has nothing left that could be refused.
+            let spent = row.state == State::Failed && row.reason == Some(Reason::AttemptsExhausted);
+            assert!(spent || (method == "PATCH" && row.state == State::Deleted), "{what}: {row:?}");
+            for n in (1..=4).filter(|n| *n != own) {
+                assert_deleted(&scene.row(n).await);
+            }
+            let ids: std::collections::BTreeSet<_> =
+                scene.writes_of(own).into_iter().map(|entry| entry.request_id).collect();
+            assert!(ids.len() <= 20, "{what}: {}", ids.len());
+        }
+    }
+}
+
+/// What everybody meets for two hours, in these calls, is the account's.
+async fn assert_stops_the_account(effect: &Effect, part: Rule, kind: TroubleKind) {
+    let what = format!("{effect:?} {:?}", part.matching);
+    let mut scene = given_mix(12, 9).queued().await;
     scene.start().await;
-    scene.pass(mins(1)).await;
-    assert_eq!(scene.writes().len(), 2);
-    let trouble = scene.account_row().await.trouble.expect("it is the account's");
-    assert_eq!(trouble.kind, TroubleKind::CredentialRefused);
+    scene.until_call("a DELETE is accepted", |e| is_delete(e) && e.status == Some(204)).await;
+    scene.rule(part);
+    scene.pass(OUT - secs(1)).await;
+    let rows = scene.rows().await;
+    assert!(rows.iter().all(|row| row.state != State::Failed && row.holds.first().is_none()), "{what}");
+    // What was on its way before is answered among the first refusals, and takes back what they told.
+    let spent: u32 = rows.iter().map(|row| row.attempts).sum();
+    assert!(spent <= 18, "{what}: {spent} attempts");
+    let trouble = scene.account_row().await.trouble.expect("an outage is stored");
+    assert_eq!(trouble.kind, kind, "{what}: {}", trouble.text);
+    let calls = during(&scene, mins(10), mins(110)).len();
+    assert!((15..1000).contains(&calls), "{what}: {calls} calls");
+    scene.settle_within(mins(20)).await;
+    scene.assert_all_deleted().await;
+    assert!(scene.account_row().await.trouble.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_14_refusals_that_everybody_meets_stop_the_account_and_fail_nobody() {
+    let refusals = [
+        (Effect::fault(401, 800_001, "Not accepted."), TroubleKind::CredentialRefused),
+        (Effect::fault(403, 2032, "The role."), TroubleKind::AccessRefused),
+        (Effect::fault(403, 900_150, "Conditional access."), TroubleKind::AccessRefused),
+        (Effect::fault(403, 900_308, "The agreement."), TroubleKind::AccessRefused),
+    ];
+    for (effect, kind) in refusals {
+        let rule = || Rule::new(When::Between(Duration::ZERO, OUT), effect.clone());
+        for part in [
+            rule().method("GET").path_contains("/customers/"),
+            rule().method("GET").on(Template::Orders),
+            rule().method("PATCH").on(Template::Order).on(Template::Subscription),
+        ] {
+            assert_stops_the_account(&effect, part, kind).await;
+        }
+    }
+}
+
+/// Ways in which a customer list cannot be read.
+fn unreadable() -> Vec<(Effect, TroubleKind)> {
+    let answer = |status, body: &str| Effect::Answer {
+        status,
+        headers: Vec::new(),
+        body: body.to_owned(),
+        applied: false,
+    };
+    vec![
+        (answer(200, "<html>Sign in</html>"), TroubleKind::CustomersUnreadable),
+        (
+            answer(200, r#"{"totalCount":1,"items":[{"companyProfile":{"domain":"x.example"}}]}"#),
+            TroubleKind::CustomersUnreadable,
+        ),
+        (Effect::MissingItems, TroubleKind::CustomersUnreadable),
+        (Effect::fault(403, 424_242, "Nobody knows."), TroubleKind::CustomersUnreadable),
+        (Effect::fault(400, 900_118, "Not valid."), TroubleKind::CustomersUnreadable),
+        (Effect::fault(403, 2032, "The role."), TroubleKind::AccessRefused),
+        (Effect::bad_gateway(), TroubleKind::Unreachable),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_14_a_customer_list_that_cannot_be_read_costs_no_tenant_anything() {
+    for (effect, kind) in unreadable() {
+        for start in [secs(0), secs(3)] {
+            let what = format!("{effect:?} from {start:?}");
+            let mut scene = given_mix(6, 9).queued().await;
+            let unreadable = When::Between(start, start + OUT);
+            scene.rule(Rule::new(unreadable, effect.clone()).on(Template::Customers));
+            scene.start().await;
+            scene.pass(start + OUT - secs(1)).await;
+            for row in scene.rows().await {
+                assert!(row.attempts == 0 && row.holds.first().is_none(), "{what}: {row:?}");
+                assert_ne!(row.state, State::Failed, "{what}: {row:?}");
+            }
+            let trouble = scene.account_row().await.trouble.expect("an outage is stored");
+            assert_eq!(trouble.kind, kind, "{what}");
+            scene.settle_within(mins(10)).await;
+            scene.assert_all_deleted().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_14_a_retry_after_on_a_503_is_waited_for() {
+    let busy = |seconds: u64| Effect::Answer {
+        status: 503,
+        headers: vec![("retry-after".to_owned(), seconds.to_string())],
+        body: String::new(),
+        applied: false,
+    };
+    // One tenant's call: it waits, and nobody else.
+    let mut scene = given_each(3, &[buy(Kind::Reservation)]).queued().await;
+    let rule = Rule::new(When::First(1), busy(600)).on(Template::Orders);
+    scene.rule(rule.customer(tenant(2).as_uuid()));
+    scene.start().await;
+    pass_untroubled(&scene, mins(5)).await;
+    for n in [1, 3] {
+        assert_deleted(&scene.row(n).await);
+    }
+    scene.settle().await;
+    scene.assert_all_deleted().await;
+    let of_orders = |e: &&Entry| e.template == Template::Orders && concerns(e, 2);
+    let asked: Vec<_> = scene.calls().iter().filter(of_orders).map(|e| e.at).collect();
+    assert!(asked[1] >= asked[0] + mins(10), "{asked:?}");
+
+    // Everybody's: the account waits.
+    let mut scene = given_each(6, &[buy(Kind::Reservation)]).queued().await;
+    scene.rule(Rule::new(When::Between(secs(0), mins(25)), busy(600)));
+    scene.start().await;
+    scene.pass(mins(25)).await;
+    assert!(scene.calls().len() < 60, "{}", scene.calls().len());
+    scene.settle_within(mins(11)).await;
+    scene.assert_all_deleted().await;
+    assert!(scene.rows().await.iter().all(|row| row.attempts == 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -336,12 +485,12 @@ async fn invariant_14_a_write_that_fails_for_one_tenant_alone_spends_its_attempt
 #[tokio::test(start_paused = true)]
 async fn invariant_14_a_refusal_for_good_fails_the_tenant_with_its_text() {
     let mut scene = given_each(2, &[buy(Kind::Reservation)]).queued().await;
-    let refusal = Effect::fault(403, 900_308, "The agreement was not accepted.");
+    let refusal = Effect::fault(403, 900_321, "The agreement was not accepted.");
     scene.rule(Rule::new(When::Always, refusal).method("PATCH").customer(tenant(1).as_uuid()));
     scene.start().await;
     scene.settle().await;
     let text = scene.assert_failed(1, Reason::ApiRefused).await;
-    assert!(text.contains("900308") && text.contains("The agreement was not accepted."), "{text}");
+    assert!(text.contains("900321") && text.contains("The agreement was not accepted."), "{text}");
     assert_eq!(scene.writes_of(1).len(), 1);
     assert_deleted(&scene.row(2).await);
 }

@@ -23,7 +23,7 @@ async fn entitlements_refused_to_the_app_are_no_obstacle_but_stand_in_the_record
         let text = record.text.as_deref().unwrap_or_default();
         assert!(text.contains("without the cross-check"), "{to:?}: {text}");
     }
-    // Once refused, they are left alone for an hour: at most each tenant's first look asks.
+    // Once refused, they are left alone for a day: at most each tenant's first look asks.
     let asked = scene.calls().into_iter().filter(|e| e.template == Template::Entitlements);
     assert!(asked.count() <= 2);
 

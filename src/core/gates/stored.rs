@@ -12,11 +12,13 @@ use crate::core::reason::Reason;
 use crate::core::window::next_opening;
 
 /// The reasons with which rows wait behind such a gate.
-pub const GATES_OF_ACCOUNTS: [Reason; 7] = [
+pub const GATES_OF_ACCOUNTS: [Reason; 9] = [
     Reason::Halted,
     Reason::Paused,
     Reason::CredentialRefused,
+    Reason::AccessRefused,
     Reason::AccountUnreachable,
+    Reason::CustomersUnreadable,
     Reason::Window,
     Reason::DryRun,
     Reason::Canary,
@@ -35,7 +37,7 @@ pub fn is_open(
     match gate {
         Reason::Halted => account.halted.is_none() && every.halted.is_none(),
         Reason::Paused => !account.is_paused(now) && !every.is_paused(now),
-        Reason::CredentialRefused | Reason::AccountUnreachable => {
+        _ if gate.is_outage() => {
             account.trouble.as_ref().is_none_or(|trouble| trouble.next_probe_at <= now)
         }
         Reason::Window => next_opening(&policy.windows, wall).is_some_and(|opens| opens <= wall),

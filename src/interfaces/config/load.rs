@@ -331,7 +331,28 @@ fn read_accounts(
             section.within(&name, |section| read_account(section, key.clone(), safety, base));
         accounts.extend(account.map(|account| (key, account)));
     }
+    refuse_one_partner_twice(section, &accounts);
     accounts
+}
+
+/// Two accounts of one partner would write beside each other, each with a canary and caps of its own.
+fn refuse_one_partner_twice(
+    section: &mut Section,
+    accounts: &BTreeMap<AccountName, super::AccountConfig>,
+) {
+    let partner = |account: &super::AccountConfig| (account.cloud, account.policy.partner_tenant);
+    for (name, account) in accounts {
+        let earlier = accounts.range(..name).find(|(_, other)| partner(other) == partner(account));
+        let Some((other, _)) = earlier else { continue };
+        let (_, tenant) = partner(account);
+        section.problem(
+            &format!("{name}.partner_tenant"),
+            &format!(
+                "is {tenant} in the same cloud as accounts.{other}: one partner is one account"
+            ),
+            "keep one of the two; what is queued under the other, abort and enqueue again",
+        );
+    }
 }
 
 /// Every key that exists, in the order in which they are read.

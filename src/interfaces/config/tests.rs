@@ -230,6 +230,19 @@ fn discovery_is_off_without_a_schedule_and_needs_domains_with_one() {
 }
 
 #[test]
+fn invariant_2_one_partner_is_one_account() {
+    let other = ACCOUNT.replace("[accounts.Lab]", "[accounts.alab]");
+    let found = problems(&format!("{ACCOUNT}{other}"));
+    let [problem] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(problem.key, "accounts.lab.partner_tenant");
+    assert!(problem.text.contains("accounts.alab"), "{problem:?}");
+    assert!(problem.remedy.contains("keep one of the two"), "{problem:?}");
+    // The same id in another cloud is another partner.
+    let elsewhere = format!("{other}cloud = \"china\"\n");
+    assert_eq!(read(&format!("{ACCOUNT}{elsewhere}")).unwrap().accounts.len(), 2);
+}
+
+#[test]
 fn an_account_must_state_what_has_no_default() {
     let found = problems("[accounts.lab]\ncloud = \"global\"\n");
     let keys: Vec<_> = found.iter().map(|p| p.key.as_str()).collect();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
+use crate::core::account::TroubleKind;
 use crate::core::clock::Clock;
 use crate::partner_center::testing::{Bench, Reply, TENANT, fault, ok, tenant};
 use crate::partner_center::transport::TransportError;
@@ -48,7 +49,9 @@ async fn invariant_8_several_pages_are_read_twice_and_must_agree() {
     assert_eq!(seen.at, begun + Duration::from_secs(1), "the first of the two that agree");
 
     let bench = Bench::new([two_pages("a", "b"), two_pages("a", "c")].into_iter().flatten());
-    assert!(!bench.client.census(tenant(), None).await.unwrap().fact.conclusive);
+    let error = bench.client.census(tenant(), None).await.unwrap_err();
+    assert!(error.to_string().contains("disagree"), "{error}");
+    assert_eq!(error.kind(), Kind::Outage(TroubleKind::CustomersUnreadable));
     assert_eq!(bench.calls().len(), 4);
 
     // Shrunk to one page in between: that page is enough.
@@ -89,7 +92,11 @@ async fn a_failure_is_shared_by_those_who_waited_and_not_kept() {
     let bench = Bench::new([Ok(fault(500, 800_005)), page(&[OTHER], None)]);
     *bench.script.latency.lock().unwrap() = Duration::from_secs(1);
     let results = join_all((0..20).map(|_| bench.client.census(tenant(), None))).await;
-    assert!(results.iter().all(|r| r.as_ref().is_err_and(|e| e.kind() == Kind::Unreachable)));
+    assert!(
+        results
+            .iter()
+            .all(|r| r.as_ref().is_err_and(|e| e.kind() == Kind::Outage(TroubleKind::Unreachable)))
+    );
     assert_eq!(bench.calls().len(), 1);
     bench.client.census(tenant(), None).await.unwrap();
 }

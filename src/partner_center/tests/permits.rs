@@ -180,7 +180,7 @@ async fn invariant_9_a_429_sends_away_those_who_wait_and_stops_permits_already_g
         result.unwrap_err();
         permit
     };
-    let sent = bench.client.send(&super::send::delete(), uuid::Uuid::nil(), permit).await;
+    let sent = bench.client.send(&super::send::delete(), uuid::Uuid::nil(), permit, &|| true).await;
     assert!(matches!(sent.trouble, Some(ApiError::Throttled { fault: None, .. })), "{sent:?}");
     assert_eq!(bench.calls().len(), 1, "nothing went out after the 429");
 }

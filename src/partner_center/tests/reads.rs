@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use crate::core::account::TroubleKind;
 use crate::core::clock::Clock;
+use crate::core::ids::TenantId;
 use crate::core::observation::CustomerSeen;
 use crate::partner_center::testing::{
     Bench, PARTNER, Reply, TENANT, fault, ok, reply, tenant, token_body, with_header,
@@ -45,7 +47,7 @@ async fn a_second_401_is_the_credential_s_trouble() {
     let bench = Bench::new([Ok(fault(401, 800001)), Ok(fault(401, 800001))]);
     let error = bench.client.orders(tenant()).await.unwrap_err();
     assert!(matches!(error, ApiError::Unauthorized { .. }), "{error}");
-    assert_eq!(error.kind(), Kind::CredentialRefused);
+    assert_eq!(error.kind(), Kind::Outage(TroubleKind::CredentialRefused));
     assert_eq!(bench.calls().len(), 2);
 }
 
@@ -65,7 +67,7 @@ async fn a_read_whose_connection_was_closed_is_repeated_once_on_a_new_one() {
 
     let bench = Bench::new([closed(), closed()]);
     let error = bench.client.orders(tenant()).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Unreachable);
+    assert_eq!(error.kind(), Kind::Outage(TroubleKind::Unreachable));
     assert_eq!(fresh(&bench), [false, true]);
 }
 
@@ -248,6 +250,10 @@ async fn single_orders_and_subscriptions_may_be_gone() {
     assert_eq!(error.as_fault().and_then(|f| f.code.as_deref()), Some("400072"));
 }
 
+fn other_tenant() -> TenantId {
+    "3b4c5d6e-7f80-4192-a3a4-b5c6d7e8f90a".parse().unwrap()
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_not_there_is_told_by_3000_and_the_name_of_the_thing() {
     let named = |thing: &str| {
@@ -281,34 +287,55 @@ async fn a_403_that_blames_the_token_is_asked_again_with_a_new_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn entitlements_that_are_refused_to_an_app_are_not_asked_for_again_for_an_hour() {
-    for refusal in [fault(403, 900_329), fault(403, 2032), fault(403, 424_242)] {
-        let bench = Bench::new([
-            Ok(refusal),
-            Ok(ok(r#"{"items":[{"referenceOrder":{"id":"o"},"includedEntitlements":[{}]}]}"#)),
-        ]);
-        assert_eq!(bench.client.entitlements(tenant()).await.unwrap().fact, None);
-        bench.clock.sleep(Duration::from_secs(3599)).await;
-        assert_eq!(bench.client.entitlements(tenant()).await.unwrap().fact, None);
-        assert_eq!(bench.calls(), [format!("GET /v1/customers/{TENANT}/entitlements")]);
-        bench.clock.sleep(Duration::from_secs(2)).await;
-        let entitlements = bench.client.entitlements(tenant()).await.unwrap().fact.unwrap();
-        assert_eq!(entitlements.len(), 2, "included ones are listed too");
+async fn entitlements_that_are_refused_to_an_app_are_not_asked_for_again_for_a_day() {
+    let bench = Bench::new([
+        Ok(fault(403, 900_329)),
+        Ok(ok(r#"{"items":[{"referenceOrder":{"id":"o"},"includedEntitlements":[{}]}]}"#)),
+    ]);
+    let asked = || bench.client.entitlements(tenant());
+    assert_eq!(asked().await.unwrap().fact, None);
+    bench.clock.sleep(Duration::from_secs(24 * 3600 - 1)).await;
+    assert_eq!(asked().await.unwrap().fact, None);
+    assert_eq!(bench.calls(), [format!("GET /v1/customers/{TENANT}/entitlements")]);
+    bench.clock.sleep(Duration::from_secs(2)).await;
+    let entitlements = asked().await.unwrap().fact.unwrap();
+    assert_eq!(entitlements.len(), 2, "included ones are listed too");
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_7_a_refusal_of_entitlements_is_the_apps_where_two_tenants_meet_the_same() {
+    for refusal in [fault(403, 2032), fault(403, 424_242), fault(401, 400)] {
+        let times = if refusal.status == 401 { 2 } else { 1 };
+        let refused = || std::iter::repeat_n(Ok(refusal.clone()), times);
+        let bench = Bench::new(refused().chain(refused()).chain(refused()));
+        let asked = |tenant| bench.client.entitlements(tenant);
+        let error = asked(tenant()).await.unwrap_err();
+        assert!(!matches!(error.kind(), Kind::Permanent(_)), "it is tried again: {error}");
+        asked(tenant()).await.unwrap_err();
+        assert_eq!(asked(other_tenant()).await.unwrap().fact, None);
+        assert_eq!(asked(tenant()).await.unwrap().fact, None, "that is known of all now");
     }
-    let bench = Bench::new([Ok(fault(401, 400)), Ok(fault(401, 400))]);
-    assert_eq!(bench.client.entitlements(tenant()).await.unwrap().fact, None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn invariant_7_a_403_for_one_customer_does_not_cost_all_others_their_cross_check() {
     let list = || page(&["a"], None);
-    let bench = Bench::new([list(), Ok(fault(403, 2032)), list(), Ok(fault(403, 900_329))]);
-    bench.client.entitlements(tenant()).await.unwrap();
-    let error = bench.client.entitlements(tenant()).await.unwrap_err();
-    assert!(matches!(error.kind(), Kind::Permanent(_)), "{error}");
-    assert!(bench.client.entitlements(tenant()).await.unwrap().fact.is_some());
+    // Other refusals of other tenants say nothing, nor does one that others were given after.
+    let refusals = [fault(403, 2032), fault(403, 900_308)].map(Ok);
+    let bench = Bench::new(refusals.into_iter().chain([
+        list(),
+        Ok(fault(403, 2032)),
+        list(),
+        Ok(fault(403, 900_329)),
+    ]));
+    let asked = |tenant| bench.client.entitlements(tenant);
+    asked(tenant()).await.unwrap_err();
+    asked(other_tenant()).await.unwrap_err();
+    assert!(asked(other_tenant()).await.unwrap().fact.is_some());
+    asked(tenant()).await.unwrap_err();
+    assert!(asked(other_tenant()).await.unwrap().fact.is_some());
     // This code says that it is the app.
-    assert_eq!(bench.client.entitlements(tenant()).await.unwrap().fact, None);
+    assert_eq!(asked(tenant()).await.unwrap().fact, None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -317,7 +344,7 @@ async fn invariant_7_a_401_is_no_refusal_of_entitlements_to_a_credential_that_ha
     let bench = Bench::new([list(), Ok(fault(401, 400)), Ok(fault(401, 400)), list()]);
     bench.client.entitlements(tenant()).await.unwrap();
     let error = bench.client.entitlements(tenant()).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::CredentialRefused);
+    assert_eq!(error.kind(), Kind::Outage(TroubleKind::CredentialRefused));
     // They are asked for again, and the cross-check is not lost for an hour.
     assert!(bench.client.entitlements(tenant()).await.unwrap().fact.is_some());
 }

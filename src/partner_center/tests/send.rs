@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::core::account::TroubleKind;
 use crate::core::clock::Clock;
 use crate::core::command::{Action, Command, Intent, Method, NewCommand, Outcome};
 use crate::core::fault::Class;
@@ -38,7 +39,7 @@ pub(super) fn delete() -> Command {
 pub(super) async fn send_on(bench: &Bench, command: &Command) -> Sent {
     let bucket = bucket_of(command);
     let permit = bench.client.permit(PermitKind::Write, bucket).await.unwrap();
-    bench.client.send(command, CORRELATION, permit).await
+    bench.client.send(command, CORRELATION, permit, &|| true).await
 }
 
 async fn send(answer: Reply) -> Sent {
@@ -169,7 +170,7 @@ async fn invariant_4_silence_leaves_the_command_unsettled() {
         let sent = send(Err(silence.clone())).await;
         assert_eq!((sent.answer.outcome, sent.answer.http_status), (None, None));
         assert!(sent.answer.text.unwrap().contains(&silence.to_string()));
-        assert_eq!(sent.trouble.unwrap().kind(), Kind::Unreachable);
+        assert_eq!(sent.trouble.unwrap().kind(), Kind::Outage(TroubleKind::Unreachable));
     }
 }
 
@@ -207,7 +208,7 @@ async fn an_old_permit_is_replaced_without_waiting_or_nothing_is_sent() {
     };
     let permit = old().await;
     let before = bench.books.asked.lock().unwrap().len();
-    let sent = bench.client.send(&delete(), CORRELATION, permit).await;
+    let sent = bench.client.send(&delete(), CORRELATION, permit, &|| true).await;
     assert_eq!(sent.answer.outcome, Some(Outcome::Accepted));
     assert_eq!(bench.books.asked.lock().unwrap().len(), before + 1);
 
@@ -215,14 +216,14 @@ async fn an_old_permit_is_replaced_without_waiting_or_nothing_is_sent() {
     *bench.books.left.lock().unwrap() = Some(0);
     *bench.books.retry_after.lock().unwrap() = Duration::from_secs(20);
     let until = bench.clock.now() + Duration::from_secs(20);
-    let sent = bench.client.send(&delete(), CORRELATION, permit).await;
+    let sent = bench.client.send(&delete(), CORRELATION, permit, &|| true).await;
     assert_eq!(sent.trouble.unwrap().kind(), Kind::Throttled { until });
     assert_eq!(bench.calls().len(), 1, "the second was not sent");
 
     let permit = old().await;
     *bench.books.latency.lock().unwrap() = Duration::from_secs(30);
     let begun = bench.clock.uptime();
-    let sent = bench.client.send(&delete(), CORRELATION, permit).await;
+    let sent = bench.client.send(&delete(), CORRELATION, permit, &|| true).await;
     assert!(matches!(sent.trouble.unwrap().kind(), Kind::Throttled { .. }));
     assert_eq!(
         bench.clock.uptime() - begun,

@@ -10,6 +10,7 @@ use futures::future::join_all;
 use url::form_urlencoded;
 
 use super::send::{delete, send_on};
+use crate::core::account::TroubleKind;
 use crate::core::clock::Clock;
 use crate::partner_center::credentials::{Credential, CredentialKind, SecretSource, TokenEndpoint};
 use crate::partner_center::testing::{
@@ -69,7 +70,11 @@ async fn one_request_serves_everybody_who_waits_also_when_it_fails() {
     *bench.script.latency.lock().unwrap() = Duration::from_secs(2);
     queue(&bench, [Err(TransportError::Connect("refused".to_owned()))]);
     let results = join_all((0..8).map(|_| bench.client.check_credential())).await;
-    assert!(results.iter().all(|r| r.as_ref().is_err_and(|e| e.kind() == Kind::Unreachable)));
+    assert!(
+        results
+            .iter()
+            .all(|r| r.as_ref().is_err_and(|e| e.kind() == Kind::Outage(TroubleKind::Unreachable)))
+    );
     let shared = results.iter().filter(|r| r.as_ref().is_err_and(ApiError::is_shared));
     assert_eq!(shared.count(), 7, "one of them failed by itself");
     assert_eq!(bench.token_requests(), 1);
@@ -96,7 +101,11 @@ async fn a_token_is_renewed_five_minutes_ahead_and_kept_while_renewal_fails() {
     assert_eq!(bench.token_requests(), 3);
     pass(&bench, 300).await;
     let error = bench.client.check_credential().await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Unreachable, "an expired token is not used");
+    assert_eq!(
+        error.kind(),
+        Kind::Outage(TroubleKind::Unreachable),
+        "an expired token is not used"
+    );
     bench.client.check_credential().await.unwrap();
 }
 
@@ -158,7 +167,11 @@ async fn the_v1_endpoint_is_asked_for_a_resource() {
     assert_eq!(asked(&bench, 0), (format!("/{PARTNER}/oauth2/token"), wanted));
     pass(&bench, 101).await;
     let error = bench.client.check_credential().await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Unreachable, "the life of a hundred seconds was understood");
+    assert_eq!(
+        error.kind(),
+        Kind::Outage(TroubleKind::Unreachable),
+        "the life of a hundred seconds was understood"
+    );
     assert!(error.to_string().starts_with("POST /{tenant}/oauth2/token: "), "{error}");
 }
 
@@ -251,7 +264,7 @@ async fn no_token_is_used_whose_refresh_token_cannot_be_stored() {
     });
     queue(&bench, [with_refresh_token("second")]);
     let error = bench.client.orders(tenant()).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::CredentialRefused);
+    assert_eq!(error.kind(), Kind::Outage(TroubleKind::CredentialRefused));
     let text = error.to_string();
     assert!(text.contains("the renewed refresh token cannot be stored in /"), "{text}");
     assert!(text.contains("must be writable for the user teardownd runs as"), "{text}");
@@ -266,7 +279,7 @@ async fn an_authority_in_trouble_is_an_outage_and_no_refusal() {
     queue(&bench, [Ok(reply(400, body)), Ok(reply(302, "")), Ok(reply(403, "<html>"))]);
     for _ in 0..3 {
         let error = bench.client.check_credential().await.unwrap_err();
-        assert_eq!(error.kind(), Kind::Unreachable, "{error}");
+        assert_eq!(error.kind(), Kind::Outage(TroubleKind::Unreachable), "{error}");
     }
 }
 
@@ -287,7 +300,7 @@ async fn a_refused_credential_carries_entra_s_codes_and_no_secret() {
          expired; make a new client secret in the app registration and put it where the old one \
          stands"
     );
-    assert_eq!(error.kind(), Kind::CredentialRefused);
+    assert_eq!(error.kind(), Kind::Outage(TroubleKind::CredentialRefused));
     for secret in [SECRET, &encoded] {
         assert!(!format!("{error:?} {error}").contains(secret), "invariant 13");
     }
@@ -301,7 +314,11 @@ async fn invariant_9_a_429_of_the_token_endpoint_closes_the_account() {
     assert!(matches!(error.kind(), Kind::Throttled { .. }), "{error}");
     assert_eq!(bench.books.closed.lock().unwrap().len(), 1);
     let error = bench.client.check_credential().await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Unreachable, "without a Retry-After it is an outage");
+    assert_eq!(
+        error.kind(),
+        Kind::Outage(TroubleKind::Unreachable),
+        "without a Retry-After it is an outage"
+    );
     assert_eq!(bench.books.closed.lock().unwrap().len(), 1);
 }
 

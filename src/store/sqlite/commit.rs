@@ -101,6 +101,7 @@ pub(super) async fn facts(
     })
 }
 
+/// Those of every name that the partner has had.
 async fn deletions(
     conn: &mut SqliteConnection,
     account: &Account,
@@ -110,7 +111,11 @@ async fn deletions(
     const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
     let found = sqlx::query(
         "SELECT id, created_at FROM commands
-         WHERE account = ? AND action = 'delete_customer' AND created_at >= ? AND id IS NOT ?
+         WHERE account IN (
+               SELECT ?1 UNION SELECT other.account FROM identities AS own
+               JOIN identities AS other USING (cloud, partner_tenant)
+               WHERE own.account = ?1 AND own.left_at IS NULL)
+           AND action = 'delete_customer' AND created_at >= ?2 AND id IS NOT ?3
            AND (outcome IS NULL OR outcome IN ('accepted', 'goal_reached'))
          ORDER BY created_at",
     )

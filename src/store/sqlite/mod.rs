@@ -14,6 +14,7 @@ mod door;
 mod faults;
 mod filesystem;
 mod gates;
+mod identities;
 mod in_force;
 mod lanes;
 mod open;
@@ -50,7 +51,7 @@ use super::{
     RefusedEnqueue, ReloadAnswer, RequestEffect, RequestRecord, Result, StoredFault,
     StoredPurchase, Survey, SurveyRequest, TransitionRecord,
 };
-use crate::core::account::{Account, TroubleKind};
+use crate::core::account::{Account, Identity, TroubleKind};
 use crate::core::budget::{Ask, Budget, Grant};
 use crate::core::command::{Answer, Command};
 use crate::core::database_time::{Reading, Step as ClockStep, Timekeeping};
@@ -161,6 +162,17 @@ impl Store {
         self.write("take_over", async |tx| claim::take_over(tx, millis(now)).await).await
     }
 
+    /// Takes up what the configuration says the accounts stand for: proofs, halts and deletion caps are
+    /// a partner's and go with it. An answer on record that halts an account does so, unless a person has
+    /// lifted a halt there since.
+    pub async fn adopt(
+        &self,
+        configured: &[(AccountName, Identity)],
+        now: Timestamp,
+    ) -> Result<()> {
+        self.write("adopt", async |tx| identities::adopt(tx, configured, millis(now)).await).await
+    }
+
     /// Claims due rows, each with a new fence: by priority, then by what becomes impossible to cancel
     /// soonest, then by how long they have been due.
     pub async fn claim(&self, request: &ClaimRequest, now: Timestamp) -> Result<Vec<Claimed>> {
@@ -222,7 +234,8 @@ impl Store {
     }
 
     /// Stores what a send taught. Needs no fence: an answer is a fact, whoever holds the lease. An
-    /// accepted command proves its class for the account and wakes the rows that waited for that.
+    /// accepted command proves its class for the account and wakes the rows that waited for that; an
+    /// answer that halts the account does so in the same step.
     pub async fn record_answer(
         &self,
         command: CommandId,
@@ -304,6 +317,27 @@ impl Store {
     ) -> Result<Vec<Grant>> {
         self.write("reserve", async |tx| {
             accounts::reserve(tx, account, asks, budget, millis(now)).await
+        })
+        .await
+    }
+
+    /// When the API last refused entitlements to the app of an account, unless it gave them since.
+    pub async fn no_entitlements_at(&self, account: &AccountName) -> Result<Option<Timestamp>> {
+        self.read("no_entitlements_at", async |tx| {
+            identities::no_entitlements_at(tx, account).await
+        })
+        .await
+    }
+
+    /// Notes that the API refuses entitlements to the app of an account, or gives them again.
+    pub async fn note_entitlements(
+        &self,
+        account: &AccountName,
+        refused_at: Option<Timestamp>,
+    ) -> Result<()> {
+        let refused_at = refused_at.map(millis);
+        self.write("note_entitlements", async |tx| {
+            identities::note_entitlements(tx, account, refused_at).await
         })
         .await
     }

@@ -36,6 +36,8 @@ struct Pulse {
     instant: Duration,
     at_once: u64,
     livelock: bool,
+    /// Until then the store refuses every step.
+    locked_until: Duration,
 }
 
 impl Life {
@@ -48,6 +50,11 @@ impl Life {
 
     pub(crate) fn kill(&self) {
         self.over.cancel();
+    }
+
+    /// Has every step of the store fail for so long.
+    pub(crate) fn lock_store(&self, duration: Duration) {
+        self.pulse.lock().unwrap().locked_until = self.clock.uptime() + duration;
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -118,6 +125,9 @@ impl Passage for Life {
     }
 
     fn poll(&self, _cx: &mut Context<'_>, step: &mut Step<'_>) -> Poll<()> {
+        if self.clock.uptime() < self.pulse.lock().unwrap().locked_until {
+            return Poll::Ready(());
+        }
         block_on(poll_fn(step));
         Poll::Ready(())
     }

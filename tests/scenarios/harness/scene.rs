@@ -204,6 +204,11 @@ impl Scene {
         process.task.abort();
     }
 
+    /// Has every step of the daemon's store fail for so long.
+    pub(crate) fn lock_store(&self, duration: Duration) {
+        self.process.as_ref().expect("a daemon runs").life.lock_store(duration);
+    }
+
     /// Ends the daemon in one way or the other.
     pub(crate) async fn end(&mut self, gracefully: bool) {
         if gracefully {

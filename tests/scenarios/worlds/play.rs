@@ -283,7 +283,7 @@ impl Play<'_> {
         let asks = [Reason::Approval, Reason::PlanDrift, Reason::LargeBatch];
         for row in rows {
             let ids = vec![row.id];
-            if row.hold.as_ref().is_some_and(|hold| asks.contains(&hold.code)) {
+            if row.holds.first().is_some_and(|hold| asks.contains(&hold.code)) {
                 self.approve(Filter { ids, ..Filter::default() }).await;
             } else if row.state == State::Failed
                 && !super::verdict::is_excused(&row, self.world)

@@ -83,7 +83,7 @@ pub(super) fn judge(row: &Teardown, world: &World, scene: &Scene) -> Option<Find
         State::Failed if is_excused(row, world) => None,
         State::Failed => Some(Finding::new(&format!("failed: {reason}"), text)),
         state => {
-            let hold = row.hold.as_ref().map(|hold| hold.code.as_str());
+            let hold = row.holds.first().map(|hold| hold.code.as_str());
             if play::is_nobody(row) && hold == Some("not_in_customer_list") {
                 return None;
             }
@@ -91,7 +91,7 @@ pub(super) fn judge(row: &Teardown, world: &World, scene: &Scene) -> Option<Find
                 Some(code) => format!("held in {}: {code}", state.as_str()),
                 None => format!("stands still in {}: {reason}", state.as_str()),
             };
-            let hold = row.hold.as_ref().map(|hold| hold.text.clone()).unwrap_or_default();
+            let hold = row.holds.first().map(|hold| hold.text.clone()).unwrap_or_default();
             Some(Finding::new(&what, format!("{text} {hold}")))
         }
     }

@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
 use super::finding::{Finding, Level};
+use crate::core::account::TroubleKind;
 use crate::core::fault::Class;
 use crate::core::ids::TenantId;
 use crate::interfaces::assemble::Ground;
@@ -306,8 +307,11 @@ impl AccountCheck {
         if error.class() == Some(Class::CustomerGone) {
             return self.skip(read, "the customer went while it was looked at");
         }
-        let refused =
-            matches!(error.kind(), Kind::CredentialRefused | Kind::SafetyStop | Kind::Permanent(_));
+        use TroubleKind::{AccessRefused, CredentialRefused};
+        let refused = matches!(
+            error.kind(),
+            Kind::Outage(CredentialRefused | AccessRefused) | Kind::SafetyStop | Kind::Permanent(_)
+        );
         let outcome = if refused { "refused" } else { "failed" };
         self.reads.insert(read.to_owned(), json!(outcome));
         let remedy = remedy(error, &self.config.api_base);
@@ -331,15 +335,17 @@ fn was_answered(error: &ApiError) -> bool {
 /// What to do about a call that failed.
 fn remedy(error: &ApiError, address: &url::Url) -> String {
     match error.kind() {
-        Kind::Unreachable if !was_answered(error) => format!(
+        Kind::Outage(TroubleKind::Unreachable) if !was_answered(error) => format!(
             "check the network, DNS and firewall between this machine and {address}, and that cloud, \
              api_base and authority are right"
         ),
-        Kind::Unreachable | Kind::Transient | Kind::Store => {
+        Kind::Outage(TroubleKind::Unreachable | TroubleKind::CustomersUnreadable)
+        | Kind::Transient
+        | Kind::Store => {
             "try again in a few minutes; see Microsoft's service health if it stays".to_owned()
         }
         Kind::Throttled { until } => format!("try again after {until:.0}"),
-        Kind::CredentialRefused => {
+        Kind::Outage(TroubleKind::CredentialRefused) => {
             "check client_id, partner_tenant and credential against the app registration; renew what \
              has expired"
                 .to_owned()
@@ -347,7 +353,9 @@ fn remedy(error: &ApiError, address: &url::Url) -> String {
         Kind::SafetyStop => {
             "do not go on: check that partner_tenant is the one of the integration sandbox".to_owned()
         }
-        Kind::CustomerGone | Kind::Permanent(_) => {
+        Kind::CustomerGone
+        | Kind::Permanent(_)
+        | Kind::Outage(TroubleKind::AccessRefused) => {
             "register the app in the app management of the sandbox account's Partner Center, and read \
              Microsoft's text for the role or agreement that is missing"
                 .to_owned()

@@ -41,7 +41,9 @@ fn told(account: &Account, now: Timestamp, zone: &TimeZone) -> Option<String> {
         AccountState::Halted => "halted",
         AccountState::Paused => "paused",
         AccountState::CredentialRefused => "without a valid credential",
+        AccountState::AccessRefused => "refused by Microsoft",
         AccountState::Unreachable => "unreachable",
+        AccountState::CustomersUnreadable => "without a readable customer list",
         AccountState::Throttled => "throttled",
     };
     let whose = if account.name == AccountName::every() {

@@ -24,7 +24,9 @@ pub(crate) fn condition_text(subject: &str, condition: &Condition, look: &Look) 
         AccountState::Halted => "is halted",
         AccountState::Paused => "is paused",
         AccountState::CredentialRefused => "has its credential refused",
+        AccountState::AccessRefused => "has its access refused",
         AccountState::Unreachable => "is unreachable",
+        AccountState::CustomersUnreadable => "has a customer list that cannot be read",
         AccountState::Throttled => "is throttled",
         AccountState::Ok => "is ok",
     };
@@ -37,7 +39,10 @@ pub(crate) fn condition_text(subject: &str, condition: &Condition, look: &Look) 
     let reason = condition.reason.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
     let end = condition.next_check.map_or(String::new(), |at| {
         let verb = match condition.state {
-            AccountState::CredentialRefused | AccountState::Unreachable => "tried again",
+            AccountState::CredentialRefused
+            | AccountState::AccessRefused
+            | AccountState::Unreachable
+            | AccountState::CustomersUnreadable => "tried again",
             AccountState::Halted
             | AccountState::Paused
             | AccountState::Throttled

@@ -198,9 +198,7 @@ impl Case<'_> {
         match self.standing().blocked_by {
             Some(Reason::Halted) => format!("teardownd unhalt --account {account}"),
             Some(Reason::Paused) => self.resume(),
-            Some(Reason::CredentialRefused | Reason::AccountUnreachable) => {
-                "teardownd check".to_owned()
-            }
+            Some(reason) if reason.is_outage() => "teardownd check".to_owned(),
             _ if self.refusal().is_some() => format!("teardownd abort {tenant}"),
             _ if self.silence.is_some() => "teardownd run".to_owned(),
             // What that tenant needs is what this one waits for.

@@ -155,7 +155,7 @@ const REQUESTS: [&str; 1] =
      WHERE answered_at IS NULL AND teardown_id IS NULL AND verb IN ('hold', 'abort', 'protect')"];
 
 /// The stops of accounts, and what their budget was spent on.
-const ACCOUNTS: [&str; 7] = [
+const ACCOUNTS: [&str; 8] = [
     "DELETE FROM sends",
     "INSERT INTO sends (account, resource, at, customer, reads, writes)
      SELECT account, resource, at, customer, reads, writes FROM present.sends",
@@ -183,6 +183,15 @@ const ACCOUNTS: [&str; 7] = [
              THEN p.throttled_since ELSE accounts.throttled_since END,
          throttled_until = nullif(max(coalesce(accounts.throttled_until, ''), coalesce(p.throttled_until, '')), '')
      FROM present.accounts AS p WHERE p.name = accounts.name AND accounts.name <> '*'",
+    // Halts of partners that no account stands for now, and the names they have had.
+    "INSERT INTO identities (account, cloud, partner_tenant, client_id, since, left_at,
+         halted_reason, halted_by, halted_since)
+     SELECT p.account, p.cloud, p.partner_tenant, p.client_id, p.since, coalesce(p.left_at, ?1),
+            p.halted_reason, p.halted_by, p.halted_since
+     FROM present.identities AS p
+     WHERE NOT EXISTS (SELECT 1 FROM main.identities AS t
+                       WHERE t.account = p.account AND t.cloud = p.cloud
+                         AND t.partner_tenant = p.partner_tenant AND t.client_id = p.client_id)",
 ];
 
 /// The clock of the database goes on from the later one: what is taken over is not of the future then.
