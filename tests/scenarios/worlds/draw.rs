@@ -5,9 +5,9 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use teardownd::simulator::{Customer, Options, RetryAfterForm};
 
-use super::faults;
 use super::luck::Luck;
 use super::world::{About, Deed, Domain, NOBODY, Setting, Step, World};
+use super::{course, faults};
 use crate::harness::*;
 
 impl World {
@@ -23,7 +23,7 @@ impl World {
         api(luck, &mut given.api);
         timing(luck, &mut given);
         let fair_at = match luck.number(1, 10) {
-            1 => luck.length(hours(2), hours(5)),
+            1 => luck.length(hours(1), hours(2)),
             2..=5 => luck.length(mins(10), mins(40)),
             _ => luck.length(mins(1), mins(10)),
         };
@@ -177,7 +177,11 @@ fn script(luck: &mut Luck, world: &World) -> Vec<Step> {
         let at = luck.one_of(&[Duration::ZERO, secs(1)]);
         script.push(Step { at, deed: Deed::GoWrong(faults::rule(luck, &everybody)) });
     }
-    let deeds = luck.weighed(&[(1, 0), (3, 3), (3, 6), (3, 12), (1, 30)]);
+    for _ in 0..luck.weighed(&[(2, 0), (4, 1), (2, 2)]) {
+        script.extend(course::course(luck, &everybody));
+    }
+    script.retain(|step| step.at <= world.fair_at);
+    let deeds = luck.weighed(&[(2, 0), (3, 3), (3, 6), (2, 12), (1, 25)]);
     for _ in 0..deeds {
         let at = match luck.number(1, 3) {
             1 => luck.length(Duration::ZERO, world.fair_at),

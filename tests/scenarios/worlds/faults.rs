@@ -23,7 +23,7 @@ const CALLS: [(&str, &[Template]); 12] = [
 ];
 
 /// Refusals of writes that ask for patience, for another way or for a person; status and code.
-const REFUSALS: [(u16, u32); 18] = [
+pub(super) const REFUSALS: [(u16, u32); 18] = [
     (409, 900_278),
     (409, 800_014),
     (409, 800_060),

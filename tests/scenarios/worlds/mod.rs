@@ -7,6 +7,7 @@
 //! and `TEARDOWND_WORLD_SHRINK=1` looks for the fewest steps that fail alike. `TEARDOWND_WORLDS=2000`
 //! plays so many, from `TEARDOWND_WORLDS_FROM` on, and shows them by what was wrong.
 
+mod course;
 mod draw;
 mod faults;
 mod luck;
