@@ -1,7 +1,9 @@
 //! The listener for machines that watch the daemon: `/healthz`, `/readyz`, `/metrics` and nothing
-//! else, so that it may be public.
+//! else, so that it may be public. Nobody who connects can take more than a bounded share of the
+//! process: connections, their time and the size of their headers are limited.
 
-use std::future::Future;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,11 +14,27 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::core::clock::Clock;
 use crate::interfaces::step;
+
+/// So many connections at once. One more takes the place of the oldest, so that a probe is answered
+/// however many others stand open.
+const MOST_CONNECTIONS: usize = 256;
+/// From the beginning of a connection to the end of its headers.
+const HEADERS_WITHIN: Duration = Duration::from_secs(5);
+/// The longest life of a connection. Each serves one request.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
+/// In bytes.
+const LONGEST_HEADERS: usize = 16 * 1024;
+/// How soon a connection is taken again after the system could not give one.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Why the listener could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -146,17 +164,47 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     TcpListener::bind(address).await.map_err(|source| BindError { address, source })
 }
 
-/// Answers until `shutdown` completes.
-///
-/// # Errors
-/// When the listener breaks.
-pub async fn serve(
-    listener: TcpListener,
-    readiness: Arc<Readiness>,
-    metrics: PrometheusHandle,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    axum::serve(listener, router(readiness, metrics)).with_graceful_shutdown(shutdown).await
+/// Answers for as long as it is polled. Every connection ends with it.
+pub async fn serve(listener: TcpListener, readiness: Arc<Readiness>, metrics: PrometheusHandle) {
+    let clock = Arc::clone(&readiness.clock);
+    let router = router(readiness, metrics);
+    let mut open = VecDeque::new();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                open.retain(|connection: &AbortOnDropHandle<()>| !connection.is_finished());
+                if open.len() >= MOST_CONNECTIONS {
+                    open.pop_front();
+                }
+                let connection = tokio::spawn(answer(stream, router.clone()));
+                open.push_back(AbortOnDropHandle::new(connection));
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::debug!(%error, "the listener was given no connection");
+                // Too many open files, most likely: one less.
+                open.pop_front();
+                clock.sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// Serves one request of a connection.
+async fn answer(stream: TcpStream, router: Router) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_WITHIN)
+        .max_buf_size(LONGEST_HEADERS)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    // A connection that breaks or takes too long is its client's trouble.
+    tokio::time::timeout(ANSWERED_WITHIN, connection).await.ok();
 }
 
 fn router(readiness: Arc<Readiness>, metrics: PrometheusHandle) -> Router {
@@ -209,7 +257,7 @@ mod tests {
         }
 
         fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
-            Box::pin(std::future::ready(()))
+            Box::pin(std::future::pending())
         }
     }
 
@@ -257,7 +305,7 @@ mod tests {
             metrics::counter!("teardownd_test_total").increment(1);
         });
         let handle = recorder.handle();
-        tokio::spawn(serve(listener, readiness.clone(), handle, std::future::pending()));
+        tokio::spawn(serve(listener, readiness.clone(), handle));
 
         assert_eq!(status_and_text(address, "/healthz").await, ("200".into(), "alive\n".into()));
         let (status, text) = status_and_text(address, "/readyz").await;
@@ -272,6 +320,44 @@ mod tests {
         for other in ["/", "/api/v1/teardowns", "/metrics/x"] {
             assert_eq!(status_and_text(address, other).await.0, "404", "{other}");
         }
+    }
+
+    async fn listening() -> SocketAddr {
+        let listener = bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let metrics = PrometheusBuilder::new().build_recorder().handle();
+        tokio::spawn(serve(listener, Arc::new(readiness().1), metrics));
+        address
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_finish_its_request_is_left() {
+        let address = listening().await;
+        for begun in ["", "GET /healthz HTTP/1.1\r\nHost: x\r\n"] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(begun.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.ok();
+            assert!(!answer.contains("alive"), "{answer}");
+        }
+        let endless = format!("GET /healthz HTTP/1.1\r\nX: {}", "x".repeat(LONGEST_HEADERS));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(endless.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok();
+        assert!(!answer.contains("alive"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_probe_is_answered_however_many_connections_stand_open() {
+        let address = listening().await;
+        let mut open = Vec::new();
+        for _ in 0..MOST_CONNECTIONS + 20 {
+            open.push(TcpStream::connect(address).await.unwrap());
+        }
+        assert_eq!(status_and_text(address, "/healthz").await.0, "200");
+        // The oldest made room.
+        assert_eq!(open[0].read(&mut [0; 1]).await.unwrap(), 0);
     }
 
     #[test]

@@ -42,13 +42,8 @@ impl LogFilter {
     }
 }
 
-/// Cron tells of its own beginnings at a level at which the daemon tells of finished steps. Directives
-/// that name it win.
-const QUIET: &str = "tokio_cron_scheduler=warn";
-
 fn filter(directives: &str) -> Result<EnvFilter, TelemetryError> {
-    EnvFilter::try_new(format!("{QUIET},{directives}"))
-        .map_err(|_| TelemetryError::Filter(directives.to_owned()))
+    EnvFilter::try_new(directives).map_err(|_| TelemetryError::Filter(directives.to_owned()))
 }
 
 /// Sends the log lines of this process to standard error, in the form the configuration asks for.

@@ -15,6 +15,10 @@ use crate::core::budget::Bucket;
 
 /// More pages than any list of a sandbox can have.
 const MOST_PAGES: usize = 200;
+/// More items than any list of a sandbox can have.
+const MOST_ITEMS: usize = 5_000;
+/// In bytes, of all pages together.
+const LARGEST_LIST: usize = 32 * 1024 * 1024;
 
 /// A list, complete.
 #[derive(Debug)]
@@ -40,17 +44,27 @@ impl Client {
         let mut guard = RepeatGuard::default();
         let (mut first_at, mut all, mut pages) = (None, Vec::new(), 0);
         let (mut url, mut continuation): (Url, Option<String>) = (url, None);
+        let mut bytes = 0;
         loop {
             guard
                 .admit_link(&url, continuation.as_deref())
                 .map_err(|what| ApiError::damaged(call, what))?;
             let last = self.get(call, bucket, &url, continuation.as_deref()).await?;
+            bytes += last.response.body.len();
+            if bytes > LARGEST_LIST {
+                let what = format!("the list is larger than {LARGEST_LIST} bytes");
+                return Err(last.damaged(Damaged(what)));
+            }
             let value = json_of_200(&last)?;
             let Page { items, next } = decode::page(value).map_err(|d| last.damaged(d))?;
             guard.admit_items(&items).map_err(|d| last.damaged(d))?;
             let at = *first_at.get_or_insert(last.at);
             all.extend(items);
             pages += 1;
+            if all.len() > MOST_ITEMS {
+                let what = format!("the list has more than {MOST_ITEMS} items");
+                return Err(last.damaged(Damaged(what)));
+            }
             let Some(NextLink { uri, continuation: token }) = next else {
                 return Ok(Listing { at, items: all, pages, last });
             };

@@ -1,10 +1,12 @@
 //! The engine as a whole: takes over, runs the scheduler and the leases, keeps house and drains.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::account::AccountRuntime;
 use super::lease::LeaseTable;
@@ -14,6 +16,9 @@ use super::timekeeping;
 use crate::core::clock::{Clock, Entropy};
 use crate::core::machine::Policy;
 use crate::store::{DaemonInfo, Result, Store};
+
+/// The name of the job that keeps house.
+pub const MAINTENANCE: &str = "maintenance";
 
 /// `[engine]` and `[retention]`, as far as the engine itself uses them.
 #[derive(Debug, Clone)]
@@ -109,9 +114,9 @@ impl Daemon {
         looked: impl Fn(&Result<Look>) + Send + Sync,
     ) -> Drained {
         let leases_stop = CancellationToken::new();
-        let keeper = tokio::spawn(
+        let mut keeper = AbortOnDropHandle::new(tokio::spawn(
             Arc::clone(&self.leases).keep(Arc::clone(&self.reconciler.store), leases_stop.clone()),
-        );
+        ));
         let passes = self.scheduler.passes();
         let work = async {
             tokio::join!(
@@ -129,11 +134,12 @@ impl Daemon {
         };
         let in_time = tokio::select! {
             biased;
+            // Without it every lease would lapse, so that its fault is the engine's.
+            Err(fault) = &mut keeper => resume_unwind(fault.into_panic()),
             () = work => true,
             () = limit => false,
         };
         leases_stop.cancel();
-        keeper.abort();
         let left = if in_time { 0 } else { passes.len() };
         if left > 0 {
             tracing::warn!(left, "the drain limit passed; the next start takes these over");
@@ -148,10 +154,15 @@ impl Daemon {
                 () = stop.cancelled() => return,
                 () = self.maintenance.notified() => {}
             }
-            let now = self.reconciler.clock.now();
+            let Reconciler { store, clock, .. } = &self.reconciler;
+            let (now, begun) = (clock.now(), clock.wall());
             let finished = now.checked_sub(self.settings.keep_finished).unwrap_or(now);
             let history = now.checked_sub(self.settings.keep_history).unwrap_or(now);
-            match self.reconciler.store.purge(finished, history).await {
+            let done = match store.purge(finished, history).await {
+                Ok(rows) => store.note_run(MAINTENANCE, begun).await.map(|()| rows),
+                Err(error) => Err(error),
+            };
+            match done {
                 Ok(rows) => tracing::info!(rows, "maintenance: finished teardowns removed"),
                 Err(error) => tracing::error!(%error, "maintenance failed"),
             }

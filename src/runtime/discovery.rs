@@ -203,6 +203,24 @@ pub async fn run_once(
     Ok(queued)
 }
 
+/// The name of an account's discovery as a job.
+pub fn job(account: &AccountName) -> String {
+    format!("discovery of {account}")
+}
+
+/// One that fails is not done: it is made up for at the next start, if not before.
+async fn run_and_note(
+    account: &AccountRuntime,
+    settings: &DiscoverySettings,
+    store: &Store,
+    clock: &dyn Clock,
+) -> Result<usize, SurveyError> {
+    let begun = clock.wall();
+    let queued = run_once(account, settings, store, clock).await?;
+    store.note_run(&job(&account.name), begun).await?;
+    Ok(queued)
+}
+
 /// Runs whenever it is notified, until `stop`. Runs never overlap, and a failed one changes nothing.
 pub async fn keep(
     account: Arc<AccountRuntime>,
@@ -219,7 +237,7 @@ pub async fn keep(
             () = stop.cancelled() => return,
             () = due.notified() => {}
         }
-        let run = run_once(&account, &settings, store.as_ref(), clock.as_ref());
+        let run = run_and_note(&account, &settings, store.as_ref(), clock.as_ref());
         let outcome = tokio::select! {
             biased;
             () = stop.cancelled() => return,

@@ -25,8 +25,9 @@ impl Lease {
     /// Whether a write may start: at least a third of the lease must be left, counted from the start
     /// of the last renewal by a clock that counts suspension.
     pub fn may_write(&self) -> bool {
-        let renewed = self.table.lock().get(&self.id).map(|held| held.renewed_at);
-        renewed.is_some_and(|at| {
+        let held = self.table.lock();
+        let own = held.get(&self.id).filter(|held| held.fence == self.fence);
+        own.map(|held| held.renewed_at).is_some_and(|at| {
             self.table.clock.uptime().saturating_sub(at) <= self.table.ttl.mul_f64(2.0 / 3.0)
         })
     }
@@ -34,7 +35,11 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.table.lock().remove(&self.id);
+        let mut held = self.table.lock();
+        // A pass that ends late has nothing to do with the lease of a newer one.
+        if held.get(&self.id).is_some_and(|held| held.fence == self.fence) {
+            held.remove(&self.id);
+        }
     }
 }
 
@@ -74,6 +79,11 @@ impl LeaseTable {
     ) -> Lease {
         self.lock().insert(id, Held { fence, renewed_at: asked_at, stop: stop.clone() });
         Lease { id, fence, stop, table: Arc::clone(self) }
+    }
+
+    /// The rows that are worked on.
+    pub fn ids(&self) -> Vec<TeardownId> {
+        self.lock().keys().copied().collect()
     }
 
     /// How many leases are held.
@@ -167,6 +177,22 @@ mod tests {
             clock.0.store(second, Ordering::Relaxed);
             assert_eq!(lease.may_write(), may, "after {second} s");
         }
+    }
+
+    #[test]
+    fn invariant_10_a_pass_that_ends_late_leaves_a_newer_one_its_lease() {
+        let clock = Arc::new(Hand::default());
+        let table = LeaseTable::new("me".to_owned(), Duration::from_secs(60), clock);
+        let enter = |fence| {
+            table.enter(TeardownId(1), Fence(fence), Duration::ZERO, CancellationToken::new())
+        };
+        let (late, newer) = (enter(1), enter(2));
+        assert!(!late.may_write() && newer.may_write());
+        drop(late);
+        assert_eq!(table.ids(), [TeardownId(1)]);
+        assert!(newer.may_write());
+        drop(newer);
+        assert!(table.is_empty());
     }
 
     #[tokio::test]

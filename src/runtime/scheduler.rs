@@ -192,8 +192,12 @@ impl Scheduler {
         }
         let free = self.free_slots();
         let asked_at = clock.uptime();
-        let request =
-            ClaimRequest { owner: self.owner.clone(), ttl: self.ttl, slots: free.clone() };
+        let request = ClaimRequest {
+            owner: self.owner.clone(),
+            ttl: self.ttl,
+            slots: free.clone(),
+            working: self.leases.ids(),
+        };
         let claimed = store.claim(&request, now).await?;
         let count = claimed.len();
         for claim in claimed {

@@ -7,13 +7,14 @@ mod admission;
 mod audit;
 mod consent;
 mod customers;
+mod files;
 pub mod lock;
 mod operator;
 mod protect;
 mod reload;
 mod requests;
 mod rules;
-mod shared;
+pub(crate) mod shared;
 pub mod sqlite;
 mod stops;
 mod survey;
@@ -70,7 +71,13 @@ pub enum StoreError {
     /// The database cannot be used as it is; the text says what to do.
     #[error("{0}")]
     Unfit(String),
-    /// Any other failure of the engine below (disk full, locked too long, I/O).
+    /// Another process holds the database, for a while; the text names it where that is known.
+    #[error("{0}")]
+    Busy(String),
+    /// The files of the database are not those any more that were opened.
+    #[error("{0}")]
+    Gone(String),
+    /// Any other failure of the engine below (disk full, I/O).
     #[error("database: {0}")]
     Engine(String),
 }

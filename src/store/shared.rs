@@ -1,15 +1,20 @@
-//! Files that the members of a group share.
+//! Files that the members of a group share, and files that nobody may have put something else in the
+//! place of.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
+use rustix::fs::OFlags;
+
 /// Setgid, and writable for the group.
 const SHARED_FOLDER: u32 = 0o2020;
 const SHARED_FILE: u32 = 0o660;
 
-/// Opens a file to read and write, and creates it if need be. What is in it stays.
+/// Opens a file to read and write, and creates it if need be. What is in it stays. A link in its
+/// place is not followed, and a file that has a second name is refused: what is written there would
+/// else be written to a file of somebody's choice, with the rights of this process.
 ///
 /// In a folder that is set up to be shared (setgid, and writable for its group) a new file may be
 /// written by the group, whatever the umask of this process: whoever of the daemon and its operators
@@ -20,14 +25,28 @@ pub(crate) fn open_or_create(path: &Path) -> io::Result<File> {
     options.read(true).write(true);
     match options.clone().create_new(true).mode(SHARED_FILE).open(path) {
         Ok(file) => {
-            if is_shared(path.parent().unwrap_or(Path::new("/")))? {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            if is_shared(folder.unwrap_or(Path::new(".")))? {
                 file.set_permissions(Permissions::from_mode(SHARED_FILE))?;
             }
             Ok(file)
         }
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => options.open(path),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => open_own(options, path),
         Err(error) => Err(error),
     }
+}
+
+/// Opens what is there, if it is a file that has this name alone.
+fn open_own(mut options: OpenOptions, path: &Path) -> io::Result<File> {
+    let foreign = || io::Error::other("it is no file of its own but a link to one: remove it");
+    if !path.symlink_metadata()?.is_file() {
+        return Err(foreign());
+    }
+    // The bits are those of open(2), which takes an int.
+    let no_follow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let file = options.custom_flags(no_follow).open(path)?;
+    let seen = file.metadata()?;
+    if seen.is_file() && seen.nlink() == 1 { Ok(file) } else { Err(foreign()) }
 }
 
 fn is_shared(folder: &Path) -> io::Result<bool> {
@@ -59,5 +78,24 @@ mod tests {
         for folder in [0o700, 0o770, 0o2750] {
             assert_eq!(mode_of_a_new_file(folder) & !SHARED_FILE, 0, "{folder:o}");
         }
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_file_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let other = folder.path().join("other");
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        open_or_create(&path).unwrap_err();
+        assert!(!other.exists(), "nothing is created behind a link either");
+        std::fs::write(&other, "secret").unwrap();
+        open_or_create(&path).unwrap_err();
+        std::fs::remove_file(&path).unwrap();
+        std::fs::hard_link(&other, &path).unwrap();
+        let error = open_or_create(&path).unwrap_err().to_string();
+        assert!(error.contains("remove it"), "{error}");
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        open_or_create(&path).unwrap_err();
     }
 }

@@ -191,6 +191,8 @@ pub struct ClaimRequest {
     /// gets at most one, and none before its next probe; a paused, halted or throttled account gets
     /// none.
     pub slots: Vec<(AccountName, usize)>,
+    /// Rows that the process still works on. None of them is claimed, even where its lease has lapsed.
+    pub working: Vec<TeardownId>,
 }
 
 /// What became of one row of an enqueue.

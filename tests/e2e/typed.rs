@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::database::Database;
 use crate::gate::until;
-use crate::stage::{Stage, brisk};
+use crate::stage::{Settings, Stage, brisk};
 
 /// Runs a statement in the `sqlite3` shell, or where that is not installed through a library, on a
 /// connection that knows nothing of the program.
@@ -73,4 +73,51 @@ async fn sql_insert_is_picked_up_without_a_restart() {
     database.close().await;
     daemon.stop().await;
     stage.assert_all_torn_down();
+}
+
+/// Four writes are out. The lease of the row that is ended goes with it, and those of the others are
+/// renewed: nobody claims them anew beside the passes that still wait for an answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_is_ended_by_sql_costs_no_other_its_lease() {
+    let stage = Stage::populated(6, brisk()).await;
+    let [first, second] = [0, 1].map(|index| stage.tenants[index].to_string());
+    let daemon = stage.ready().await;
+    stage.done(&["enqueue", &first, &second, "--wait"]).await;
+    daemon.stop().await;
+    stage.configure(&Settings { lease_ttl: "2s", ..Settings::default() });
+    stage.hold_answers_to_writes();
+    stage.enqueue_all().await;
+    let daemon = stage.ready().await;
+    let mut database = stage.database().await;
+    let out = "SELECT count(DISTINCT tenant_id) FROM commands WHERE outcome IS NULL AND sends > 0";
+    until("four tenants are written to", async || (database.number(out).await == 4).then_some(()))
+        .await;
+
+    let ended = "SELECT id FROM teardowns WHERE lease_owner IS NOT NULL AND state <> 'deleting'";
+    let ended = database.number(ended).await;
+    let abort = format!("UPDATE teardowns SET state = 'aborted' WHERE id = {ended}");
+    type_in(&stage.path("t.db"), &abort).await.unwrap();
+    let lease =
+        format!("SELECT count(*) FROM teardowns WHERE id = {ended} AND lease_owner IS NULL");
+    assert_eq!(database.number(&lease).await, 1);
+    let others = "FROM teardowns WHERE lease_owner IS NOT NULL";
+    let fences = database.texts(&format!("SELECT id || ' ' || fence {others} ORDER BY id")).await;
+    assert_eq!(fences.len(), 3);
+    let until_when = "strftime('%Y-%m-%dT%H:%M:%fZ', min(lease_until), '+6 seconds')";
+    let later = database.texts(&format!("SELECT {until_when} {others}")).await.remove(0);
+    until("three more lives of a lease have passed", async || {
+        let renewed = format!("SELECT count(*) {others} AND lease_until > '{later}'");
+        (database.number(&renewed).await == 3).then_some(())
+    })
+    .await;
+    let now = database.texts(&format!("SELECT id || ' ' || fence {others} ORDER BY id")).await;
+    assert_eq!(now, fences, "claimed anew while their passes lived");
+    let sends = database.sends().await;
+    assert!(sends.values().all(|sends| *sends == 1), "sent beside the first: {sends:?}");
+    stage.simulator.clear_rules();
+    stage.gate.open();
+    stage.until_all_ended().await;
+    database.close().await;
+    daemon.stop().await;
+    stage.assert_careful();
 }

@@ -99,6 +99,7 @@ async fn claim(store: &Store, owner: &str, now: Timestamp) -> Vec<Claimed> {
         owner: owner.to_owned(),
         ttl: Duration::from_secs(60),
         slots: vec![(AccountName::new("sandbox"), 8)],
+        working: vec![],
     };
     store.claim(&request, now).await.unwrap()
 }

@@ -181,7 +181,10 @@ async fn assert_stops_the_account(effect: &Effect, part: Rule, kind: TroubleKind
     scene.rule(part);
     scene.pass(OUT - secs(1)).await;
     let rows = scene.rows().await;
-    assert!(rows.iter().all(|row| row.state != State::Failed && row.holds.first().is_none()), "{what}");
+    assert!(
+        rows.iter().all(|row| row.state != State::Failed && row.holds.first().is_none()),
+        "{what}"
+    );
     // What was on its way before is answered among the first refusals, and takes back what they told.
     let spent: u32 = rows.iter().map(|row| row.attempts).sum();
     assert!(spent <= 18, "{what}: {spent} attempts");

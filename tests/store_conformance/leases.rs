@@ -216,6 +216,11 @@ pub(crate) async fn a_deadline_does_not_run_before_not_before(backend: &dyn Back
     assert_eq!(bench.row(1).await.eligible_since, Some(at(100)));
     bench.store.request(&request(Verb::Hold, only(1)), at(150)).await.unwrap();
     assert_eq!(bench.row(1).await.eligible_used, Duration::from_secs(50));
-    let nobody = ClaimRequest { owner: "x".into(), ttl: Duration::from_secs(1), slots: vec![] };
+    let nobody = ClaimRequest {
+        owner: "x".into(),
+        ttl: Duration::from_secs(1),
+        slots: vec![],
+        working: vec![],
+    };
     assert_eq!(bench.store.claim(&nobody, at(500)).await.unwrap(), []);
 }

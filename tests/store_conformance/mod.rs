@@ -312,6 +312,7 @@ impl Bench {
             owner: "host:1".to_owned(),
             ttl: Duration::from_secs(60),
             slots: vec![(default_account(), slots)],
+            working: vec![],
         };
         self.store.claim(&request, now).await.unwrap()
     }

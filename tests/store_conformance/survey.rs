@@ -103,6 +103,7 @@ fn claim_all() -> teardownd::store::ClaimRequest {
         owner: "host:1".to_owned(),
         ttl: Duration::from_secs(1000),
         slots: vec![(default_account(), 1)],
+        working: vec![],
     }
 }
 

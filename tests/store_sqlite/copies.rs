@@ -7,7 +7,7 @@ use std::time::Duration;
 use teardownd::core::ids::AccountName;
 use teardownd::core::reason::Reason;
 use teardownd::core::teardown::State;
-use teardownd::store::lock::RunLock;
+use teardownd::store::lock::{Holder, RunLock};
 use teardownd::store::sqlite::{Carried, RestoreReport, Store, backup, restore};
 use teardownd::store::{Result, StoreError, Verb};
 
@@ -48,7 +48,7 @@ pub(crate) async fn close(place: &Place, bench: Bench) {
 
 fn text<T: std::fmt::Debug>(result: Result<T>) -> String {
     match result {
-        Err(StoreError::Unfit(text)) => text,
+        Err(StoreError::Unfit(text) | StoreError::Busy(text)) => text,
         other => panic!("{other:?}"),
     }
 }
@@ -215,7 +215,7 @@ async fn what_cannot_be_restored_changes_nothing() {
     std::fs::remove_file(place.copy()).unwrap();
     place.backed_up().await;
 
-    let lock = RunLock::acquire(&place.path(), "host-a/17").unwrap();
+    let lock = RunLock::acquire(&place.path(), "host-a/17", Holder::Run).unwrap();
     assert!(text(place.restored(1).await).contains("host-a/17"));
     drop(lock);
     // Open in another process, which would go on with what was moved aside.

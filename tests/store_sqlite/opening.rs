@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use sqlx::SqliteConnection;
 use teardownd::core::reason::Reason;
 use teardownd::store::StoreError;
-use teardownd::store::lock::RunLock;
+use teardownd::store::lock::{Holder, RunLock};
 use teardownd::store::sqlite::{MigrateMode, SqliteSettings, Store, free_bytes};
 
 use crate::suite::{at, start, tenant, wanted};
@@ -193,11 +193,11 @@ async fn the_connections_are_set_up_to_lose_nothing() {
 #[tokio::test]
 async fn invariant_10_the_lock_of_run_does_not_hinder_other_commands() {
     let place = Place::new();
-    let _lock = RunLock::acquire(&place.path(), "host:1").unwrap();
+    let _lock = RunLock::acquire(&place.path(), "host:1", Holder::Run).unwrap();
     let bench = place.bench().await;
     bench.queue([1], start()).await;
     let path: &Path = &place.path();
-    let text = RunLock::acquire(path, "host:2").unwrap_err().to_string();
+    let text = RunLock::acquire(path, "host:2", Holder::Run).unwrap_err().to_string();
     assert!(text.contains("host:1"), "{text}");
 }
 

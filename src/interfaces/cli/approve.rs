@@ -44,6 +44,7 @@ pub(crate) async fn execute(globals: &Globals, args: &ApproveArgs) -> Ending {
         plan,
     };
     let effects = context.store.approve(&request, context.clock.now()).await?;
+    context.warn_if_silent().await?;
     Ok(operate::report("approve", rows.len(), &effects))
 }
 

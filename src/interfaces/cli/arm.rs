@@ -56,6 +56,7 @@ pub(crate) async fn execute(globals: &Globals, args: &ArmArgs) -> Ending {
         reason: args.reason.clone(),
     };
     let effect = context.store.arm(&request, context.clock.now()).await?;
+    context.warn_if_silent().await?;
     let json = json!({
         "account": account.name,
         "applied": effect.applied,
@@ -79,6 +80,7 @@ pub(crate) async fn disarm(globals: &Globals, args: &DisarmArgs) -> Ending {
         reason: args.reason.clone(),
     };
     let effect = context.store.arm(&request, context.clock.now()).await?;
+    context.warn_if_silent().await?;
     let json = json!({"account": args.account, "applied": effect.applied});
     let text = format!("account {}: {}", args.account, effect.text);
     if !effect.applied {

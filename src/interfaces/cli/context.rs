@@ -20,7 +20,7 @@ use crate::core::teardown::Teardown;
 use crate::interfaces::config::{Config, Sources, load, of_values};
 use crate::interfaces::reload::Differences;
 use crate::runtime::timekeeping::SILENT;
-use crate::store::{Filter, Store, StoredFault};
+use crate::store::{Filter, Store, StoredFault, lock};
 
 /// Writes a line to standard error. If nobody can read it, nobody can be told either.
 pub(crate) fn complain(line: impl fmt::Display) {
@@ -36,6 +36,8 @@ pub(crate) struct Context {
     pub(crate) actor: String,
     pub(crate) output: Output,
     pub(crate) zone: TimeZone,
+    /// Whether a daemon has this very file open.
+    pub(crate) is_worked_on: bool,
 }
 
 impl Globals {
@@ -66,6 +68,7 @@ impl Context {
     /// Opens the database of a configuration.
     pub(crate) async fn with(globals: &Globals, config: Config) -> Result<Self, Failure> {
         let clock = open::clock();
+        let is_worked_on = lock::is_worked_on(&config.database.path)?;
         let store = open::store(&config, clock.as_ref(), true).await?;
         Ok(Self {
             config,
@@ -74,6 +77,7 @@ impl Context {
             actor: globals.actor(),
             output: globals.output,
             zone: TimeZone::system(),
+            is_worked_on,
         })
     }
 
@@ -128,11 +132,14 @@ impl Context {
             None => Some("no daemon has ever run on this database".to_owned()),
             Some(daemon) => {
                 let silent = look.now.duration_since(daemon.ticked_at);
-                (silent.unsigned_abs() > SILENT && silent.is_positive()).then(|| {
-                    format!(
-                        "no daemon has ticked on this database for {}",
-                        look.since(daemon.ticked_at)
-                    )
+                let is_silent = silent.unsigned_abs() > SILENT && silent.is_positive();
+                (is_silent || !self.is_worked_on).then(|| {
+                    let since = look.since(daemon.ticked_at);
+                    if self.is_worked_on {
+                        format!("no daemon has ticked on this database for {since}")
+                    } else {
+                        format!("no daemon works on this database; the last one ticked {since} ago")
+                    }
                 })
             }
         })

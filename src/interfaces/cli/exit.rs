@@ -99,7 +99,10 @@ impl From<StoreError> for Failure {
         let exit = match &error {
             StoreError::NotFound(_) => Exit::NotFound,
             StoreError::Protected(_) | StoreError::OtherDomain(_) => Exit::Refused,
-            StoreError::LeaseLost(_) | StoreError::Refused(_) => Exit::Failed,
+            StoreError::LeaseLost(_)
+            | StoreError::Refused(_)
+            | StoreError::Busy(_)
+            | StoreError::Gone(_) => Exit::Failed,
             StoreError::Damaged { .. } | StoreError::Unfit(_) | StoreError::Engine(_) => {
                 Exit::Unfit
             }

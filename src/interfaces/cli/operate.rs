@@ -67,6 +67,7 @@ async fn act(globals: &Globals, args: &OperateArgs, request: OperatorRequest) ->
     let not_before = request.not_before.map(meant);
     let request = OperatorRequest { filter, not_before, reason: args.reason.clone(), ..request };
     let effects = context.store.request(&request, context.clock.now()).await?;
+    context.warn_if_silent().await?;
     Ok(report(verb.as_str(), rows.len(), &effects))
 }
 
@@ -186,6 +187,7 @@ async fn of_account(
         ..OperatorRequest::new(verb, filter, context.actor.clone())
     };
     let effects = context.store.request(&request, context.clock.now()).await?;
+    context.warn_if_silent().await?;
     let applied = effects.iter().any(|effect| effect.applied);
     let subject = account.map_or("everything".to_owned(), |name| format!("account {name}"));
     let texts: Vec<&str> = effects.iter().map(|effect| effect.text.as_str()).collect();

@@ -24,6 +24,7 @@ pub(crate) async fn protect(globals: &Globals, args: &ProtectArgs) -> Ending {
     let request = request(&context, Verb::Protect, args.account.as_ref(), &args.subjects);
     let request = OperatorRequest { reason: args.reason.clone(), ..request };
     let effects = context.store.request(&request, context.clock.now()).await?;
+    context.warn_if_silent().await?;
     Ok(report(&effects))
 }
 
@@ -36,6 +37,7 @@ pub(crate) async fn unprotect(globals: &Globals, args: &UnprotectArgs) -> Ending
     let request = request(&context, Verb::Unprotect, args.account.as_ref(), &subjects);
     let request = OperatorRequest { reason: args.reason.clone(), ..request };
     let effects = context.store.request(&request, context.clock.now()).await?;
+    context.warn_if_silent().await?;
     let text = effects_text(&effects);
     let applied = effects.iter().filter(|effect| effect.applied).count();
     let json = json!({"matched": applied, "applied": applied, "results": effects_json(&effects)});

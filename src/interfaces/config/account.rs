@@ -8,7 +8,6 @@ use uuid::Uuid;
 
 use super::secret::read_credential;
 use super::section::Section;
-use super::value::Cron;
 use crate::core::discovery::Rules;
 use crate::core::domain::DomainPattern;
 use crate::core::gates::{SafetyPolicy, Share};
@@ -18,6 +17,7 @@ use crate::core::settlement::Codes;
 use crate::core::window::Window;
 use crate::partner_center::clouds::{self, Cloud, is_loopback};
 use crate::partner_center::credentials::Credential;
+use crate::runtime::cron::Schedule;
 use crate::runtime::discovery::DiscoverySettings;
 
 /// The API allows this many requests a minute and resource (resource pages of
@@ -94,7 +94,7 @@ pub struct AccountConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Discovery {
     /// When it runs.
-    pub schedule: Cron,
+    pub schedule: Schedule,
     /// Whom it queues.
     pub settings: DiscoverySettings,
 }
@@ -208,7 +208,7 @@ fn policy(
 /// The scheduled runs, if there are any, and whom nobody is to propose.
 fn read_discovery(section: &mut Section) -> (Option<Discovery>, Vec<Subject>) {
     section.within("discovery", |section| {
-        let schedule: Option<Cron> = section.optional("schedule");
+        let schedule: Option<Schedule> = section.optional("schedule");
         let domains: Vec<DomainPattern> = section.take("allow_domains", Vec::new());
         let exclude: Vec<Subject> = section.take("exclude", Vec::new());
         let min_age = section.take("min_age", Duration::from_secs(7 * 24 * 3600));

@@ -10,7 +10,7 @@ use config::{FileFormat, Map, Source, Value, ValueKind};
 use super::account::{Safety, read_account, read_safety};
 use super::error::ConfigError;
 use super::section::{Key, Section};
-use super::value::{AnswerClass, Bytes, Cron, LogFormat, Migrate, Rejected, Setting};
+use super::value::{AnswerClass, Bytes, LogFormat, Migrate, Rejected, Setting, schedule};
 use super::{Config, Database, Engine, Log, Metrics, Polling, Retention, Retry, Scheduler};
 use crate::core::ids::AccountName;
 use crate::core::settlement::{Codes, may_be_told};
@@ -236,8 +236,8 @@ fn read_database(section: &mut Section, base: &Path) -> Database {
 
 fn read_scheduler(section: &mut Section) -> Option<Scheduler> {
     Some(Scheduler {
-        pickup: section.take("pickup", Cron::parse("*/2 * * * * *")?),
-        maintenance: section.take("maintenance", Cron::parse("0 30 3 * * *")?),
+        pickup: section.take("pickup", schedule("*/2 * * * * *")?),
+        maintenance: section.take("maintenance", schedule("0 30 3 * * *")?),
     })
 }
 

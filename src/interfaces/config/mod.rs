@@ -21,10 +21,11 @@ pub use self::account::{AccountConfig, Discovery, Safety};
 pub use self::error::{ConfigError, Problem};
 pub use self::load::{DEFAULT_FILE, Sources, known_keys, load, of_values};
 pub use self::section::Key;
-pub use self::value::{Bytes, Cron, LogFormat, Migrate};
+pub use self::value::{Bytes, LogFormat, Migrate};
 use crate::core::ids::AccountName;
 use crate::core::settlement::Codes;
 pub use crate::partner_center::credentials::{Credential, SecretSource};
+use crate::runtime::cron::Schedule;
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,9 +90,9 @@ pub struct Log {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scheduler {
     /// When due rows are looked for, whatever wake-ups say.
-    pub pickup: Cron,
+    pub pickup: Schedule,
     /// When old rows are removed.
-    pub maintenance: Cron,
+    pub maintenance: Schedule,
 }
 
 /// `[engine]`

@@ -223,7 +223,7 @@ fn discovery_is_off_without_a_schedule_and_needs_domains_with_one() {
     );
     let config = read(&on).unwrap();
     let discovery = lab(&config).discovery.as_ref().unwrap();
-    assert_eq!(discovery.schedule.as_str(), "0 0 3 * * *");
+    assert_eq!(discovery.schedule.to_string(), "0 0 3 * * *");
     let DiscoverySettings { rules, max_per_run } = &discovery.settings;
     assert_eq!((rules.exclude.len(), *max_per_run), (2, 10));
     assert_eq!(rules.min_age, Some(Duration::from_secs(7 * 24 * 3600)));

@@ -9,7 +9,6 @@ use config::{FileFormat, Value, ValueKind};
 use jiff::civil::Date;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use serde_json::json;
-use tokio_cron_scheduler::JobBuilder;
 use url::Url;
 use uuid::Uuid;
 
@@ -21,6 +20,7 @@ use crate::core::protection::Subject;
 use crate::core::window::{InvalidWindow, Window};
 use crate::partner_center::clouds::Cloud;
 use crate::partner_center::credentials::{Algorithm, TokenEndpoint};
+use crate::runtime::cron::Schedule;
 
 /// A value that its key does not take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,23 +92,6 @@ fn text(value: &Value) -> Option<&str> {
     }
 }
 
-/// A cron expression with seconds, checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cron(String);
-
-impl Cron {
-    /// Reads an expression of six fields: second, minute, hour, day, month, weekday.
-    pub fn parse(text: &str) -> Option<Self> {
-        // The scheduler's own parser: what it refuses would fail only when the daemon starts.
-        JobBuilder::new().with_schedule(text).ok().map(|_| Self(text.to_owned()))
-    }
-
-    /// The expression.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
 /// A size in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bytes(pub u64);
@@ -135,7 +118,7 @@ text_settings! {
     PathBuf, "a path", |text| (!text.is_empty()).then(|| text.into()), |path| path.to_string_lossy().into_owned();
     Duration, "a duration as text, such as \"90s\" or \"14d\", of at most ten years", duration, |duration| humantime::format_duration(*duration).to_string();
     Bytes, "a size as text, such as \"256MB\"", |text| text.parse::<ByteSize>().ok().map(|size| Bytes(size.as_u64())), |size| format!("{}B", size.0);
-    Cron, "a cron expression with seconds, such as \"*/2 * * * * *\"", Cron::parse, |cron| cron.as_str().to_owned();
+    Schedule, "a cron expression with seconds and, after it, a time zone (else UTC), such as \"0 30 3 * * * Europe/Amsterdam\"", schedule, ToString::to_string;
     SocketAddr, "an address and a port, such as \"127.0.0.1:9464\"", |text| text.parse().ok(), ToString::to_string;
     TenantId, "a GUID such as \"1f2e3d4c-5b6a-4788-9900-aabbccddeeff\"", |text| text.parse().ok(), ToString::to_string;
     Uuid, "a GUID such as \"1f2e3d4c-5b6a-4788-9900-aabbccddeeff\"", |text| Uuid::try_parse(text).ok(), ToString::to_string;
@@ -229,6 +212,11 @@ impl Setting for Window {
             Rejected { value, expected }
         })
     }
+}
+
+/// A cron expression, in the time zone it names.
+pub(super) fn schedule(text: &str) -> Option<Schedule> {
+    Schedule::parse(text, time_zone)
 }
 
 /// A time zone by its name: of the system's database, which may be newer, or of the one that comes
@@ -361,9 +349,11 @@ mod tests {
         assert!(from_text::<Duration>("90").is_err());
         assert!(from_text::<Duration>("3000y").is_err());
         assert!(from_text::<Bytes>("many").is_err());
-        assert!(from_text::<Cron>("*/2 * * * * *").is_ok());
-        assert!(from_text::<Cron>("*/2 * * * *").is_err(), "five fields have no seconds");
-        assert!(from_text::<Cron>("61 * * * * *").is_err());
+        assert!(from_text::<Schedule>("*/2 * * * * *").is_ok());
+        assert!(from_text::<Schedule>("*/2 * * * *").is_err(), "five fields have no seconds");
+        assert!(from_text::<Schedule>("61 * * * * *").is_err());
+        assert!(from_text::<Schedule>("0 30 3 * * * Europe/Amsterdam").is_ok());
+        assert!(from_text::<Schedule>("0 30 3 * * * Amsterdam").is_err());
     }
 
     #[test]

@@ -40,14 +40,26 @@ pub fn without_bom(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
+/// More values than any answer of a sandbox has. In memory each takes some hundred bytes, however
+/// short it is on the wire.
+const MOST_VALUES: usize = 500_000;
+
+/// At least as many as the body has values: each but the first follows one of these signs.
+fn values_at_most(bytes: &[u8]) -> usize {
+    1 + bytes.iter().filter(|byte| matches!(byte, b',' | b':' | b'[' | b'{')).count()
+}
+
 /// Reads a body as JSON. Order of names and the text of numbers are kept.
 ///
 /// # Errors
-/// When it is empty, cut off, not UTF-8 or not JSON.
+/// When it is empty, cut off, not UTF-8, not JSON, or holds more values than any sandbox has.
 pub fn json(bytes: &[u8]) -> Result<Value, Damaged> {
     let bytes = without_bom(bytes);
     if bytes.trim_ascii().is_empty() {
         return Err(Damaged::new("the body is empty"));
+    }
+    if values_at_most(bytes) > MOST_VALUES {
+        return Err(Damaged(format!("the body holds more than {MOST_VALUES} values")));
     }
     serde_json::from_slice(bytes).map_err(|error| {
         let kind = if error.is_eof() { "the JSON body is cut off" } else { "the body is not JSON" };
@@ -73,6 +85,14 @@ mod tests {
             let Damaged(text) = json(bytes).unwrap_err();
             assert!(text.contains(words), "{text}");
         }
+    }
+
+    #[test]
+    fn a_body_of_many_small_values_is_refused_before_it_fills_the_memory() {
+        let many = |count: usize| format!("[{}0]", "0,".repeat(count));
+        assert!(json(many(1000).as_bytes()).is_ok());
+        let Damaged(text) = json(many(MOST_VALUES).as_bytes()).unwrap_err();
+        assert!(text.contains("more than 500000 values"), "{text}");
     }
 
     #[test]

@@ -160,6 +160,29 @@ async fn invariant_6_next_links_to_other_hosts_are_not_followed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn invariant_6_the_items_and_the_bytes_of_a_list_are_bounded() {
+    let link = |n: usize| format!("/customers/x/orders?page={n}");
+    let long = (0..200).map(|n| {
+        let ids: Vec<String> = (0..1000).map(|item| format!("{n}-{item}")).collect();
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        page(&ids, Some((&link(n), None)))
+    });
+    let bench = Bench::new(long);
+    let error = bench.client.orders(tenant()).await.unwrap_err();
+    assert!(error.to_string().contains("more than 5000 items"), "{error}");
+    assert_eq!(bench.calls().len(), 6, "nothing is asked for any more");
+
+    let large = (0..200).map(|n| {
+        let id = format!("{n}-{}", "x".repeat(10 * 1024 * 1024));
+        page(&[&id], Some((&link(n), None)))
+    });
+    let bench = Bench::new(large.take(6));
+    let error = bench.client.orders(tenant()).await.unwrap_err();
+    assert!(error.to_string().contains("larger than 33554432 bytes"), "{error}");
+    assert_eq!(bench.calls().len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
 async fn invariant_6_a_list_that_is_none_is_never_empty() {
     for (status, body) in [
         (200, ""),

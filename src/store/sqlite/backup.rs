@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::Serialize;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
+use super::held;
 use super::open::{BUSY_TIMEOUT, check_file, read_schema, unfit};
 use crate::store::shared::open_or_create;
 use crate::store::{Result, StoreError};
@@ -41,22 +42,29 @@ pub async fn backup(database: &Path, file: &Path) -> Result<BackupReport> {
     let mut name = file.clone().into_os_string();
     name.push(".partial");
     let partial = Partial::create(PathBuf::from(name))?;
-    let mut conn = SqliteConnectOptions::new()
-        .filename(&database)
-        .busy_timeout(BUSY_TIMEOUT)
-        .connect()
-        .await?;
+    let options = SqliteConnectOptions::new().filename(&database).busy_timeout(BUSY_TIMEOUT);
+    let opened = options.connect().await.map_err(StoreError::from);
+    let mut conn = opened.map_err(|error| held(&database, error))?;
     // Of an older schema, too: what is not of this program is refused.
-    read_schema(&mut conn, &database).await?;
-    sqlx::query("VACUUM INTO ?").bind(partial.utf8()?).execute(&mut conn).await?;
+    read_schema(&mut conn, &database).await.map_err(|error| held(&database, error))?;
+    partial.fill_from(&mut conn).await?;
     conn.close().await?;
-    let (schema, teardowns) = verify(&partial.0).await?;
+    let (schema, teardowns) = verify(&partial.path).await?;
     let bytes = partial.become_file(&file)?;
     Ok(BackupReport { file, bytes, schema, teardowns })
 }
 
 /// Whether a database is whole: the version of its schema and the number of its teardowns.
 pub(super) async fn verify(path: &Path) -> Result<(i64, u64)> {
+    let (mut conn, version) = verified(path).await?;
+    let teardowns: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM teardowns").fetch_one(&mut conn).await?;
+    conn.close().await?;
+    Ok((version, u64::try_from(teardowns).unwrap_or_default()))
+}
+
+/// Whether a file that nobody works on is a whole database; if so, the version of its schema.
+pub(super) async fn verified(path: &Path) -> Result<(SqliteConnection, i64)> {
     let options = SqliteConnectOptions::new().filename(path).read_only(true).immutable(true);
     let mut conn = options.connect().await?;
     let found: String =
@@ -68,10 +76,7 @@ pub(super) async fn verify(path: &Path) -> Result<(i64, u64)> {
     let Some(version) = schema.applied.last() else {
         return Err(unfit(path, "is not a database of teardownd"));
     };
-    let teardowns: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM teardowns").fetch_one(&mut conn).await?;
-    conn.close().await?;
-    Ok((*version, u64::try_from(teardowns).unwrap_or_default()))
+    Ok((conn, *version))
 }
 
 fn exists(file: &Path) -> StoreError {
@@ -80,14 +85,18 @@ fn exists(file: &Path) -> StoreError {
 
 /// A file that is being written. It is gone with this, unless it has become what it should.
 #[derive(Debug)]
-pub(super) struct Partial(pub(super) PathBuf);
+pub(super) struct Partial {
+    pub(super) path: PathBuf,
+    /// What was created, whatever stands under its name by now.
+    pub(super) content: File,
+}
 
 impl Partial {
     /// Creates an empty file for its owner alone.
     pub(super) fn create(path: PathBuf) -> Result<Self> {
         let mut options = OpenOptions::new();
         match options.write(true).create_new(true).mode(0o600).open(&path) {
-            Ok(_) => Ok(Self(path)),
+            Ok(content) => Ok(Self { path, content }),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(unfit(
                 &path,
                 "is left from a copy that was broken off, or being written by another process: \
@@ -97,38 +106,58 @@ impl Partial {
         }
     }
 
-    /// Creates an empty file beside the database, for whoever may write to that one.
+    /// Creates an empty file beside the database, for whoever may write to that one. What a process
+    /// that was killed has left there goes.
     pub(super) fn shared(path: PathBuf) -> Result<Self> {
+        std::fs::remove_file(&path).ok();
         match open_or_create(&path) {
-            Ok(_) => Ok(Self(path)),
+            Ok(content) => Ok(Self { path, content }),
             Err(error) => Err(unfit(&path, &format!("cannot be written: {error}"))),
         }
     }
 
-    fn utf8(&self) -> Result<&str> {
-        self.0.to_str().ok_or_else(|| unfit(&self.0, "has a name that is not UTF-8"))
+    pub(super) fn utf8(&self) -> Result<&str> {
+        self.path.to_str().ok_or_else(|| unfit(&self.path, "has a name that is not UTF-8"))
+    }
+
+    /// Fills it with what a connection has open, as it stands at one instant.
+    pub(super) async fn fill_from(&self, conn: &mut SqliteConnection) -> Result<()> {
+        sqlx::query("VACUUM INTO ?").bind(self.utf8()?).execute(conn).await?;
+        Ok(())
+    }
+
+    /// Puts it on the disk. Returns its size.
+    pub(super) fn sync(&self) -> Result<u64> {
+        let size = self.content.sync_all().and_then(|()| self.content.metadata());
+        let size = size.map_err(|error| unfit(&self.path, &format!("cannot be written: {error}")));
+        Ok(size?.len())
     }
 
     /// Gives it its name once it is on the disk, unless there is such a file. Returns its size.
     pub(super) fn become_file(self, file: &Path) -> Result<u64> {
-        let written = |error: std::io::Error| unfit(file, &format!("cannot be written: {error}"));
-        let content = File::open(&self.0).map_err(written)?;
-        content.sync_all().map_err(written)?;
-        let bytes = content.metadata().map_err(written)?.len();
-        match renameat_with(CWD, &self.0, CWD, file, RenameFlags::NOREPLACE) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::EXIST) => return Err(exists(file)),
-            Err(error) => return Err(written(error.into())),
+        let bytes = self.sync()?;
+        match rename(&self.path, file, RenameFlags::NOREPLACE) {
+            Ok(()) => Ok(bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(exists(file)),
+            Err(error) => Err(unfit(file, &format!("cannot be written: {error}"))),
         }
-        let folder = file.parent().unwrap_or(Path::new("/"));
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(written)?;
-        Ok(bytes)
     }
+
+    /// It stays under the name it has.
+    pub(super) fn keep(mut self) {
+        self.path = PathBuf::new();
+    }
+}
+
+/// Renames within a folder, and does not return before that is on the disk.
+pub(super) fn rename(from: &Path, to: &Path, flags: RenameFlags) -> std::io::Result<()> {
+    renameat_with(CWD, from, CWD, to, flags)?;
+    File::open(to.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
 impl Drop for Partial {
     fn drop(&mut self) {
         // It is gone already where it has become a file of another name.
-        std::fs::remove_file(&self.0).ok();
+        std::fs::remove_file(&self.path).ok();
     }
 }

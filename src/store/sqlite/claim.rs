@@ -14,7 +14,7 @@ use crate::core::account::Account;
 use crate::core::ids::{AccountName, Fence, TeardownId};
 use crate::core::teardown::{Lease, Teardown};
 use crate::store::rules::{self, after, millis};
-use crate::store::{ClaimRequest, Claimed, Result, stops};
+use crate::store::{ClaimRequest, Claimed, Result, StoreError, stops};
 
 /// How long a damaged row is left out of claims before it is looked at and reported again.
 const DAMAGED_RECHECK: Duration = Duration::from_secs(600);
@@ -57,7 +57,7 @@ pub(super) async fn claim(
         if slots == 0 {
             continue;
         }
-        for mut row in due(conn, name, slots, now).await? {
+        for mut row in due(conn, name, slots, &request.working, now).await? {
             rules::lease(&mut row, Lease { owner: request.owner.clone(), until }, now);
             claimed.push(Claimed { fence: row.fence, teardown: row });
         }
@@ -84,10 +84,11 @@ async fn due(
     conn: &mut SqliteConnection,
     name: &AccountName,
     slots: usize,
+    working: &[TeardownId],
     now: Timestamp,
 ) -> Result<Vec<Teardown>> {
     loop {
-        let found = due_rows(conn, name, slots, now).await?;
+        let found = due_rows(conn, name, slots, working, now).await?;
         let mut sound = Vec::with_capacity(found.len());
         let mut damaged = false;
         for row in &found {
@@ -107,13 +108,15 @@ async fn due(
 }
 
 /// The rows of an account that are due, in the order of claims: by priority, then by what becomes
-/// impossible to cancel soonest, then by how long they have been due. Parameters: account, now, how many.
+/// impossible to cancel soonest, then by how long they have been due. Parameters: account, now, how many,
+/// and which are left out.
 pub(super) const DUE: &str = "
     SELECT * FROM teardowns INDEXED BY teardowns_claim
     WHERE lower(account) = ?1 AND state NOT IN ('deleted', 'aborted', 'failed')
       AND NOT held AND (lease_until IS NULL OR lease_until <= ?2)
       AND (next_attempt_at IS NULL OR next_attempt_at <= ?2)
       AND (not_before IS NULL OR not_before <= ?2)
+      AND id NOT IN (SELECT value FROM json_each(?4))
     ORDER BY priority DESC, coalesce(uncancellable_at, '9999'),
         max(coalesce(next_attempt_at, updated_at), coalesce(not_before, '')), id
     LIMIT ?3";
@@ -122,12 +125,14 @@ async fn due_rows(
     conn: &mut SqliteConnection,
     name: &AccountName,
     slots: usize,
+    working: &[TeardownId],
     now: Timestamp,
 ) -> Result<Vec<SqliteRow>> {
     let found = sqlx::query(DUE)
         .bind(name.as_str())
         .bind(time_text(now))
         .bind(i64::try_from(slots).unwrap_or(i64::MAX))
+        .bind(json!(working).to_string())
         .fetch_all(conn)
         .await?;
     Ok(found)
@@ -228,21 +233,46 @@ pub(super) async fn renew(
     ttl: Duration,
     now: Timestamp,
 ) -> Result<Vec<TeardownId>> {
+    let until = time_text(millis(after(now, ttl)));
+    let kept = match renew_together(conn, owner, leases, &until).await {
+        Err(StoreError::Refused(_)) => {
+            // The table refuses one of them, which is no reason to lose the others.
+            let mut kept = BTreeSet::new();
+            for lease in leases {
+                match renew_together(conn, owner, std::slice::from_ref(lease), &until).await {
+                    Ok(renewed) => kept.extend(renewed),
+                    Err(StoreError::Refused(why)) => {
+                        tracing::error!(teardown = %lease.0, why, "a lease cannot be renewed");
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            kept
+        }
+        kept => kept?,
+    };
+    Ok(leases.iter().map(|(id, _)| *id).filter(|id| !kept.contains(id)).collect())
+}
+
+/// Renews these leases, and returns the rows that have theirs. A row that has ended is passed over.
+async fn renew_together(
+    conn: &mut SqliteConnection,
+    owner: &str,
+    leases: &[(TeardownId, Fence)],
+    until: &str,
+) -> Result<BTreeSet<TeardownId>> {
     let kept = sqlx::query(
         "UPDATE teardowns SET lease_until = ?3 FROM json_each(?1) AS held
          WHERE teardowns.id = held.value ->> 0 AND fence = held.value ->> 1 AND lease_owner = ?2
+           AND state NOT IN ('deleted', 'aborted', 'failed')
          RETURNING teardowns.id",
     )
     .bind(json!(leases).to_string())
     .bind(owner)
-    .bind(time_text(millis(after(now, ttl))))
+    .bind(until)
     .fetch_all(conn)
     .await?;
-    let kept = kept
-        .iter()
-        .map(|row| Ok(TeardownId(row.try_get("id")?)))
-        .collect::<Result<BTreeSet<TeardownId>>>()?;
-    Ok(leases.iter().map(|(id, _)| *id).filter(|id| !kept.contains(id)).collect())
+    kept.iter().map(|row| Ok(TeardownId(row.try_get("id")?))).collect()
 }
 
 pub(super) async fn release(

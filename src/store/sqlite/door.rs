@@ -62,6 +62,8 @@ pub const OPERATIONS: &[&str] = &[
     "in_force",
     "survey",
     "purge",
+    "last_run",
+    "note_run",
 ];
 
 /// Stands at the door and lets each step through.

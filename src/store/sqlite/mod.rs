@@ -31,12 +31,13 @@ mod survey;
 mod upkeep;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
+use tokio::sync::Mutex as AsyncMutex;
 use uuid::Uuid;
 
 pub use self::backup::{BackupReport, backup};
@@ -44,11 +45,13 @@ pub use self::door::{Door, OPERATIONS, Passage, Step};
 use self::lanes::Lanes;
 pub use self::open::{MigrateMode, MigrationReport, SqliteSettings, free_bytes};
 pub use self::restore::{Carried, RestoreReport, restore};
+use super::files::{self, Files};
+use super::lock::RunLock;
 use super::rules::millis;
 use super::{
     Ack, ApproveRequest, ArmRequest, AuditEntry, AuditRange, ClaimRequest, Claimed, Commit,
     Committed, CustomersRead, DaemonInfo, EnqueueOutcome, Filter, KnownCustomers, OperatorRequest,
-    RefusedEnqueue, ReloadAnswer, RequestEffect, RequestRecord, Result, StoredFault,
+    RefusedEnqueue, ReloadAnswer, RequestEffect, RequestRecord, Result, StoreError, StoredFault,
     StoredPurchase, Survey, SurveyRequest, TransitionRecord,
 };
 use crate::core::account::{Account, Identity, TroubleKind};
@@ -61,6 +64,14 @@ use crate::core::observation::Observation;
 use crate::core::protection::Protection;
 use crate::core::teardown::{NewTeardown, Teardown};
 
+/// Names who holds a database that stays locked.
+fn held(path: &Path, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Busy(text) => files::busy(path, &text),
+        other => other,
+    }
+}
+
 /// The store. Every method is one transaction: it happens whole or not at all. Clones share the
 /// connections.
 #[derive(Debug, Clone)]
@@ -69,6 +80,10 @@ pub struct Store {
     writer: Arc<Lanes>,
     readers: Arc<Lanes>,
     door: Door,
+    /// What was opened.
+    files: Files,
+    /// Does nothing but keep the write-ahead log in being, whatever becomes of the other connections.
+    anchor: Arc<AsyncMutex<Option<SqliteConnection>>>,
     /// What the latest survey has counted of the rows that have ended.
     ended: Arc<Mutex<Option<survey::Ended>>>,
 }
@@ -80,15 +95,40 @@ impl Store {
         Self { door, ..self.clone() }
     }
 
+    /// The store of the process that holds this lock: from now on the lock file is looked at, too.
+    ///
+    /// # Errors
+    /// [`StoreError::Gone`] when the files are not those that are locked.
+    pub fn guarded_by(self, lock: &RunLock) -> Result<Self> {
+        let files = Files::of(self.files.named(), Some(lock))?;
+        Ok(Self { files, ..self })
+    }
+
     /// One step that may change something. It takes the database's write lock at once, so that what
     /// it reads cannot change before it writes; other processes wait up to the busy timeout. A step
-    /// that fails changes nothing.
+    /// that fails changes nothing, and none is made on files that were moved, removed or replaced since
+    /// they were opened.
     async fn write<T>(
         &self,
         operation: &'static str,
         step: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T>,
     ) -> Result<T> {
-        self.door.pass(operation, self.writer.transact("BEGIN IMMEDIATE", step)).await
+        let step = async |tx: &mut SqliteConnection| {
+            self.files.check()?;
+            step(tx).await
+        };
+        self.write_anywhere(operation, step).await
+    }
+
+    /// As [`write`](Self::write), wherever the files are by now: what an answer taught is kept with the
+    /// command that was sent.
+    async fn write_anywhere<T>(
+        &self,
+        operation: &'static str,
+        step: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T>,
+    ) -> Result<T> {
+        let done = self.door.pass(operation, self.writer.transact("BEGIN IMMEDIATE", step)).await;
+        done.map_err(|error| held(&self.path, error))
     }
 
     /// One statement that only reads.
@@ -230,7 +270,11 @@ impl Store {
         now: Timestamp,
     ) -> Result<Verdict> {
         let send = send::Send { command, teardown, fence, correlation, seen, policy };
-        self.write("begin_send", async |tx| send::begin(tx, &send, millis(now)).await).await
+        let begin = async |tx: &mut SqliteConnection| send::begin(tx, &send, millis(now)).await;
+        let verdict = self.write("begin_send", begin).await?;
+        // The last moment before the request goes out.
+        self.files.check()?;
+        Ok(verdict)
     }
 
     /// Stores what a send taught. Needs no fence: an answer is a fact, whoever holds the lease. An
@@ -242,7 +286,7 @@ impl Store {
         answer: &Answer,
         now: Timestamp,
     ) -> Result<()> {
-        self.write("record_answer", async |tx| {
+        self.write_anywhere("record_answer", async |tx| {
             send::record_answer(tx, command, answer, millis(now)).await
         })
         .await
@@ -500,6 +544,16 @@ impl Store {
             survey::survey(tx, request, &self.ended, millis(now)).await
         };
         self.snapshot("survey", survey).await
+    }
+
+    /// When the job of this name was last done. One that is new here counts as done now.
+    pub async fn last_run(&self, job: &str, now: Timestamp) -> Result<Timestamp> {
+        self.write("last_run", async |tx| upkeep::last_run(tx, job, millis(now)).await).await
+    }
+
+    /// Stores that a job was done.
+    pub async fn note_run(&self, job: &str, at: Timestamp) -> Result<()> {
+        self.write("note_run", async |tx| upkeep::note_run(tx, job, millis(at)).await).await
     }
 
     /// Removes terminal rows that finished before `finished`, and history and settled commands

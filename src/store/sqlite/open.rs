@@ -1,5 +1,6 @@
 //! Opening and migrating the database file.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -13,8 +14,11 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqliteConnection};
 
+use super::backup::{Partial, verified};
 use super::lanes::Lanes;
-use super::{Door, Store, filesystem};
+use super::restore::log_aside;
+use super::{Door, Store, filesystem, held};
+use crate::store::files::Files;
 use crate::store::lock::{beside, open as open_lock, real};
 use crate::store::shared::open_or_create;
 use crate::store::{Result, StoreError};
@@ -68,18 +72,28 @@ impl Store {
     pub async fn open(settings: &SqliteSettings, now: Timestamp) -> Result<Self> {
         let may_create = settings.create && settings.migrate == MigrateMode::Auto;
         let path = check_file(&settings.path, may_create)?;
-        let pending = inspect(&path).await?.pending(&path, &MIGRATOR)?;
+        check_leftovers(&path)?;
+        let opened = Self::opened(&path, settings, now).await;
+        opened.map_err(|error| held(&path, error))
+    }
+
+    async fn opened(path: &Path, settings: &SqliteSettings, now: Timestamp) -> Result<Self> {
+        let pending = inspect(path).await?.pending(path, &MIGRATOR)?;
         if !pending.is_empty() {
             match settings.migrate {
                 MigrateMode::Auto => {
-                    migrate(&path, &MIGRATOR, now).await?;
+                    migrate(path, &MIGRATOR, now).await?;
                 }
-                MigrateMode::Manual => return Err(needs_migration(&path, &pending)),
+                MigrateMode::Manual => return Err(needs_migration(path, &pending)),
             }
         }
-        let writer = Lanes::open(1, options(&path)).await?;
-        let readers = Lanes::open(READERS, options(&path).pragma("query_only", "ON")).await?;
-        Ok(Self::with(path, Arc::new(writer), Arc::new(readers)))
+        let anchor = options(path).connect().await?;
+        let writer = Lanes::open(1, options(path)).await?;
+        let readers = Lanes::open(READERS, options(path).pragma("query_only", "ON")).await?;
+        let files = Files::of(&settings.path, None)?;
+        let store = Self::with(path.to_owned(), files, Arc::new(writer), Arc::new(readers));
+        *store.anchor.lock().await = Some(anchor);
+        Ok(store)
     }
 
     /// An empty store that nothing keeps: for looking at an account without a database.
@@ -91,11 +105,12 @@ impl Store {
         let mut conn = SqliteConnectOptions::new().in_memory(true).connect().await?;
         MIGRATOR.run_direct(None, &mut conn, false).await.map_err(|error| failed(&path, &error))?;
         let lane = Arc::new(Lanes::of(conn));
-        Ok(Self::with(path, Arc::clone(&lane), lane))
+        Ok(Self::with(path, Files::default(), Arc::clone(&lane), lane))
     }
 
-    fn with(path: PathBuf, writer: Arc<Lanes>, readers: Arc<Lanes>) -> Self {
-        Self { path, writer, readers, door: Door::default(), ended: Arc::default() }
+    fn with(path: PathBuf, files: Files, writer: Arc<Lanes>, readers: Arc<Lanes>) -> Self {
+        let (door, anchor, ended) = (Door::default(), Arc::default(), Arc::default());
+        Self { path, writer, readers, door, files, anchor, ended }
     }
 
     /// Brings a database to this program's schema, creating it if it does not exist.
@@ -104,7 +119,8 @@ impl Store {
     /// As [`open`](Self::open).
     pub async fn migrate(path: &Path, now: Timestamp) -> Result<MigrationReport> {
         let path = check_file(path, true)?;
-        migrate(&path, &MIGRATOR, now).await
+        check_leftovers(&path)?;
+        migrate(&path, &MIGRATOR, now).await.map_err(|error| held(&path, error))
     }
 
     /// The database file, with every symbolic link followed.
@@ -125,6 +141,9 @@ impl Store {
 
     /// Closes the connections, which folds the write-ahead log into the database.
     pub async fn close(&self) {
+        if let Some(anchor) = self.anchor.lock().await.take() {
+            anchor.close().await.ok();
+        }
         self.readers.close().await;
         self.writer.close().await;
     }
@@ -207,6 +226,51 @@ fn check_file_on(
     Ok(path)
 }
 
+/// Refuses to begin an empty database beside what is left of another one, and to open one whose log a
+/// restore has put aside: both would lose what was stored last.
+fn check_leftovers(path: &Path) -> Result<()> {
+    if path.exists() {
+        return match log_aside(path, path).filter(|aside| aside.exists()) {
+            None => Ok(()),
+            Some(aside) => Err(unfit(
+                path,
+                &format!(
+                    "is half replaced: a restore was broken off that has moved its log to {}; type \
+                     `teardownd restore FILE` again",
+                    aside.display()
+                ),
+            )),
+        };
+    }
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    let is_left = |entry: &OsStr| {
+        let rest = entry.as_encoded_bytes().strip_prefix(name);
+        rest.is_some_and(|rest| LEFTOVERS.iter().any(|left| rest.starts_with(left.as_bytes())))
+    };
+    let entries = std::fs::read_dir(folder)
+        .map_err(|error| unfit(folder, &format!("cannot be looked at: {error}")))?;
+    let mut left: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+    left.retain(|entry| is_left(entry));
+    left.sort();
+    match left.last() {
+        None => Ok(()),
+        Some(left) => Err(unfit(
+            path,
+            &format!(
+                "does not exist, but {} does: the database was moved away, or a restore broken off. \
+                 Put it back, or type `teardownd restore FILE` with that file or with a backup. To \
+                 begin with an empty database, move what is left away first",
+                folder.join(left).display()
+            ),
+        )),
+    }
+}
+
+/// Begin the names, after the database's own, of files that hold or held what it knew.
+const LEFTOVERS: [&str; 5] =
+    ["-wal", ".before-", ".restore.", ".restore-wal-", ".left-by-restore-"];
+
 /// Refuses what is no SQLite database before SQLite itself touches it. An empty file is one that is
 /// being created.
 pub(super) fn check_header(path: &Path) -> Result<()> {
@@ -274,7 +338,7 @@ fn needs_migration(path: &Path, pending: &[i64]) -> StoreError {
 }
 
 /// Reads the schema without changing anything. A file that does not exist has none.
-async fn inspect(path: &Path) -> Result<Schema> {
+pub(super) async fn inspect(path: &Path) -> Result<Schema> {
     if !path.exists() {
         return Ok(Schema::default());
     }
@@ -367,7 +431,7 @@ pub(super) fn in_a_name(time: Timestamp) -> impl std::fmt::Display {
     time.strftime("%Y%m%dT%H%M%S%.3fZ")
 }
 
-/// Copies the database beside itself, whole or not at all.
+/// Copies the database beside itself, whole, verified and on the disk, or not at all.
 async fn copy_aside(
     conn: &mut SqliteConnection,
     path: &Path,
@@ -378,17 +442,11 @@ async fn copy_aside(
     if copy.exists() {
         copy = beside(path, &format!(".before-{version}-{}", in_a_name(now)));
     }
-    let partial = beside(path, ".before.partial");
-    if partial.exists() {
-        std::fs::remove_file(&partial)
-            .map_err(|error| unfit(&partial, &format!("cannot be removed: {error}")))?;
-    }
-    open_or_create(&partial)
-        .map_err(|error| unfit(&partial, &format!("cannot be created: {error}")))?;
-    let target = partial.to_str().ok_or_else(|| unfit(path, "has a name that is not UTF-8"))?;
-    sqlx::query("VACUUM INTO ?").bind(target).execute(conn).await?;
-    std::fs::rename(&partial, &copy)
-        .map_err(|error| unfit(&copy, &format!("cannot be written: {error}")))?;
+    let partial = Partial::shared(beside(path, ".before.partial"))?;
+    partial.fill_from(conn).await?;
+    let (verified, _) = verified(&partial.path).await?;
+    verified.close().await?;
+    partial.become_file(&copy)?;
     Ok(copy)
 }
 

@@ -24,6 +24,8 @@ use crate::store::{
 impl From<sqlx::Error> for StoreError {
     /// SQLite's own words are kept: triggers write them for people.
     fn from(error: sqlx::Error) -> Self {
+        const BUSY: i32 = 5;
+        const LOCKED: i32 = 6;
         const CONSTRAINT: i32 = 19;
         const NOT_A_DATABASE: i32 = 26;
         let Some(engine) = error.as_database_error() else {
@@ -31,6 +33,7 @@ impl From<sqlx::Error> for StoreError {
         };
         let code = engine.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or_default();
         match code & 0xff {
+            BUSY | LOCKED => Self::Busy(engine.message().to_owned()),
             CONSTRAINT => Self::Refused(engine.message().to_owned()),
             NOT_A_DATABASE => Self::Unfit(format!("not an SQLite database: {}", engine.message())),
             _ => Self::Engine(engine.message().to_owned()),

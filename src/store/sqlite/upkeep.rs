@@ -33,6 +33,29 @@ pub(super) async fn daemon(conn: &mut SqliteConnection) -> Result<Option<DaemonI
     .transpose()
 }
 
+pub(super) async fn last_run(
+    conn: &mut SqliteConnection,
+    job: &str,
+    now: Timestamp,
+) -> Result<Timestamp> {
+    sqlx::query("INSERT INTO jobs (name, ran_at) VALUES (?, ?) ON CONFLICT DO NOTHING")
+        .bind(job)
+        .bind(time_text(now))
+        .execute(&mut *conn)
+        .await?;
+    let row = sqlx::query("SELECT * FROM jobs WHERE name = ?").bind(job).fetch_one(conn).await?;
+    Fields::new(&row, "jobs", "name").time("ran_at")
+}
+
+pub(super) async fn note_run(conn: &mut SqliteConnection, job: &str, at: Timestamp) -> Result<()> {
+    sqlx::query("REPLACE INTO jobs (name, ran_at) VALUES (?, ?)")
+        .bind(job)
+        .bind(time_text(at))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Retention (invariant 12). The triggers ask the same questions again.
 pub(super) async fn purge(
     conn: &mut SqliteConnection,

@@ -1,5 +1,6 @@
 //! A plan in a file, as `plan --save` writes it and `approve --plan` reads it.
 
+use std::io::Write as _;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -8,6 +9,7 @@ use serde_json::{Value, json};
 use crate::core::approval::Inventory;
 use crate::core::ids::{AccountName, TenantId};
 use crate::interfaces::cli::exit::{Exit, Failure};
+use crate::store::shared;
 
 /// The version of the form; another one is refused.
 const FORMAT: u32 = 1;
@@ -45,7 +47,12 @@ pub(super) fn write(
     plans: &[Value],
 ) -> Result<(), Failure> {
     let whole = json!({"format": FORMAT, "account": account, "made_at": made_at, "plans": plans});
-    std::fs::write(path, format!("{whole:#}\n")).map_err(|error| {
+    // Not through a link: where people share a folder, somebody else may have put it there.
+    let written = shared::open_or_create(path).and_then(|mut file| {
+        file.set_len(0)?;
+        file.write_all(format!("{whole:#}\n").as_bytes())
+    });
+    written.map_err(|error| {
         Failure::new(Exit::Failed, format!("{} cannot be written: {error}", path.display()))
             .hint("name another file with --save")
     })
@@ -86,6 +93,10 @@ mod tests {
         assert_eq!(saved.plans[0].inventory.as_ref().unwrap().len(), 1);
         assert_eq!((saved.plans[1].tenant_id, &saved.plans[1].inventory), (tenant, &None));
 
+        let link = folder.path().join("link.json");
+        std::os::unix::fs::symlink(folder.path().join("other"), &link).unwrap();
+        write(&link, &saved.account, &json!("2027"), &[]).unwrap_err();
+        assert!(!folder.path().join("other").exists());
         for text in [
             "",
             "{}",

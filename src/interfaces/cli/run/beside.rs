@@ -77,9 +77,6 @@ impl Beside {
 
     /// Tells the service manager when the daemon is ready, and from then on what it does.
     pub(super) async fn tell_the_supervisor(self) {
-        if !self.supervisor.listens() {
-            return;
-        }
         let zone = TimeZone::system();
         loop {
             let complaints = self.readiness.complaints();

@@ -4,16 +4,21 @@ mod beside;
 mod signals;
 mod status;
 mod supervisor;
+mod tasks;
 
-use std::sync::Arc;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use self::beside::Beside;
 use self::supervisor::Supervisor;
+use self::tasks::Tasks;
 use super::args::Globals;
 use super::exit::{Ending, Exit, Failure, Report};
 use crate::core::clock::Clock;
@@ -26,16 +31,18 @@ use crate::interfaces::telemetry;
 use crate::partner_center::{ReqwestTransport, TransportSettings};
 use crate::runtime::account::AccountRuntime;
 use crate::runtime::clock::{SystemClock, SystemEntropy};
-use crate::runtime::cron::Cron;
+use crate::runtime::cron::{self, Schedule};
 use crate::runtime::customers;
-use crate::runtime::daemon::Daemon;
+use crate::runtime::daemon::{Daemon, MAINTENANCE};
 use crate::runtime::discovery;
-use crate::store::lock::RunLock;
+use crate::store::lock::{Holder, RunLock};
 use crate::store::sqlite::{MigrateMode, SqliteSettings};
 use crate::store::{Door, Store, StoreError};
 
 /// A scheduler that has not looked for so long is not ready.
 const TICK_LIMIT: Duration = Duration::from_secs(30);
+/// The name of the job that wakes the scheduler.
+const PICKUP: &str = "pickup";
 /// How long the database may take to close.
 const CLOSING: Duration = Duration::from_secs(2);
 
@@ -49,14 +56,16 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
             .hint("add [accounts.NAME] to it; config/default.toml shows how"));
     }
     config.check_secrets().await?;
+    raise_file_limit();
+    let mut tasks = Tasks::default();
     // From here on a signal ends the daemon in good order, also while it is still starting.
-    let stop = signals::stop()?;
+    let stop = signals::stop(&mut tasks)?;
     let hangups = signals::hangups()?;
     let supervisor = Arc::new(Supervisor::of_process());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let info = assemble::daemon_info(clock.as_ref(), &SystemEntropy);
     // Held until the process ends: one daemon on one database (invariant 10).
-    let _lock = RunLock::acquire(&config.database.path, &info.owner)?;
+    let mut lock = RunLock::acquire(&config.database.path, &info.owner, Holder::Run)?;
     let settings = SqliteSettings {
         path: config.database.path.clone(),
         create: true,
@@ -66,7 +75,9 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
         },
     };
     let store = Store::open(&settings, clock.now()).await.map_err(start_failure)?;
-    let store = Arc::new(store.behind(Door::measured(Arc::clone(&clock))));
+    lock.hold_database()?;
+    let store = store.guarded_by(&lock)?.behind(Door::measured(Arc::clone(&clock)));
+    let store = Arc::new(store);
     let transport = ReqwestTransport::new(&TransportSettings::default())
         .map_err(|error| Failure::new(Exit::Unfit, error.to_string()))?;
     let ground = Ground {
@@ -108,56 +119,102 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
     );
     // Nobody sees the gauges before they are true.
     meter.read().await;
-    let served = CancellationToken::new();
-    let server = tokio::spawn(http::serve(
-        listener,
-        Arc::clone(&readiness),
-        metrics,
-        served.clone().cancelled_owned(),
-    ));
+    tasks.spawn("the listener", http::serve(listener, Arc::clone(&readiness), metrics));
     let mut jobs = base_jobs(&config, &daemon);
-    jobs.extend(start_discovery(&config, &accounts, &ground, &daemon, &stop));
-    let cron = start_cron(jobs).await?;
+    jobs.extend(start_discovery(&config, &accounts, &ground, &daemon, &stop, &mut tasks));
+    for Job { name, schedule, due } in jobs {
+        let now = clock.wall();
+        // What was due while no daemon ran is made up for, once. The pickup is not: it looks at once.
+        let since = match name.as_str() {
+            PICKUP => now,
+            job => store.last_run(job, now).await.map_err(start_failure)?,
+        };
+        let kept = cron::keep(schedule, since, due, Arc::clone(&clock));
+        tasks.spawn(format!("the schedule of {name}"), kept);
+    }
     let beside = Beside {
         store: store.clone(),
         clock: Arc::clone(&clock),
         readiness: Arc::clone(&readiness),
         supervisor: Arc::clone(&supervisor),
     };
-    let helpers = [
-        tokio::spawn(meter.keep()),
-        tokio::spawn(customers::watch(accounts.clone(), store.clone(), Arc::clone(&clock))),
-        tokio::spawn(watch_for_drain(stop.clone(), beside.clone())),
-        tokio::spawn(beside.clone().tell_the_supervisor()),
-        tokio::spawn(beside.reload_on_request(reloader, hangups)),
-    ];
-    let drained = daemon
-        .run(stop.clone(), |look| match look {
-            Ok(look) => {
-                readiness.store_answered();
-                readiness.closed(look.closed.clone());
-                readiness.ticked();
-                supervisor.progressed(clock.uptime());
+    tasks.spawn("the metrics", meter.keep());
+    let counted = customers::watch(accounts.clone(), store.clone(), Arc::clone(&clock));
+    tasks.spawn("the count of customers", counted);
+    tasks.spawn("the watch for a stop", watch_for_drain(stop.clone(), beside.clone()));
+    if supervisor.listens() {
+        tasks.spawn("what the service manager is told", beside.clone().tell_the_supervisor());
+    }
+    tasks.spawn("reloading", beside.reload_on_request(reloader, hangups));
+    let gone = OnceLock::new();
+    let engine = daemon.run(stop.clone(), |look| match look {
+        Ok(look) => {
+            readiness.store_answered();
+            readiness.closed(look.closed.clone());
+            readiness.ticked();
+            supervisor.progressed(clock.uptime());
+        }
+        Err(error) => {
+            readiness.store_failed(error.to_string());
+            if let StoreError::Gone(text) = error {
+                tracing::error!(
+                    error = text,
+                    "the database is not the one that was opened; the daemon stops"
+                );
+                gone.get_or_init(|| text.clone());
+                stop.cancel();
             }
-            Err(error) => readiness.store_failed(error.to_string()),
-        })
-        .await;
-    // With nothing in flight this may come before the helper that watches for it.
+        }
+    });
+    let mut engine = std::pin::pin!(AssertUnwindSafe(engine).catch_unwind());
+    let mut fallen = None;
+    let drained = loop {
+        tokio::select! {
+            biased;
+            drained = &mut engine => break drained,
+            part = tasks.fallen(&stop), if fallen.is_none() => {
+                tracing::error!(part, "a part of the daemon is gone; it stops");
+                fallen = Some(part);
+                stop.cancel();
+            }
+        }
+    };
+    // With nothing in flight this may come before the task that watches for it.
     supervisor.stopping();
-    helpers.iter().for_each(tokio::task::JoinHandle::abort);
-    cron.stop().await;
-    served.cancel();
-    server.abort();
+    drop(tasks);
     // What the limit cut off may still hold a connection, which must not keep the process.
     tokio::select! {
         () = store.close() => {}
         () = clock.sleep(CLOSING) => {}
     }
+    let Ok(drained) = drained else { return Err(ended("the engine")) };
     tracing::info!(left = drained.left, "teardownd has stopped");
+    if let Some(part) = fallen {
+        return Err(ended(&part));
+    }
+    if let Some(text) = gone.get() {
+        return Err(Failure::new(Exit::Failed, text).hint(
+            "look at which file holds what was stored last, and start it again on that one",
+        ));
+    }
     Ok(Report::done(String::new(), json!({"stopped": {"left_in_flight": drained.left}})))
 }
 
-/// A database that is locked, or whose storage fails, may answer later. That is not the exit code
+/// A part of the program has ended on a fault of its own.
+fn ended(part: &str) -> Failure {
+    Failure::new(Exit::Failed, format!("{part} ended on a fault of the program"))
+        .hint("start it again: nothing is lost; the lines above say where the fault is")
+}
+
+/// Each connection takes a descriptor, and the soft limit is often 1,024.
+fn raise_file_limit() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::debug!(%error, "the limit on open files stays as it is");
+    }
+}
+
+/// A database whose storage fails may answer later. That is not the exit code
 /// after which a service manager starts it no more. A damaged one will not mend itself.
 fn start_failure(error: StoreError) -> Failure {
     // SQLite's own words for SQLITE_CORRUPT.
@@ -168,18 +225,28 @@ fn start_failure(error: StoreError) -> Failure {
                 .hint("put a backup in its place with `teardownd restore FILE`")
         }
         StoreError::Engine(_) => Failure::new(Exit::Failed, error.to_string())
-            .hint("end what holds the database, or mend its storage, and start it again"),
+            .hint("mend the storage of the database, and start it again"),
         other => other.into(),
     }
 }
 
-/// A cron expression and whom it wakes.
-type Job = (String, Arc<Notify>);
+/// A schedule and whom it wakes.
+struct Job {
+    name: String,
+    schedule: Schedule,
+    due: Arc<Notify>,
+}
 
 fn base_jobs(config: &Config, daemon: &Daemon) -> Vec<Job> {
+    let job = |name: &str, schedule: &Schedule, due| Job {
+        name: name.to_owned(),
+        schedule: schedule.clone(),
+        due,
+    };
+    let (scheduler, maintenance) = (&config.scheduler, Arc::clone(&daemon.maintenance));
     vec![
-        (config.scheduler.pickup.as_str().to_owned(), daemon.wake()),
-        (config.scheduler.maintenance.as_str().to_owned(), Arc::clone(&daemon.maintenance)),
+        job(PICKUP, &scheduler.pickup, daemon.wake()),
+        job(MAINTENANCE, &scheduler.maintenance, maintenance),
     ]
 }
 
@@ -190,11 +257,13 @@ fn start_discovery(
     ground: &Ground,
     daemon: &Daemon,
     stop: &CancellationToken,
+    tasks: &mut Tasks,
 ) -> Vec<Job> {
     let start = |account: &Arc<AccountRuntime>| {
         let Discovery { schedule, settings } = config.account(&account.name)?.discovery.as_ref()?;
         let due = Arc::new(Notify::new());
-        tokio::spawn(discovery::keep(
+        let name = discovery::job(&account.name);
+        let kept = discovery::keep(
             Arc::clone(account),
             settings.clone(),
             Arc::clone(&ground.store),
@@ -202,16 +271,11 @@ fn start_discovery(
             Arc::clone(&due),
             daemon.wake(),
             stop.clone(),
-        ));
-        Some((schedule.as_str().to_owned(), due))
+        );
+        tasks.spawn(format!("the {name}"), kept);
+        Some(Job { name, schedule: schedule.clone(), due })
     };
     accounts.iter().filter_map(start).collect()
-}
-
-async fn start_cron(jobs: Vec<Job>) -> Result<Cron, Failure> {
-    Cron::start(jobs).await.map_err(|error| {
-        Failure::new(Exit::Unfit, format!("the cron scheduler cannot start: {error}"))
-    })
 }
 
 async fn watch_for_drain(stop: CancellationToken, beside: Beside) {
@@ -227,7 +291,8 @@ mod tests {
     #[test]
     fn only_what_may_answer_later_is_started_again() {
         let exit = |text: &str| start_failure(StoreError::Engine(text.to_owned())).exit;
-        assert_eq!(exit("database is locked"), Exit::Failed);
+        let locked = StoreError::Busy("database is locked".to_owned());
+        assert_eq!(start_failure(locked).exit, Exit::Failed);
         assert_eq!(exit("disk I/O error"), Exit::Failed);
         assert_eq!(exit("database disk image is malformed"), Exit::Unfit);
         assert_eq!(start_failure(StoreError::Unfit("old".to_owned())).exit, Exit::Unfit);

@@ -3,15 +3,16 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::tasks::Tasks;
 use crate::interfaces::cli::exit::{Exit, Failure};
 
 /// A token that SIGTERM and SIGINT cancel.
-pub(super) fn stop() -> Result<CancellationToken, Failure> {
+pub(super) fn stop(tasks: &mut Tasks) -> Result<CancellationToken, Failure> {
     let (mut terminate, mut interrupt) =
         (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     let stop = CancellationToken::new();
     let token = stop.clone();
-    tokio::spawn(async move {
+    tasks.spawn("the watch for signals", async move {
         let name = tokio::select! {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",

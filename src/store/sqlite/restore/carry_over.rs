@@ -4,14 +4,11 @@
 //! replaced database permits it as well. Where that one cannot be read, nothing is permitted.
 //! In the statements `present` is the replaced database; both have this program's schema.
 
-use std::path::Path;
-
 use serde::Serialize;
-use sqlx::{Connection as _, SqliteConnection};
+use sqlx::SqliteConnection;
 
-use super::{Given, open_alone};
+use super::Given;
 use crate::store::Result;
-use crate::store::sqlite::open::unfit;
 
 /// What the replaced database knew and the backup did not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -228,16 +225,12 @@ const COUNTS: [&str; 5] = [
 
 /// Takes over the deny entries, by themselves: damage elsewhere must not lose them. An entry that was
 /// lifted since stays. Returns how many the backup did not have.
-pub(super) async fn keep_protections(copy: &Path, replaced: &Path) -> Result<u64> {
-    let mut conn = open_both(copy, replaced).await?;
-    let added = sqlx::query(PROTECTIONS).execute(&mut conn).await?.rows_affected();
-    conn.close().await?;
-    Ok(added)
+pub(super) async fn keep_protections(conn: &mut SqliteConnection) -> Result<u64> {
+    Ok(sqlx::query(PROTECTIONS).execute(conn).await?.rows_affected())
 }
 
 /// Takes over everything else, or nothing.
-pub(super) async fn carry_over(copy: &Path, replaced: &Path, given: &Given) -> Result<Carried> {
-    let mut conn = open_both(copy, replaced).await?;
+pub(super) async fn carry_over(conn: &mut SqliteConnection, given: &Given) -> Result<Carried> {
     let steps: Vec<&'static str> = [
         &SAME[..],
         &STANDING_CONSENTS,
@@ -250,13 +243,12 @@ pub(super) async fn carry_over(copy: &Path, replaced: &Path, given: &Given) -> R
         &CLOCK,
     ]
     .concat();
-    given.run(&mut conn, &steps).await?;
+    given.run(conn, &steps).await?;
     let mut counts = [0_u64; COUNTS.len()];
     for (count, sql) in counts.iter_mut().zip(COUNTS) {
-        let found: i64 = sqlx::query_scalar(sql).fetch_one(&mut conn).await?;
+        let found: i64 = sqlx::query_scalar(sql).fetch_one(&mut *conn).await?;
         *count = u64::try_from(found).unwrap_or_default();
     }
-    conn.close().await?;
     let [stops, held, disarmed, unapproved, missing] = counts;
     Ok(Carried { stops, held, disarmed, unapproved, missing })
 }
@@ -270,17 +262,15 @@ const CLOSE: [&str; 2] = [
     "UPDATE accounts SET throttled_until = max(coalesce(throttled_until, ''), ?2) WHERE name <> '*'",
 ];
 
-/// Closes the accounts for a moment and takes back every consent.
-pub(super) async fn trust_nothing(copy: &Path, given: &Given) -> Result<()> {
-    let mut conn = open_alone(copy).await?;
-    given.run(&mut conn, &[&NO_CONSENTS[..], &REVOKE, &CLOSE].concat()).await?;
-    conn.close().await?;
-    Ok(())
-}
+/// What a takeover that was broken off may have made.
+const FORGET: [&str; 4] = [
+    "DROP TABLE IF EXISTS temp.still_armed",
+    "DROP TABLE IF EXISTS temp.still_approved",
+    "DROP TABLE IF EXISTS temp.disarmed",
+    "DROP TABLE IF EXISTS temp.unapproved",
+];
 
-async fn open_both(copy: &Path, replaced: &Path) -> Result<SqliteConnection> {
-    let mut conn = open_alone(copy).await?;
-    let name = replaced.to_str().ok_or_else(|| unfit(replaced, "has a name that is not UTF-8"))?;
-    sqlx::query("ATTACH DATABASE ? AS present").bind(name).execute(&mut conn).await?;
-    Ok(conn)
+/// Closes the accounts for a moment and takes back every consent.
+pub(super) async fn trust_nothing(conn: &mut SqliteConnection, given: &Given) -> Result<()> {
+    given.run(conn, &[&FORGET[..], &NO_CONSENTS, &REVOKE, &CLOSE].concat()).await
 }

@@ -3,12 +3,17 @@
 //! A backup knows nothing of what came after it. So that nothing is done on old knowledge, the restored
 //! database starts with everything paused, with the clocks of deadlines stopped at the backup's own
 //! time, and with what the database it replaces knows of stops, consents and deny entries
-//! ([`carry_over()`]). Where that one cannot be read, the accounts stay closed for one window of the budget,
-//! none of them is armed and nothing is approved. Leases are taken over at the next start; commands without an
-//! answer are sent again under their own ids only after the remote state was read.
+//! ([`carry_over()`]). Where that one cannot be read, the accounts stay closed for one window of the
+//! budget, none of them is armed and nothing is approved. Leases are taken over at the next start;
+//! commands without an answer are sent again under their own ids only after the remote state was read.
+//!
+//! All of that is done to a copy beside the database, which takes its place in one step at the end: a
+//! process that is killed on the way leaves the one or the other, whole.
 
 mod carry_over;
 mod replaced;
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -23,11 +28,12 @@ use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 pub use self::carry_over::Carried;
 use self::carry_over::{carry_over, keep_protections, trust_nothing};
 use self::replaced::Replaced;
+pub(super) use self::replaced::log_aside;
 use super::backup::{Partial, verify};
 use super::open::{bring_up, check_file, check_header, lock_migration, unfit};
 use super::rows::time_text;
 use crate::store::Result;
-use crate::store::lock::{RunLock, beside, real};
+use crate::store::lock::{Holder, RunLock, beside, real};
 
 /// As long as any window of the budget: what was sent since the backup has then aged out.
 const WINDOW: Duration = Duration::from_secs(62);
@@ -56,8 +62,9 @@ pub struct RestoreReport {
 /// process to others that want the database meanwhile, and `actor` who asked.
 ///
 /// # Errors
-/// `StoreError::Unfit` when a daemon runs, another process has the database open, or the file is not
-/// a whole database of a version that this program can read. Everything is then as it was.
+/// `StoreError::Unfit` when a daemon runs, or the file is not a whole database of a version that this
+/// program can read; `StoreError::Busy` when another process has the database open. Everything is then
+/// as it was.
 pub async fn restore(
     database: &Path,
     file: &Path,
@@ -65,55 +72,73 @@ pub async fn restore(
     actor: &str,
     now: Timestamp,
 ) -> Result<RestoreReport> {
+    let given = Given::new(&real(file), actor, now);
+    in_steps(database, file, owner, &given, &|| ()).await
+}
+
+/// Calls `step` wherever something has changed on the disk.
+async fn in_steps(
+    database: &Path,
+    file: &Path,
+    owner: &str,
+    given: &Given,
+    step: &(dyn Fn() + Sync),
+) -> Result<RestoreReport> {
     let database = check_file(database, true)?;
-    let _run = RunLock::acquire(&database, owner)?;
+    let _run = RunLock::acquire(&database, owner, Holder::Restore)?;
     let _migration = lock_migration(&database).await?;
+    replaced::tidy_up(&database, given.now)?;
     let from = real(file);
     check_backup(&from, &database)?;
+    step();
     // Nobody else is at work here: this process holds the lock of the one daemon.
     let partial = copy(&from, beside(&database, ".restore.partial"))?;
-    let (_, teardowns) = verify(&partial.0).await?;
-    let given = Given::new(&from, actor, now);
-    let schema = make_ready(&partial.0, &from, &given).await?;
-    let replaced = Replaced::put_aside(&database, now).await?;
-    let placed = place(partial, &database, replaced.as_ref(), &given).await;
-    if let (Err(_), Some(replaced)) = (&placed, &replaced) {
-        replaced.put_back()?;
-    }
-    let Placed { carried, protections } = placed?;
-    let kept = replaced.map(|replaced| replaced.file);
-    Ok(RestoreReport { database, from, schema, teardowns, kept, carried, protections })
-}
-
-/// What was taken over.
-struct Placed {
-    carried: Option<Carried>,
-    protections: Option<u64>,
-}
-
-/// Takes over what the replaced database knew, and puts the copy in its place.
-async fn place(
-    copy: Partial,
-    database: &Path,
-    replaced: Option<&Replaced>,
-    given: &Given,
-) -> Result<Placed> {
-    let mut placed = Placed { carried: None, protections: None };
-    let present = match replaced {
-        Some(replaced) => replaced.readable().await,
-        None => None,
+    step();
+    let (_, teardowns) = verify(&partial.path).await?;
+    let mut conn = open_alone(&partial.path).await?;
+    let schema = bring_up(&mut conn, &from).await?;
+    step();
+    given.run(&mut conn, &PREPARE).await?;
+    step();
+    conn.close().await?;
+    let replaced = Replaced::hold(&partial.path, &database).await?;
+    step();
+    let mut report = RestoreReport {
+        database: database.clone(),
+        from,
+        schema,
+        teardowns,
+        kept: None,
+        carried: None,
+        protections: None,
     };
-    if let Some(present) = present {
-        // A database is often restored because the present one is damaged, here or there.
-        placed.protections = keep_protections(&copy.0, &present.file).await.ok();
-        placed.carried = carry_over(&copy.0, &present.file, given).await.ok();
+    let mut conn = match replaced {
+        Some(Replaced { conn, is_readable: true, .. }) => {
+            let mut conn = conn;
+            // A database is often restored because the present one is damaged, here or there.
+            report.protections = keep_protections(&mut conn).await.ok();
+            step();
+            report.carried = carry_over(&mut conn, given).await.ok();
+            step();
+            conn
+        }
+        Some(Replaced { conn, .. }) => conn,
+        None => open_alone(&partial.path).await?,
+    };
+    if report.carried.is_none() {
+        trust_nothing(&mut conn, given).await?;
+        step();
     }
-    if placed.carried.is_none() {
-        trust_nothing(&copy.0, given).await?;
+    give_to_its_owner(&partial, &database)?;
+    if database.exists() {
+        report.kept = Some(replaced::swap(partial, &database, given.now, step)?);
+    } else {
+        partial.become_file(&database)?;
     }
-    give_to_its_owner(&copy.0, replaced, database)?;
-    copy.become_file(database)?;
-    Ok(placed)
+    step();
+    // Until now nobody could open the one that was replaced.
+    conn.close().await?;
+    Ok(report)
 }
 
 // ---- the backup --------------------------------------------------------------------------------------
@@ -139,16 +164,12 @@ fn check_backup(from: &Path, database: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Copies a database that nobody works on into a new file, over what a restore that was broken off
-/// has left there.
+/// Copies a database that nobody works on into a new file.
 fn copy(from: &Path, to: PathBuf) -> Result<Partial> {
-    std::fs::remove_file(&to).ok();
-    let partial = Partial::shared(to)?;
-    let copied = File::open(from).and_then(|mut from| {
-        let mut to = File::options().write(true).open(&partial.0)?;
-        std::io::copy(&mut from, &mut to)
-    });
-    copied.map_err(|error| unfit(&partial.0, &format!("cannot be copied: {error}")))?;
+    let mut partial = Partial::shared(to)?;
+    let copied =
+        File::open(from).and_then(|mut from| std::io::copy(&mut from, &mut partial.content));
+    copied.map_err(|error| unfit(&partial.path, &format!("cannot be copied: {error}")))?;
     Ok(partial)
 }
 
@@ -174,16 +195,6 @@ const PREPARE: [&str; 4] = [
          paused_since = ?1, paused_until = NULL",
 ];
 
-/// Brings the copy up to this program's schema and takes from it what is not true any more. Returns the
-/// version of its schema.
-async fn make_ready(copy: &Path, from: &Path, given: &Given) -> Result<i64> {
-    let mut conn = open_alone(copy).await?;
-    let schema = bring_up(&mut conn, from).await?;
-    given.run(&mut conn, &PREPARE).await?;
-    conn.close().await?;
-    Ok(schema)
-}
-
 // ---- small things ------------------------------------------------------------------------------------
 
 /// A connection on a file that nobody else knows of, and that stays one file.
@@ -196,43 +207,47 @@ async fn open_alone(path: &Path) -> Result<SqliteConnection> {
 /// What the statements are given: ?1 is now, ?2 when the accounts open, ?3 who asked, ?4 why all is
 /// paused.
 #[derive(Debug)]
-struct Given([String; 4]);
+struct Given {
+    now: Timestamp,
+    values: [String; 4],
+}
 
 impl Given {
     fn new(from: &Path, actor: &str, now: Timestamp) -> Self {
         let opens = now.checked_add(WINDOW).unwrap_or(now);
         let reason = format!("restored from {}", from.display());
-        Self([time_text(now), time_text(opens), actor.to_owned(), reason])
+        Self { now, values: [time_text(now), time_text(opens), actor.to_owned(), reason] }
     }
 
     /// Runs statements as one transaction.
     async fn run(&self, conn: &mut SqliteConnection, statements: &[&'static str]) -> Result<()> {
         let mut tx = conn.begin().await?;
         for sql in statements {
-            let query = self.0.iter().fold(sqlx::query(*sql), |query, value| query.bind(value));
+            let query =
+                self.values.iter().fold(sqlx::query(*sql), |query, value| query.bind(value));
             query.execute(&mut *tx).await?;
         }
         Ok(tx.commit().await?)
     }
 }
 
-/// Gives the file to whoever owned the one it replaces, with the same permissions; where there was
+/// Gives the copy to whoever owns the database it replaces, with the same permissions; where there is
 /// none, to the owner of the folder. Root may be the one who restores.
-fn give_to_its_owner(copy: &Path, replaced: Option<&Replaced>, database: &Path) -> Result<()> {
-    let folder = database.parent().unwrap_or(Path::new("/"));
-    let like = replaced.map_or(folder, |replaced| &replaced.file);
+fn give_to_its_owner(copy: &Partial, database: &Path) -> Result<()> {
+    let replaces = database.exists();
+    let like = if replaces { database } else { database.parent().unwrap_or(Path::new("/")) };
     let give = || {
-        let (now, wanted) = (std::fs::metadata(copy)?, std::fs::metadata(like)?);
+        let (now, wanted) = (copy.content.metadata()?, std::fs::metadata(like)?);
         if (now.uid(), now.gid()) != (wanted.uid(), wanted.gid()) {
-            std::os::unix::fs::chown(copy, Some(wanted.uid()), Some(wanted.gid()))?;
+            std::os::unix::fs::fchown(&copy.content, Some(wanted.uid()), Some(wanted.gid()))?;
         }
-        if replaced.is_some() {
+        if replaces {
             let mode = wanted.permissions().mode() & 0o777;
-            std::fs::set_permissions(copy, std::fs::Permissions::from_mode(mode))?;
+            copy.content.set_permissions(std::fs::Permissions::from_mode(mode))?;
         }
         Ok(())
     };
     give().map_err(|error: std::io::Error| {
-        unfit(copy, &format!("cannot be given to the owner of {}: {error}", like.display()))
+        unfit(&copy.path, &format!("cannot be given to the owner of {}: {error}", like.display()))
     })
 }
