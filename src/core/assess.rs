@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::command::Action;
+use super::ids::is_resource_id;
 use super::inventory::{AzureEntitlement, Entitlement, Order, OrderLine, Subscription};
 use super::observation::{Entitlements, Observation, Read};
 use super::routes::{Kind, Purchase, Standing, Target};
@@ -263,8 +264,13 @@ fn order_purchase(
     let names_reservation = order.lines.iter().any(|line| {
         line.friendly_name.as_deref().is_some_and(|n| n.to_lowercase().contains("reserved"))
     });
-    let kind =
-        if reserved || names_reservation { Kind::Reservation } else { Kind::PerpetualSoftware };
+    let routes = order_route(order);
+    let kind = match routes {
+        // What carries no id that leads to it can be neither cancelled nor overlooked.
+        None => Kind::Unknown,
+        Some(_) if reserved || names_reservation => Kind::Reservation,
+        Some(_) => Kind::PerpetualSoftware,
+    };
     let name = order
         .lines
         .iter()
@@ -276,7 +282,7 @@ fn order_purchase(
         status: order.status.clone().unwrap_or_default(),
         standing: order_standing(order, now),
         order_id: Some(order.id.clone()),
-        routes: vec![(Action::CancelOrder, order_target(order))],
+        routes: routes.into_iter().collect(),
         after: Vec::new(),
         too_old: is_too_old(order, now),
         lacks_upload: lacks_upload(order, now),
@@ -295,12 +301,17 @@ fn cancellable_until(order: &Order) -> Option<Timestamp> {
     order.created_at?.checked_add(LIMIT).ok()
 }
 
-fn order_target(order: &Order) -> Target {
-    Target::Order { id: order.id.clone(), etag: order.etag.clone() }
+/// How an order is cancelled, where its id leads to it.
+fn order_route(order: &Order) -> Option<(Action, Target)> {
+    let target = Target::Order { id: order.id.clone(), etag: order.etag.clone() };
+    is_resource_id(&order.id).then_some((Action::CancelOrder, target))
 }
 
 /// What a subscription is.
 pub fn subscription_kind(subscription: &Subscription) -> Kind {
+    if !is_resource_id(&subscription.id) {
+        return Kind::Unknown;
+    }
     let offer = subscription.offer_id.as_deref().unwrap_or("").to_ascii_uppercase();
     let product = subscription.product_type.as_deref().unwrap_or("");
     if subscription.unit_type.as_deref() == Some("benefit")
@@ -361,14 +372,10 @@ fn subscription_purchase(
                     .filter(|other| belongs_to(other, order))
                     .all(|other| subscription_kind(other) == Kind::SoftwareSubscription)
             });
-            if let Some(order) = alone {
-                if order_standing(order, now) == Standing::Inactive {
-                    standing = Standing::Inactive;
-                }
-                vec![(Action::CancelOrder, order_target(order)), delete]
-            } else {
-                vec![delete]
+            if alone.is_some_and(|order| order_standing(order, now) == Standing::Inactive) {
+                standing = Standing::Inactive;
             }
+            alone.and_then(order_route).into_iter().chain([delete]).collect()
         }
         // Past its window a licence can only be suspended.
         Kind::NewCommerceLicence
@@ -421,14 +428,16 @@ fn azure_purchase(plan: &str, entitlement: &AzureEntitlement) -> Purchase {
         Some(_) | None => Standing::Active,
     };
     let target = Target::Azure { plan: plan.to_owned(), id: entitlement.id.clone() };
+    let key = target.resource();
+    let known = is_resource_id(&entitlement.id);
     Purchase {
-        key: target.resource(),
-        kind: Kind::AzureSubscription,
+        key,
+        kind: if known { Kind::AzureSubscription } else { Kind::Unknown },
         name: entitlement.name.clone().unwrap_or_default(),
         status: entitlement.status.clone().unwrap_or_default(),
         standing,
         order_id: None,
-        routes: vec![(Action::CancelAzureEntitlement, target)],
+        routes: known.then_some((Action::CancelAzureEntitlement, target)).into_iter().collect(),
         after: Vec::new(),
         too_old: false,
         lacks_upload: false,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::ids::{AccountName, CommandId, TeardownId, TenantId};
+use super::request::{Forged, Request};
 
 /// What a command asks Partner Center to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -75,14 +76,10 @@ impl Method {
             Self::Delete => "DELETE",
         }
     }
-
-    /// The method of a stored name.
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::Patch, Self::Post, Self::Delete].into_iter().find(|m| m.as_str() == name)
-    }
 }
 
-/// A mutating call as decided: everything but the id, which randomness from outside supplies.
+/// A mutating call as decided: everything but the id, which randomness from outside supplies. Its method
+/// and its path are derived from it ([`Intent::request`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
     /// What it does.
@@ -92,11 +89,8 @@ pub struct Intent {
     /// The remote thing it changes, such as `order:…`, `subscription:…`, `azure:…/…` or `customer`.
     /// At most one unsettled command stands for each (account, tenant, resource).
     pub resource: String,
-    /// HTTP method.
-    pub method: Method,
-    /// Path and query below the API base, starting with `/v1/`.
-    pub path: String,
-    /// JSON body, sent byte for byte each time.
+    /// JSON body, sent byte for byte each time. Only that of a subscription holds what cannot be derived:
+    /// the resource as it was read.
     pub body: Option<String>,
     /// The etag to send as `If-Match`, quotes included.
     pub if_match: Option<String>,
@@ -117,7 +111,8 @@ pub struct NewCommand {
 pub enum Outcome {
     /// A 2xx answer. The goal itself may still be minutes away.
     Accepted,
-    /// A structured 4xx answer other than 401, 408 and 429.
+    /// A structured 4xx answer other than 401, 408 and 429; or, without an HTTP status, refused here
+    /// because the stored command is not what would be derived.
     Refused,
     /// No usable answer came, but a later read showed the goal reached.
     GoalReached,
@@ -158,6 +153,10 @@ pub struct Command {
     /// What it asks for.
     #[serde(flatten)]
     pub intent: Intent,
+    /// The method as it is stored. What is sent is derived, and compared with this.
+    pub method: String,
+    /// The path as it is stored, below the API base. What is sent is derived, and compared with this.
+    pub path: String,
     /// When it was committed.
     pub created_at: Timestamp,
     /// How often a send was begun.
@@ -182,19 +181,25 @@ pub struct Command {
 
 impl Command {
     /// A command as it is committed: unsent and unsettled.
+    ///
+    /// # Errors
+    /// When no request can be derived from it.
     pub fn fresh(
         new: NewCommand,
         account: AccountName,
         tenant_id: TenantId,
         teardown_id: TeardownId,
         now: Timestamp,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, Forged> {
+        let request = new.intent.request(tenant_id)?;
+        Ok(Self {
             id: new.id,
             account,
             tenant_id,
             teardown_id,
             intent: new.intent,
+            method: request.method.as_str().to_owned(),
+            path: request.path,
             created_at: now,
             sends: 0,
             first_sent_at: None,
@@ -205,7 +210,28 @@ impl Command {
             http_status: None,
             ms_code: None,
             text: None,
+        })
+    }
+
+    /// The request that this command is, as derived.
+    ///
+    /// # Errors
+    /// When what is stored differs from what is derived.
+    pub fn request(&self) -> Result<Request, Forged> {
+        let request = self.intent.request(self.tenant_id)?;
+        if self.method != request.method.as_str() {
+            return Err(Forged("the method is another one"));
         }
+        if self.path != request.path {
+            return Err(Forged("the path is another one"));
+        }
+        Ok(request)
+    }
+
+    /// Whether it decides nothing any more: it never went out, or is not what would be derived.
+    pub fn was_set_aside(&self) -> bool {
+        self.outcome == Some(Outcome::Withdrawn)
+            || (self.outcome == Some(Outcome::Refused) && self.http_status.is_none())
     }
 
     /// Whether its effect is still unknown.

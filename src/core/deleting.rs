@@ -11,6 +11,7 @@ use super::machine::{Arm, Decision, MAX_ROUNDS, Situation};
 use super::observation::{CustomerSeen, Read, Seen};
 use super::plan::refusal_text;
 use super::reason::Reason;
+use super::request::CUSTOMER;
 use super::routes;
 use super::teardown::State;
 
@@ -44,7 +45,7 @@ fn stage<'a>(s: &Situation<'a>) -> Stage<'a> {
             Stage::Accepted(command)
         };
     }
-    let Some(command) = s.memory.latest(routes::CUSTOMER) else { return Stage::Before };
+    let Some(command) = s.memory.latest(CUSTOMER) else { return Stage::Before };
     match command.outcome {
         None if !command.was_sent() => Stage::Unsent(command),
         None => Stage::Unsettled(command),
@@ -101,7 +102,7 @@ fn delete(s: &Situation<'_>, again: Option<CommandId>, round: u32) -> Arm {
     let mut step = s.step(State::Deleting);
     match again {
         Some(id) => step.resends.push(id),
-        None => step.intents.push(routes::delete_customer(s.teardown.tenant_id)),
+        None => step.intents.push(routes::delete_customer()),
     }
     step.polls = 0;
     Ok(Decision::Transition(Box::new(step)))
@@ -180,7 +181,7 @@ fn refused(s: &Situation<'_>, command: &Command, class: Class) -> Arm {
     let since = settled_at(command);
     let status = command.http_status.unwrap_or_default();
     let text = format!("DELETE was refused: {status} {}", refusal_text(command, &s.policy.codes));
-    let pause = s.memory.pause_after_wait(routes::CUSTOMER, s.teardown.run_since, s.policy);
+    let pause = s.memory.pause_after_wait(CUSTOMER, s.teardown.run_since, s.policy);
     match class {
         Class::Wait if !s.is_past(since, pause) => {
             Ok(s.poll_again(State::Deleting, Reason::PurchasePending, text))

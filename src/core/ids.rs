@@ -104,6 +104,16 @@ impl fmt::Display for AccountName {
     }
 }
 
+/// Whether a text can be the id of an order, a subscription or an entitlement: up to 200 visible ASCII
+/// characters, none of which has a meaning in a path. Anything else, `..` for one, would lead a request to
+/// another resource, so that what carries it is unknown. The documentation's examples are GUIDs and
+/// base64url.
+pub fn is_resource_id(text: &str) -> bool {
+    (1..=200).contains(&text.len())
+        && !matches!(text, "." | "..")
+        && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"/\\%?#".contains(&byte))
+}
+
 /// The row number of a teardown. Never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]

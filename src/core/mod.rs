@@ -22,6 +22,7 @@ pub mod observation;
 pub mod plan;
 pub mod protection;
 pub mod reason;
+pub mod request;
 pub mod resource;
 pub mod routes;
 pub mod settlement;

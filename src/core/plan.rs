@@ -9,9 +9,10 @@ use super::assess::Assessment;
 use super::backoff;
 use super::command::{Action, Command, Intent, Outcome};
 use super::fault::{Class, Fault};
-use super::ids::{CommandId, TenantId};
+use super::ids::CommandId;
 use super::machine::Policy;
 use super::observation::Read;
+use super::request::CUSTOMER;
 use super::routes::{Kind, Purchase, Standing};
 use super::settlement::{self, Codes, Patience};
 
@@ -39,10 +40,7 @@ pub struct Memory {
 impl Memory {
     /// The latest command on a resource, without those that never went out.
     pub fn latest(&self, resource: &str) -> Option<&Command> {
-        self.commands
-            .iter()
-            .rev()
-            .find(|c| c.intent.resource == resource && c.outcome != Some(Outcome::Withdrawn))
+        self.commands.iter().rev().find(|c| c.intent.resource == resource && !c.was_set_aside())
     }
 
     /// The latest command that was to cancel a remembered purchase, by its own resource or by that of
@@ -73,7 +71,7 @@ impl Memory {
     /// The latest DELETE of the customer that may have reached Partner Center, or did.
     pub fn delete_out(&self) -> Option<&Command> {
         self.commands.iter().rev().find(|c| {
-            c.intent.resource == super::routes::CUSTOMER
+            c.intent.resource == CUSTOMER
                 && match c.outcome {
                     None => c.was_sent(),
                     Some(Outcome::Accepted | Outcome::GoalReached) => true,
@@ -199,12 +197,11 @@ impl Plan {
     pub fn of(
         assessment: &Assessment,
         memory: &Memory,
-        tenant: TenantId,
         run: Run,
         policy: &Policy,
         now: Timestamp,
     ) -> Self {
-        let looker = Looker { assessment, memory, tenant, run, policy, now };
+        let looker = Looker { assessment, memory, run, policy, now };
         let needs = assessment.unfinished().map(|p| (p.key.clone(), looker.need(p))).collect();
         Self { needs }
     }
@@ -318,7 +315,6 @@ pub(super) fn refusal_text(command: &Command, codes: &Codes) -> String {
 struct Looker<'a> {
     assessment: &'a Assessment,
     memory: &'a Memory,
-    tenant: TenantId,
     run: Run,
     policy: &'a Policy,
     now: Timestamp,
@@ -330,9 +326,11 @@ impl Looker<'_> {
             .resources()
             .filter_map(|resource| self.memory.latest(&resource))
             .max_by_key(|command| command.created_at);
-        // An unsettled command comes before everything else: its effect is unknown.
+        // An unsettled command comes before everything else: its effect is unknown. One that never went
+        // out and is not what would be decided now is replaced.
         if let Some(command) = latest
             && command.is_unsettled()
+            && (command.was_sent() || purchase.leads_to(&command.intent))
         {
             return Need::Resend(command.id);
         }
@@ -393,7 +391,7 @@ impl Looker<'_> {
             // Once a person has lifted the halt, the same step may be tried again.
             Class::SafetyStop => self.again(purchase, settled_at, Duration::ZERO),
             Class::OtherRoute if wants_activation(command) && !self.was_activated(purchase) => {
-                match purchase.activation(self.tenant) {
+                match purchase.activation() {
                     Some(intent) if self.assessment.read_at >= settled_at => Need::Command(intent),
                     Some(_) => Need::Read,
                     None => Need::Refused(text()),
@@ -479,7 +477,7 @@ impl Looker<'_> {
         if purchase.standing == Standing::Pending {
             return Need::Ready;
         }
-        match self.next_action(purchase).and_then(|action| purchase.intent(action, self.tenant)) {
+        match self.next_action(purchase).and_then(|action| purchase.intent(action)) {
             Some(intent) => Need::Command(intent),
             None => Need::Refused("every route was refused".to_owned()),
         }
@@ -543,8 +541,6 @@ mod tests {
             action,
             reservation: false,
             resource: format!("order:{number}"),
-            method: crate::core::command::Method::Patch,
-            path: format!("customers/x/orders/{number}"),
             body: None,
             if_match: None,
         };

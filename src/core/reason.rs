@@ -106,6 +106,12 @@ reasons! {
     /// An operator's `hold`.
     Operator = "operator",
         "Run `teardownd release TENANT` when work may go on.";
+    /// Guard: a stored command is not what is derived from its action, tenant and resource.
+    ForgedCommand = "forged_command",
+        "Somebody wrote to the table commands: it was not sent and is settled. Find out who; then run `teardownd release TENANT` to go on without it, or `teardownd abort TENANT`.";
+    /// Guard: a row of the database cannot be read.
+    DamagedRow = "damaged_row",
+        "A row cannot be read: put the column named in the text right by SQL, or restore a copy; then run `teardownd release TENANT`.";
     /// Guard: the configuration knows no such account.
     UnknownAccount = "unknown_account",
         "Add the account to the configuration, or abort and enqueue again with --account.";

@@ -6,12 +6,11 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::command::{Action, Intent, Method};
-use super::ids::TenantId;
+use super::command::{Action, Intent};
 use super::observation::Read;
-use super::resource::set_status;
+use super::request;
 
 /// Kinds of purchase, each with a route of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -183,60 +182,42 @@ impl Purchase {
 
     /// The command that activates its subscription, which a sandbox may want before a cancellation
     /// (800081).
-    pub fn activation(&self, tenant: TenantId) -> Option<Intent> {
-        let target = self
-            .routes
-            .iter()
-            .map(|(_, target)| target)
-            .find(|target| matches!(target, Target::Subscription { .. }))?;
-        let Target::Subscription { id, .. } = target else { return None };
+    pub fn activation(&self) -> Option<Intent> {
+        let is_subscription = |target: &&Target| matches!(target, Target::Subscription { .. });
+        let target = self.routes.iter().map(|(_, target)| target).find(is_subscription)?;
         Some(Intent {
             action: Action::ActivateSubscription,
             reservation: false,
             resource: target.resource(),
-            method: Method::Post,
-            path: format!("/v1/customers/{tenant}/subscriptions/{}/activate", segment(id)),
             body: None,
             if_match: None,
         })
     }
 
+    /// Whether this is the very command that it would be cancelled or activated with now.
+    pub fn leads_to(&self, intent: &Intent) -> bool {
+        let derived = match intent.action {
+            Action::ActivateSubscription => self.activation(),
+            action => self.intent(action),
+        };
+        derived.as_ref() == Some(intent)
+    }
+
     /// The command for one of its [`actions`](Self::actions).
-    pub fn intent(&self, action: Action, tenant: TenantId) -> Option<Intent> {
+    pub fn intent(&self, action: Action) -> Option<Intent> {
         let (_, target) = self.routes.iter().find(|(known, _)| *known == action)?;
-        let base = format!("/v1/customers/{tenant}");
-        let (method, path, body, if_match) = match target {
-            Target::Order { id, etag } => (
-                Method::Patch,
-                format!("{base}/orders/{}", segment(id)),
-                json!({"id": id, "status": "cancelled"}),
-                etag.clone(),
-            ),
-            Target::Subscription { id, etag, raw } => (
-                Method::Patch,
-                format!("{base}/subscriptions/{}", segment(id)),
-                set_status(raw, goal_status(action)),
-                etag.clone(),
-            ),
-            Target::Azure { plan, id } => (
-                Method::Post,
-                format!(
-                    "{base}/subscriptions/{}/azureEntitlements/{}/cancel",
-                    segment(plan),
-                    segment(id)
-                ),
-                // "compromise" is the only documented value (cancel-an-azure-subscription.md).
-                json!({"cancellationReason": "compromise"}),
-                None,
-            ),
+        let (body, if_match) = match target {
+            Target::Order { id, etag } => (request::cancelled_order(id), etag.clone()),
+            Target::Subscription { etag, raw, .. } => {
+                (request::changed_subscription(raw, action), etag.clone())
+            }
+            Target::Azure { .. } => (request::azure_cancellation(), None),
         };
         Some(Intent {
             action,
             reservation: self.kind == Kind::Reservation,
             resource: target.resource(),
-            method,
-            path,
-            body: Some(body.to_string()),
+            body: Some(body),
             if_match,
         })
     }
@@ -260,43 +241,13 @@ impl Target {
     }
 }
 
-/// The resource name of the customer itself.
-pub const CUSTOMER: &str = "customer";
-
 /// The DELETE of a customer.
-pub fn delete_customer(tenant: TenantId) -> Intent {
+pub fn delete_customer() -> Intent {
     Intent {
         action: Action::DeleteCustomer,
         reservation: false,
-        resource: CUSTOMER.to_owned(),
-        method: Method::Delete,
-        path: format!("/v1/customers/{tenant}"),
+        resource: request::CUSTOMER.to_owned(),
         body: None,
         if_match: None,
     }
-}
-
-const fn goal_status(action: Action) -> &'static str {
-    match action {
-        Action::SuspendSubscription => "suspended",
-        Action::CancelOrder
-        | Action::DeleteSubscription
-        | Action::CancelAzureEntitlement
-        | Action::ActivateSubscription
-        | Action::DeleteCustomer => "deleted",
-    }
-}
-
-/// One path segment, percent-encoded: an id from an answer must never change the path's shape.
-fn segment(id: &str) -> String {
-    let mut out = String::with_capacity(id.len());
-    for byte in id.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) || (byte == b'.' && id.len() > 2)
-        {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
 }

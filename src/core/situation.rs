@@ -14,7 +14,8 @@ use super::machine::{Decision, Situation, Transition, Wake};
 use super::observation::{CustomerSeen, Entitlements, Read};
 use super::plan::{Need, Plan, Run};
 use super::reason::Reason;
-use super::routes::{self, Kind};
+use super::request::CUSTOMER;
+use super::routes::Kind;
 use super::settlement;
 use super::teardown::State;
 
@@ -277,7 +278,6 @@ impl Situation<'_> {
         Plan::of(
             inventory,
             self.memory,
-            self.teardown.tenant_id,
             Run { since: self.teardown.run_since, try_anyway: self.teardown.try_anyway },
             self.policy,
             self.now,
@@ -330,7 +330,7 @@ impl Situation<'_> {
     }
 
     /// Unsettled cancellations whose purchase reads as inactive, or is not there any more: settled
-    /// by reading.
+    /// by reading. What never went out is withdrawn, too, where it is not what would be decided now.
     pub(super) fn reached(&self, inventory: &Assessment) -> Vec<(CommandId, Outcome, String)> {
         let active: Vec<String> = inventory
             .unfinished()
@@ -339,11 +339,18 @@ impl Situation<'_> {
         self.memory
             .commands
             .iter()
-            .filter(|c| c.is_unsettled() && c.intent.resource != routes::CUSTOMER)
-            .filter(|c| !active.contains(&c.intent.resource))
-            .map(|c| {
-                let outcome = if c.was_sent() { Outcome::GoalReached } else { Outcome::Withdrawn };
-                (c.id, outcome, "read as inactive".to_owned())
+            .filter(|c| c.is_unsettled() && c.intent.resource != CUSTOMER)
+            .filter_map(|c| {
+                let (outcome, text) = if !active.contains(&c.intent.resource) {
+                    let sent = c.was_sent();
+                    let outcome = if sent { Outcome::GoalReached } else { Outcome::Withdrawn };
+                    (outcome, "read as inactive")
+                } else if !c.was_sent() && !inventory.unfinished().any(|p| p.leads_to(&c.intent)) {
+                    (Outcome::Withdrawn, "what was read has changed before it was sent")
+                } else {
+                    return None;
+                };
+                Some((c.id, outcome, text.to_owned()))
             })
             .collect()
     }

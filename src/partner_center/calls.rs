@@ -135,17 +135,29 @@ pub(super) fn address(base: &Url, segments: &[&str]) -> Result<Url, Damaged> {
     Ok(url)
 }
 
-/// The address of a command, from the path that was stored with it.
-pub(super) fn address_of(base: &Url, command: &Command) -> Result<Url, Damaged> {
-    let path = &command.intent.path;
-    let relative = path.strip_prefix('/').filter(|p| p.starts_with("v1/"));
-    let relative = relative.ok_or_else(|| Damaged::new("the command's path is not below /v1/"))?;
-    below(base, relative)
+/// The address of a write, from the path that was derived for it. One that reads otherwise once it is
+/// part of an address is refused.
+pub(super) fn address_of(base: &Url, path: &str) -> Result<Url, Damaged> {
+    let whole = format!("{}{path}", base.path().trim_end_matches('/'));
+    let url = below(base, path.trim_start_matches('/'))?;
+    let same = url.path() == whole && url.query().is_none() && url.fragment().is_none();
+    if same { Ok(url) } else { Err(Damaged::new("the path of a write leads elsewhere")) }
 }
 
-/// The address of the next page. `links.next` is relative, with or without `/v1`, or absolute; only
-/// what lies below the API base is followed, because the token goes with the request.
-pub(super) fn next_address(base: &Url, uri: &str) -> Result<Url, Damaged> {
+/// The address of the next page of the list that was asked for at `list`. `links.next` is relative, with
+/// or without `/v1`, or absolute. Only another page of the same list is followed: the token goes with the
+/// request, and what another customer has bought must never be counted as this one's.
+pub(super) fn next_address(base: &Url, list: &Url, uri: &str) -> Result<Url, Damaged> {
+    let url = linked(base, uri)?;
+    let place = |url: &Url| url.path().trim_end_matches('/').to_ascii_lowercase();
+    if place(&url) == place(list) {
+        Ok(url)
+    } else {
+        Err(Damaged::new("links.next leads to another list than the one that was asked for"))
+    }
+}
+
+fn linked(base: &Url, uri: &str) -> Result<Url, Damaged> {
     if let Ok(absolute) = Url::parse(uri) {
         return within(base, absolute);
     }
@@ -183,6 +195,10 @@ mod tests {
         Url::parse("https://api.example").unwrap()
     }
 
+    fn customers() -> Url {
+        address(&base(), &["customers"]).unwrap()
+    }
+
     #[test]
     fn ids_cannot_lead_to_another_resource() {
         let url = address(&base(), &["customers", "c", "orders", "a/../b?x#y"]).unwrap();
@@ -205,7 +221,7 @@ mod tests {
             "https://api.example/v1/customers?size=2&a=b",
             "https://API.example:443/v1/customers?size=2&a=b",
         ] {
-            let url = next_address(&base(), uri).unwrap();
+            let url = next_address(&base(), &customers(), uri).unwrap();
             assert_eq!(url.as_str().to_lowercase(), "https://api.example/v1/customers?size=2&a=b");
         }
     }
@@ -225,7 +241,50 @@ mod tests {
             "/../elsewhere",
             "ftp://api.example/v1/customers",
         ] {
-            assert!(next_address(&base(), uri).is_err(), "{uri}");
+            assert!(next_address(&base(), &customers(), uri).is_err(), "{uri}");
+        }
+    }
+
+    #[test]
+    fn invariant_6_next_links_lead_only_to_the_list_that_was_asked_for() {
+        let orders = address(&base(), &["customers", "c", "orders"]).unwrap();
+        for uri in ["/customers/C/orders?seek=2", "v1/Customers/c/orders/?seek=2"] {
+            assert!(next_address(&base(), &orders, uri).is_ok(), "{uri}");
+        }
+        for uri in [
+            "/customers/d/orders?seek=2",
+            "https://api.example/v1/customers/d/orders?seek=2",
+            "/customers/c/subscriptions?seek=2",
+            "/customers/c/orders/o",
+            "/customers/c",
+            "/customers",
+            "/customers/c/../d/orders",
+            "/customers/c/orders/../../d/orders",
+            "/customers/c%2Forders",
+        ] {
+            assert!(next_address(&base(), &orders, uri).is_err(), "{uri}");
+        }
+    }
+
+    #[test]
+    fn invariant_1_the_path_of_a_write_is_what_was_derived() {
+        let path = "/v1/customers/c/orders/a%3Ab";
+        assert_eq!(address_of(&base(), path).unwrap().path(), path);
+        let prefixed = Url::parse("http://127.0.0.1:81/sim/").unwrap();
+        assert_eq!(address_of(&prefixed, path).unwrap().path(), format!("/sim{path}"));
+        for path in [
+            "v1/customers/c",
+            "//v1/customers/c",
+            "/customers/c",
+            "/v1/customers/c/orders/..",
+            "/v1/customers/c/orders/%2e%2E",
+            "/v1/customers/c/./orders",
+            "/v1/customers/c?x=y",
+            "/v1/customers/c#x",
+            "/v1/customers/c\\d",
+            "https://evil.example/v1/customers/c",
+        ] {
+            assert!(address_of(&base(), path).is_err(), "{path}");
         }
     }
 }

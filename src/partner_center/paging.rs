@@ -43,6 +43,7 @@ impl Client {
     ) -> Result<Listing, ApiError> {
         let mut guard = RepeatGuard::default();
         let (mut first_at, mut all, mut pages) = (None, Vec::new(), 0);
+        let asked = url.clone();
         let (mut url, mut continuation): (Url, Option<String>) = (url, None);
         let mut bytes = 0;
         loop {
@@ -72,7 +73,7 @@ impl Client {
                 let what = format!("the list has more than {MOST_PAGES} pages");
                 return Err(last.damaged(Damaged(what)));
             }
-            url = next_address(&self.base, &uri).map_err(|d| last.damaged(d))?;
+            url = next_address(&self.base, &asked, &uri).map_err(|d| last.damaged(d))?;
             continuation = token;
         }
     }

@@ -113,21 +113,26 @@ impl Client {
     ) -> Result<Answered, ApiError> {
         let intent = &command.intent;
         let call = call_of(intent.action);
-        let url = calls::address_of(&self.base, command)
-            .map_err(|damage| ApiError::damaged(call, damage))?;
+        // What is sent is derived here once more, whoever has looked at the command before.
+        let derived = command.request().map_err(|forged| Damaged(forged.to_string()));
+        let addressed = derived.and_then(|request| {
+            let url = calls::address_of(&self.base, &request.path)?;
+            Ok((request, url))
+        });
+        let (write, url) = addressed.map_err(|damage| ApiError::damaged(call, damage))?;
         let token = self.tokens.get().await?;
         let mut headers = headers(&token, command.id.0, correlation);
         if let Some(etag) = &intent.if_match {
             headers.push(("If-Match", etag.clone()));
         }
-        if intent.body.is_some() {
+        if write.body.is_some() {
             headers.push(("Content-Type", "application/json".to_owned()));
         }
         let request = Request {
-            method: intent.method.as_str(),
+            method: write.method.as_str(),
             url,
             headers,
-            body: intent.body.clone().map(Bytes::from),
+            body: write.body.map(Bytes::from),
             timeout: self.timeouts.write,
             fresh: false,
         };

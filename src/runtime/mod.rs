@@ -15,6 +15,7 @@ pub mod observe;
 pub mod perform;
 pub mod preview;
 pub mod reconciler;
+mod refusal;
 pub mod scheduler;
 mod slots;
 pub mod timekeeping;

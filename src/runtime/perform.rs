@@ -11,6 +11,7 @@ use futures::future::join_all;
 
 use super::account::AccountRuntime;
 use super::lease::Lease;
+use super::refusal;
 use super::timekeeping;
 use crate::core::clock::{Clock, Entropy};
 use crate::core::command::{Command, Outcome};
@@ -104,6 +105,7 @@ impl Performer<'_> {
                 self.clock.now(),
             )
             .await?;
+        refusal::note(&self.account.name, &verdict);
         match verdict {
             Verdict::Allow => {}
             Verdict::Stale => return Ok((Report::Stale, None)),

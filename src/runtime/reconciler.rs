@@ -12,6 +12,7 @@ use super::account::AccountRuntime;
 use super::lease::Lease;
 use super::observe::observe;
 use super::perform::{Performer, Report, weightiest};
+use super::refusal;
 use super::timekeeping;
 use crate::core::assess;
 use crate::core::clock::{Clock, Entropy};
@@ -361,30 +362,13 @@ impl Pass<'_> {
                 "transition"
             );
         }
-        match &committed.verdict {
-            None | Some(Verdict::Allow | Verdict::Stale) => {}
-            Some(Verdict::Wait { reason, until, text }) => {
-                tracing::debug!(gate = reason.as_str(), %until, text, "a gate says wait");
-            }
-            Some(Verdict::Hold { guard, text }) => {
-                self.count_refusal(*guard);
-                tracing::warn!(guard = guard.as_str(), text, "a guard holds the teardown");
-            }
-            Some(Verdict::Halt { guard, text }) => {
-                self.count_refusal(*guard);
+        if let Some(verdict) = &committed.verdict {
+            refusal::note(&self.teardown.account, verdict);
+            if let Verdict::Halt { text, .. } = verdict {
                 self.account.hear_of_halt(text);
-                tracing::error!(guard = guard.as_str(), text, "a guard halts the account");
             }
         }
         Ok(committed)
-    }
-
-    fn count_refusal(&self, guard: Reason) {
-        let account = self.teardown.account.to_string();
-        metrics::counter!(
-            "teardownd_guard_refusals_total", "account" => account, "guard" => guard.as_str()
-        )
-        .increment(1);
     }
 
     /// What of the purchases is to be stored: all of them after a full reading, only the status of

@@ -19,6 +19,7 @@ use tracing::Instrument as _;
 use super::account::AccountRuntime;
 use super::lease::LeaseTable;
 use super::reconciler::Reconciler;
+use super::refusal;
 use super::slots::{self, Demand};
 use super::timekeeping;
 use crate::core::gates::SafetyPolicy;
@@ -257,7 +258,7 @@ impl Scheduler {
         };
         let account = Arc::clone(&lane.account);
         let slot = Slot::take(&lane.busy);
-        let id = claim.teardown.id;
+        let (id, fence) = (claim.teardown.id, claim.fence);
         let lease = self.leases.enter(id, claim.fence, asked_at, stop.child_token());
         let span = tracing::info_span!(
             "reconcile",
@@ -271,6 +272,15 @@ impl Scheduler {
                 Ok(()) => {}
                 Err(StoreError::LeaseLost(_)) => {
                     tracing::info!("the row was taken away; the pass ends");
+                }
+                // Nothing of the row moves until a person has put right what cannot be read.
+                Err(StoreError::Damaged { table, row, text }) => {
+                    let text = StoreError::Damaged { table, row, text }.to_string();
+                    let now = reconciler.clock.now();
+                    match reconciler.store.set_aside(id, fence, &text, now).await {
+                        Ok(verdict) => refusal::note(&account.name, &verdict),
+                        Err(error) => tracing::error!(%error, "the pass ended on the store"),
+                    }
                 }
                 // The lease is left to lapse, which spaces the tries: a row that cannot be stored
                 // would otherwise be claimed again at once.

@@ -34,14 +34,19 @@ pub(super) fn admit(
     for command in &commit.commands {
         facts.command = Some(command.id);
         facts.resource_busy = busy.contains(&command.intent.resource);
-        let verdict = gates::admit(&command.intent, facts, commit.seen, commit.policy, now);
+        let mut verdict = gates::admit(&command.intent, facts, commit.seen, commit.policy, now);
         if verdict == Verdict::Allow {
-            facts.count(&command.intent, now);
-            busy.insert(command.intent.resource.clone());
             let row = &facts.teardown;
             let (account, tenant, id) = (row.account.clone(), row.tenant_id, row.id);
-            admission.admitted.push(Command::fresh(command.clone(), account, tenant, id, now));
-            continue;
+            match Command::fresh(command.clone(), account, tenant, id, now) {
+                Ok(fresh) => {
+                    facts.count(&fresh.intent, now);
+                    busy.insert(fresh.intent.resource.clone());
+                    admission.admitted.push(fresh);
+                    continue;
+                }
+                Err(forged) => verdict = gates::forged(&forged.to_string()),
+            }
         }
         let final_word = matches!(verdict, Verdict::Hold { .. } | Verdict::Halt { .. });
         admission.verdict.get_or_insert(verdict);

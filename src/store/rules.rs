@@ -174,7 +174,7 @@ pub fn due_at(row: &Teardown) -> Timestamp {
 /// Puts a row under a lease with a new fence. A deadline's clock does not run before `not_before`, and
 /// runs again once a row is worked on that had waited for a window.
 pub(super) fn lease(row: &mut Teardown, lease: Lease, now: Timestamp) {
-    row.fence = Fence(row.fence.0 + 1);
+    row.fence = Fence(row.fence.0.saturating_add(1));
     row.lease = Some(lease);
     let since = row.eligible_since.unwrap_or(now);
     row.eligible_since = Some(row.not_before.map_or(since, |not_before| since.max(not_before)));

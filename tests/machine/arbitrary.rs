@@ -16,6 +16,7 @@ use teardownd::core::machine::Policy;
 use teardownd::core::observation::{Census, CustomerSeen, Entitlements, Observation, Seen};
 use teardownd::core::plan::{Memory, Remembered};
 use teardownd::core::reason::Reason;
+use teardownd::core::request::CUSTOMER;
 use teardownd::core::routes;
 use teardownd::core::settlement::Codes;
 use teardownd::core::teardown::{State, Teardown};
@@ -285,7 +286,7 @@ fn commands() -> impl Strategy<Value = Vec<Command>> {
         (Action::DeleteSubscription, "subscription:s1"),
         (Action::SuspendSubscription, "subscription:s2"),
         (Action::CancelAzureEntitlement, "azure:s1/e1"),
-        (Action::DeleteCustomer, routes::CUSTOMER),
+        (Action::DeleteCustomer, CUSTOMER),
     ]);
     prop::collection::vec((what, outcome, code, 0_u32..4, ago()), 0..5).prop_map(|all| {
         let mut commands: Vec<Command> = Vec::new();
@@ -295,7 +296,7 @@ fn commands() -> impl Strategy<Value = Vec<Command>> {
             if commands.iter().any(taken) {
                 continue;
             }
-            let mut intent = routes::delete_customer(tenant());
+            let mut intent = routes::delete_customer();
             intent.action = action;
             intent.resource = resource.to_owned();
             let sent = outcome.is_some_and(|o| o != Outcome::Withdrawn) || sends > 0;
@@ -305,6 +306,8 @@ fn commands() -> impl Strategy<Value = Vec<Command>> {
                 tenant_id: tenant(),
                 teardown_id: TeardownId(1),
                 intent,
+                method: String::new(),
+                path: String::new(),
                 created_at: at,
                 sends: if sent { sends.max(1) } else { 0 },
                 first_sent_at: sent.then_some(at),
@@ -361,7 +364,9 @@ pub fn refused_delete(rounds: u32) -> Parts {
         account: teardown.account.clone(),
         tenant_id: tenant(),
         teardown_id: teardown.id,
-        intent: routes::delete_customer(tenant()),
+        intent: routes::delete_customer(),
+        method: "DELETE".to_owned(),
+        path: format!("/v1/customers/{}", tenant()),
         created_at: before(5),
         sends: 1,
         first_sent_at: Some(before(5)),

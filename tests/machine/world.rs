@@ -367,7 +367,7 @@ impl World {
         self.next_id += 1;
         let new = NewCommand { id, intent };
         let account = AccountName::new("default");
-        let command = Command::fresh(new, account, tenant(), TeardownId(1), self.time);
+        let command = Command::fresh(new, account, tenant(), TeardownId(1), self.time).unwrap();
         self.memory.commands.push(command);
         id
     }

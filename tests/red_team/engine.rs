@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 use teardownd::core::account::Account;
-use teardownd::core::command::{Action, Intent, Method};
+use teardownd::core::command::{Action, Intent};
 use teardownd::core::gates::{self, Guard, SafetyPolicy, StoredFacts, Verdict};
 use teardownd::core::ids::AccountName;
 use teardownd::core::inventory::{Customer, Order};
@@ -17,6 +17,20 @@ use super::harness::*;
 use super::{Written, attempts};
 
 attempts! {
+    red_team_a_body_that_ends_the_relationship, guard_mutation_forged_command = ForgedCommand => |without| {
+        spoilt(without, |intent| intent.body = Some(r#"{"relationshipToPartner":"none"}"#.to_owned()))
+    };
+    red_team_an_order_whose_id_leads_to_the_customer => |without| {
+        spoilt(without, |intent| intent.resource = "order:..".to_owned())
+    };
+    red_team_a_cancellation_that_is_a_delete => |without| {
+        spoilt(without, |intent| intent.resource = "customer".to_owned())
+    };
+    red_team_a_cancellation_of_another_order_in_the_body => |without| {
+        spoilt(without, |intent| {
+            intent.body = Some(r#"{"id":"p","status":"cancelled"}"#.to_owned());
+        })
+    };
     red_team_a_delete_while_something_is_active, guard_mutation_nothing_active = NothingActive => |without| {
         wanted(without, Action::DeleteCustomer, |forged| {
             forged.seen.orders = Some(Seen { fact: vec![active_order()], at: forged.now });
@@ -137,19 +151,11 @@ pub(super) fn as_read(at: Timestamp) -> Observation {
 }
 
 pub(super) fn intent(action: Action) -> Intent {
-    let (resource, method, path) = match action {
-        Action::DeleteCustomer => ("customer", Method::Delete, "/v1/customers/x"),
-        _ => ("order:o", Method::Patch, "/v1/customers/x/orders/o"),
+    let (resource, body) = match action {
+        Action::DeleteCustomer => ("customer", None),
+        _ => ("order:o", Some(r#"{"id":"o","status":"cancelled"}"#.to_owned())),
     };
-    Intent {
-        action,
-        reservation: false,
-        resource: resource.to_owned(),
-        method,
-        path: path.to_owned(),
-        body: None,
-        if_match: None,
-    }
+    Intent { action, reservation: false, resource: resource.to_owned(), body, if_match: None }
 }
 
 fn active_order() -> Order {
@@ -166,6 +172,18 @@ fn active_order() -> Order {
     }
 }
 
+/// Asks for a cancellation that differs from what would be derived.
+async fn spoilt(without: Option<Guard>, spoil: impl FnOnce(&mut Intent)) -> Written {
+    let forged = Forged::new(without).await;
+    let mut intent = intent(Action::CancelOrder);
+    assert_eq!(forged.verdict(&intent), Verdict::Allow, "nothing speaks against it yet");
+    spoil(&mut intent);
+    match forged.verdict(&intent) {
+        Verdict::Allow => vec![intent.resource],
+        _ => Written::new(),
+    }
+}
+
 /// Asks for a write that must be refused after `spoil`, and was allowed before it.
 async fn wanted(
     without: Option<Guard>,
@@ -177,7 +195,7 @@ async fn wanted(
     assert_eq!(forged.verdict(&intent), Verdict::Allow, "nothing speaks against it yet");
     spoil(&mut forged);
     match forged.verdict(&intent) {
-        Verdict::Allow => vec![format!("{} {}", intent.method.as_str(), intent.path)],
+        Verdict::Allow => vec![format!("{} {}", action.as_str(), intent.resource)],
         _ => Written::new(),
     }
 }

@@ -20,6 +20,7 @@ mod operators;
 mod people;
 mod tenants;
 mod timing;
+mod typed;
 
 use std::collections::BTreeSet;
 
@@ -121,6 +122,7 @@ fn guard_mutations_cover_every_guard() {
         people::GUARDS,
         tenants::GUARDS,
         timing::GUARDS,
+        typed::GUARDS,
     ]
     .concat()
     .into_iter()
@@ -143,6 +145,7 @@ fn the_suite_holds_at_least_forty_attempts() {
         people::ATTEMPTS,
         tenants::ATTEMPTS,
         timing::ATTEMPTS,
+        typed::ATTEMPTS,
     ]
     .concat();
     assert!(attempts.iter().all(|name| name.starts_with("red_team_")));

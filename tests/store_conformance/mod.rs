@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::{Timestamp, ToSpan as _};
-use teardownd::core::command::{Action, Answer, Intent, Method, NewCommand, Outcome};
+use teardownd::core::command::{Action, Answer, Intent, NewCommand, Outcome};
 use teardownd::core::domain::DomainPattern;
 use teardownd::core::gates::{SafetyPolicy, Verdict};
 use teardownd::core::ids::{AccountName, CommandId, TeardownId, TenantId};
@@ -212,8 +212,6 @@ pub(crate) fn cancel(number: u32, order: &str) -> NewCommand {
             action: Action::CancelOrder,
             reservation: false,
             resource: format!("order:{order}"),
-            method: Method::Patch,
-            path: format!("/v1/customers/x/orders/{order}"),
             body: Some(format!("{{\"id\":\"{order}\",\"status\":\"cancelled\"}}")),
             if_match: Some("\"etag\"".to_owned()),
         },
@@ -228,8 +226,6 @@ pub(crate) fn delete(number: u32) -> NewCommand {
             action: Action::DeleteCustomer,
             reservation: false,
             resource: "customer".to_owned(),
-            method: Method::Delete,
-            path: "/v1/customers/x".to_owned(),
             body: None,
             if_match: None,
         },

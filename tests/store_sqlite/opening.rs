@@ -271,3 +271,27 @@ async fn invariant_9_a_migration_keeps_what_was_reserved() {
     .unwrap();
     assert_eq!(value(&mut conn, "SELECT reads FROM sends").await, "6");
 }
+
+#[tokio::test]
+async fn a_database_that_lacks_a_trigger_is_refused_and_mended() {
+    let place = Place::new();
+    place.bench().await.store.close().await;
+    for (sql, name) in [
+        ("DROP TRIGGER commands_insert_request", "commands_insert_request"),
+        ("DROP INDEX teardowns_active", "teardowns_active"),
+        (
+            "DROP TRIGGER commands_update;
+             CREATE TRIGGER commands_update BEFORE UPDATE ON commands BEGIN SELECT 1; END",
+            "commands_update",
+        ),
+    ] {
+        let mut conn = plain(&place.path()).await;
+        run(&mut conn, sql).await.unwrap();
+        drop(conn);
+        let text = refusal(&place.settings()).await;
+        assert!(text.contains(name) && text.contains("teardownd migrate"), "{text}");
+        let report = Store::migrate(&place.path(), start()).await.unwrap();
+        assert_eq!(report.mended, [name]);
+        Store::open(&place.settings(), start()).await.unwrap().close().await;
+    }
+}

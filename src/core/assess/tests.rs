@@ -59,6 +59,30 @@ fn bought(orders: Vec<Order>, subscriptions: Vec<Subscription>, day: i64) -> Vec
 }
 
 #[test]
+fn invariant_6_what_carries_no_id_that_leads_to_it_is_unknown_and_active() {
+    for id in ["..", ".", "a/b", "a\\b", "a\tb", "%2e%2e"] {
+        let order = Order { id: id.to_owned(), ..order("completed", &[1]) };
+        let software =
+            Subscription { id: id.to_owned(), ..subscription("software", "X", "active") };
+        let plan =
+            Subscription { id: id.to_owned(), ..subscription("azure", "DZH318Z0BPS6:1", "active") };
+        for purchase in bought(vec![order], vec![software, plan], 1) {
+            assert_eq!((purchase.kind, purchase.standing), (Kind::Unknown, Standing::Active));
+            assert_eq!((purchase.actions().count(), purchase.blocked().is_some()), (0, true));
+        }
+    }
+    // Software in an order whose id leads nowhere has its own route left.
+    let order = Order { id: "..".to_owned(), ..order("completed", &[1]) };
+    let software =
+        Subscription { order_id: Some("..".to_owned()), ..subscription("software", "X", "active") };
+    let purchase = bought(vec![order], vec![software], 1).remove(0);
+    assert_eq!(purchase.actions().collect::<Vec<_>>(), [Action::DeleteSubscription]);
+    let entitlement = |id: &str| AzureEntitlement { id: id.to_owned(), name: None, status: None };
+    assert_eq!(azure_purchase("p", &entitlement("..")).kind, Kind::Unknown);
+    assert_eq!(azure_purchase("p", &entitlement("e")).kind, Kind::AzureSubscription);
+}
+
+#[test]
 fn subscriptions_are_recognised_by_offer_and_product_type() {
     let kind = |product, offer| subscription_kind(&subscription(product, offer, "active"));
     assert_eq!(kind("onlineservicesnce", "CFQ7TTC0LH18:0001:CFQ7"), Kind::NewCommerceLicence);

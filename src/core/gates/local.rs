@@ -50,6 +50,11 @@ pub(super) fn protected(domain: &str, policy: &SafetyPolicy) -> Option<Objection
     Some((Reason::ProtectedDomain, text))
 }
 
+pub(super) fn forged_command(q: &Question<'_>) -> Verdict {
+    let derived = q.intent.request(q.facts.teardown.tenant_id);
+    derived.map_or_else(|forged| super::forged(&forged.to_string()), |_| Verdict::Allow)
+}
+
 pub(super) fn sandbox(q: &Question<'_>) -> Verdict {
     held_by(q.named().not_a_sandbox())
 }

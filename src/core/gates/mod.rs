@@ -146,6 +146,10 @@ macro_rules! guards {
 }
 
 guards! {
+    // What the command itself says.
+    /// The command is what is derived from its action, tenant and resource.
+    ForgedCommand = "forged_command" => local::forged_command;
+
     // What people and stored stops say.
     /// No halt of the account, nor of everything.
     Halt = "halt" => stops::halt;
@@ -271,6 +275,11 @@ fn after(now: Timestamp, duration: Duration) -> Timestamp {
 
 fn too_old(at: Timestamp, now: Timestamp, limit: Duration) -> bool {
     now.duration_since(at) > jiff::SignedDuration::try_from(limit).unwrap_or_default()
+}
+
+/// The verdict on a command that is not what would be derived.
+pub fn forged(why: &str) -> Verdict {
+    hold(Reason::ForgedCommand, why)
 }
 
 /// What a guard objects to: its code and why.

@@ -36,7 +36,8 @@ pub(super) fn dry_run(q: &Question<'_>) -> Verdict {
     if !q.policy.dry_run {
         return Verdict::Allow;
     }
-    let text = format!("safety.dry_run: {} was not sent", q.intent.path);
+    let path = q.intent.request(q.facts.teardown.tenant_id).map(|request| request.path);
+    let text = format!("safety.dry_run: {} was not sent", path.unwrap_or_default());
     wait(Reason::DryRun, after(q.now, GATE_NET), text)
 }
 

@@ -6,7 +6,6 @@ use uuid::Uuid;
 use super::*;
 use crate::core::account::{Arming, Stop};
 use crate::core::approval::Approval;
-use crate::core::command::Method;
 use crate::core::domain::DomainPattern;
 use crate::core::hold::{Hold, Holds};
 use crate::core::ids::{AccountName, Fence, TeardownId};
@@ -62,7 +61,7 @@ impl Case {
             protections: Vec::new(),
             ahead: jiff::SignedDuration::ZERO,
         };
-        Self { intent: routes::delete_customer(tenant(7)), facts, seen: seen(), policy }
+        Self { intent: routes::delete_customer(), facts, seen: seen(), policy }
     }
 
     /// A cancellation instead, which may go out although something is active.
@@ -72,9 +71,7 @@ impl Case {
             action: Action::CancelOrder,
             reservation: true,
             resource: "order:1".to_owned(),
-            method: Method::Patch,
-            path: "/v1/customers/x/orders/1".to_owned(),
-            body: None,
+            body: Some(r#"{"id":"1","status":"cancelled"}"#.to_owned()),
             if_match: None,
         };
         case
@@ -191,6 +188,7 @@ fn spoilt(guard: Guard) -> Case {
     let mut case = Case::sound();
     let (facts, policy, row) = (&mut case.facts, &mut case.policy, tenant(7));
     match guard {
+        Guard::ForgedCommand => case.intent.body = Some("{}".to_owned()),
         Guard::Halt => facts.every.halted = stop(),
         Guard::Pause => facts.account.paused = stop(),
         Guard::Ended => facts.teardown.state = State::Failed,

@@ -45,5 +45,8 @@ pub(crate) async fn migrate(config: &Config, now: Timestamp) -> Result<(String, 
     if let Some(copy) = &report.copy {
         text.push_str(&format!("; as it was before it stands at {}", copy.display()));
     }
+    if !report.mended.is_empty() {
+        text.push_str(&format!("; put back: {}", report.mended.join(", ")));
+    }
     Ok((text, json!({"migration": report})))
 }

@@ -155,7 +155,7 @@ impl Ticket<'_> {
             table.row([
                 time(command.first_sent_at),
                 time(command.last_sent_at),
-                format!("{} {}", command.intent.method.as_str(), command.intent.path),
+                format!("{} {}", command.method, command.path),
                 command.id.to_string(),
                 command.correlation_id.map(|id| id.to_string()).unwrap_or_default(),
                 outcome(command).to_owned(),
@@ -242,8 +242,8 @@ fn change_json(change: &TransitionRecord) -> Value {
 
 fn call_json(command: &Command) -> Value {
     json!({
-        "method": command.intent.method.as_str(),
-        "route": command.intent.path,
+        "method": command.method,
+        "route": command.path,
         "action": command.intent.action,
         "request_id": command.id,
         "correlation_id": command.correlation_id,

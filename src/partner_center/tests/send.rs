@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::core::account::TroubleKind;
 use crate::core::clock::Clock;
-use crate::core::command::{Action, Command, Intent, Method, NewCommand, Outcome};
+use crate::core::command::{Action, Command, Intent, NewCommand, Outcome};
 use crate::core::fault::Class;
 use crate::core::ids::{AccountName, CommandId, TeardownId};
 use crate::partner_center::testing::{Bench, Reply, TENANT, fault, reply, tenant, with_header};
@@ -17,23 +17,22 @@ use crate::partner_center::{ApiError, Kind, PermitKind, Sent, bucket_of};
 const ID: Uuid = Uuid::from_u128(0x1234);
 const CORRELATION: Uuid = Uuid::from_u128(0x5678);
 
-fn command(action: Action, method: Method, path: &str, body: Option<&str>) -> Command {
+fn command(action: Action, resource: &str, body: Option<&str>) -> Command {
     let intent = Intent {
         action,
         reservation: false,
-        resource: "customer".to_owned(),
-        method,
-        path: path.to_owned(),
+        resource: resource.to_owned(),
         body: body.map(str::to_owned),
         if_match: None,
     };
     let new = NewCommand { id: CommandId(ID), intent };
     let (account, id) = (AccountName::new("test"), TeardownId(1));
-    Command { sends: 1, ..Command::fresh(new, account, tenant(), id, Timestamp::UNIX_EPOCH) }
+    let fresh = Command::fresh(new, account, tenant(), id, Timestamp::UNIX_EPOCH).unwrap();
+    Command { sends: 1, ..fresh }
 }
 
 pub(super) fn delete() -> Command {
-    command(Action::DeleteCustomer, Method::Delete, &format!("/v1/customers/{TENANT}"), None)
+    command(Action::DeleteCustomer, "customer", None)
 }
 
 pub(super) async fn send_on(bench: &Bench, command: &Command) -> Sent {
@@ -53,8 +52,8 @@ async fn send(answer: Reply) -> Sent {
 async fn a_command_goes_out_byte_for_byte_under_its_own_id() {
     let bench = Bench::new([Ok(reply(200, r#"{"id":"s"}"#))]);
     let path = format!("/v1/customers/{TENANT}/subscriptions/s");
-    let body = r#"{ "Status":"suspended","n":1.50 }"#;
-    let mut command = command(Action::SuspendSubscription, Method::Patch, &path, Some(body));
+    let body = r#"{ "Id":"s","Status":"suspended","n":1.50 }"#;
+    let mut command = command(Action::SuspendSubscription, "subscription:s", Some(body));
     command.intent.if_match = Some("\"etag\"".to_owned());
     let sent = send_on(&bench, &command).await;
     assert_eq!(sent.answer.outcome, Some(Outcome::Accepted));
@@ -233,12 +232,42 @@ async fn an_old_permit_is_replaced_without_waiting_or_nothing_is_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_path_that_leads_elsewhere_is_not_sent() {
-    for path in ["/customers/x", "https://evil.example/v1/x", "/v1/../x", "v1/customers/x"] {
+async fn invariant_1_a_command_that_differs_from_what_is_derived_is_not_sent() {
+    let other = "/v1/customers/cccc0000-0000-4000-8000-000000000009";
+    let cancel = || {
+        let body = r#"{"id":"o","status":"cancelled"}"#;
+        command(Action::CancelOrder, "order:o", Some(body))
+    };
+    let path = |path: &str| Command { path: path.to_owned(), ..cancel() };
+    let method = |method: &str| Command { method: method.to_owned(), ..cancel() };
+    let intent = |change: fn(&mut Intent)| {
+        let mut command = cancel();
+        change(&mut command.intent);
+        command
+    };
+    for forged in [
+        path(other),
+        path(&format!("/v1/customers/{TENANT}")),
+        path(&format!("/v1/customers/{TENANT}/orders/p")),
+        path(&format!("/v1/customers/{TENANT}/orders/o?x=y")),
+        path("https://evil.example/v1/x"),
+        path(""),
+        method("POST"),
+        method("DELETE"),
+        method("patch"),
+        intent(|i| i.body = None),
+        intent(|i| i.body = Some(r#"{"relationshipToPartner":"none"}"#.to_owned())),
+        intent(|i| i.body = Some(r#"{"id":"p","status":"cancelled"}"#.to_owned())),
+        intent(|i| i.resource = "order:p".to_owned()),
+        intent(|i| i.resource = "order:..".to_owned()),
+        intent(|i| i.resource = "customer".to_owned()),
+        intent(|i| i.action = Action::DeleteCustomer),
+        Command { path: other.to_owned(), ..delete() },
+        Command { tenant_id: crate::core::ids::TenantId::new(Uuid::from_u128(9)), ..delete() },
+    ] {
         let bench = Bench::new([]);
-        let command = command(Action::DeleteCustomer, Method::Delete, path, None);
-        let sent = send_on(&bench, &command).await;
-        assert!(matches!(sent.trouble, Some(ApiError::Damaged { .. })), "{path}");
-        assert!(bench.calls().is_empty());
+        let sent = send_on(&bench, &forged).await;
+        assert!(matches!(sent.trouble, Some(ApiError::Damaged { .. })), "{forged:?}");
+        assert!(bench.calls().is_empty(), "{forged:?}");
     }
 }

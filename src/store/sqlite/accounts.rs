@@ -20,13 +20,31 @@ pub(super) async fn load(conn: &mut SqliteConnection, name: &AccountName) -> Res
         .bind(name.as_str())
         .fetch_optional(conn)
         .await?;
-    row.as_ref().map_or_else(|| Ok(Account::fresh(name.clone())), rows::account)
+    let Some(row) = row else { return Ok(Account::fresh(name.clone())) };
+    Ok(rows::counted_account(&row)?.0)
 }
 
 pub(super) async fn load_all(conn: &mut SqliteConnection) -> Result<Vec<Account>> {
     let found = sqlx::query("SELECT * FROM accounts ORDER BY name").fetch_all(conn).await?;
-    // All or nothing: a stop must not be overlooked.
-    found.iter().map(rows::account).collect()
+    let found = rows::sound(&found, rows::counted_account);
+    Ok(found.into_iter().map(|(account, _)| account).collect())
+}
+
+/// Stores the halt that stands for a damaged row, so that it is seen, reported once, and lifted by a person
+/// alone.
+pub(super) async fn halt_damaged(conn: &mut SqliteConnection, now: Timestamp) -> Result<()> {
+    let found = sqlx::query("SELECT * FROM accounts").fetch_all(&mut *conn).await?;
+    for (account, damaged) in rows::sound(&found, rows::counted_account) {
+        let Some(halt) = account.halted.as_ref().filter(|_| damaged) else { continue };
+        tracing::error!(account = %account.name, text = halt.reason, "a damaged account is halted");
+        sqlx::query("UPDATE accounts SET canary = NULL, canary_tenant = NULL WHERE name = ?")
+            .bind(account.name.as_str())
+            .execute(&mut *conn)
+            .await?;
+        save(conn, &account).await?;
+        set_clocks(conn, &account.name, now).await?;
+    }
+    Ok(())
 }
 
 /// The row of an account, and the row of everything, in one statement.
@@ -40,7 +58,7 @@ pub(super) async fn load_with_every(
         .await?;
     let mut pair = (Account::fresh(name.clone()), Account::fresh(AccountName::every()));
     for row in &found {
-        let row = rows::account(row)?;
+        let (row, _) = rows::counted_account(row)?;
         if row.name == AccountName::every() { pair.1 = row } else { pair.0 = row }
     }
     Ok(pair)
@@ -125,10 +143,11 @@ pub(super) async fn set_clocks(
 ) -> Result<()> {
     sqlx::query(
         "UPDATE teardowns SET
-             eligible_used_ms = eligible_used_ms + CASE WHEN eligible_since IS NULL THEN 0 ELSE
-                 max(0, (strftime('%s', ?2) * 1000 + substr(?2, 21, 3))
-                      - (strftime('%s', eligible_since) * 1000 + substr(eligible_since, 21, 3)))
-                 END,
+             eligible_used_ms = CASE WHEN eligible_used_ms > 3153600000000 THEN eligible_used_ms
+                 ELSE min(3153600000000, eligible_used_ms + coalesce(
+                     max(0, (strftime('%s', ?2) * 1000 + substr(?2, 21, 3))
+                          - (strftime('%s', eligible_since) * 1000 + substr(eligible_since, 21, 3))),
+                     0)) END,
              eligible_since = CASE WHEN eligible_since IS NULL THEN ?2 END
          WHERE state NOT IN ('deleted', 'aborted', 'failed')
            AND (?1 = '*' OR lower(account) = ?1)

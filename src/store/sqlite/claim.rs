@@ -9,20 +9,19 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 
 use super::rows::{self, Fields, time_text};
-use super::{accounts, queue};
+use super::{accounts, forged, queue};
 use crate::core::account::Account;
+use crate::core::gates::Verdict;
 use crate::core::ids::{AccountName, Fence, TeardownId};
+use crate::core::reason::Reason;
 use crate::core::teardown::{Lease, Teardown};
 use crate::store::rules::{self, after, millis};
 use crate::store::{ClaimRequest, Claimed, Result, StoreError, stops};
 
-/// How long a damaged row is left out of claims before it is looked at and reported again.
-const DAMAGED_RECHECK: Duration = Duration::from_secs(600);
-
 pub(super) async fn take_over(conn: &mut SqliteConnection, now: Timestamp) -> Result<u64> {
     let done = sqlx::query(
-        "UPDATE teardowns SET lease_owner = NULL, lease_until = NULL, fence = fence + 1,
-             next_attempt_at = NULL, updated_at = ?
+        "UPDATE teardowns SET lease_owner = NULL, lease_until = NULL,
+             fence = fence + (fence < 1000000000000000), next_attempt_at = NULL, updated_at = ?
          WHERE lease_owner IS NOT NULL AND state NOT IN ('deleted', 'aborted', 'failed')",
     )
     .bind(time_text(now))
@@ -38,6 +37,7 @@ pub(super) async fn claim(
     request: &ClaimRequest,
     now: Timestamp,
 ) -> Result<Vec<Claimed>> {
+    accounts::halt_damaged(conn, now).await?;
     let mut stored = accounts::load_all(conn).await?;
     accounts::expire_pauses(conn, &mut stored, now).await?;
     let row_of = |name: &AccountName| {
@@ -95,8 +95,9 @@ async fn due(
             match rows::teardown(row) {
                 Ok(row) => sound.push(row),
                 Err(error) => {
-                    tracing::error!(%error, "a damaged row is left out of claims");
-                    set_aside(conn, row, &error.to_string(), now).await?;
+                    let id = TeardownId(row.try_get("id")?);
+                    tracing::error!(teardown = %id, %error, "a damaged row is held");
+                    set_aside(conn, id, Reason::DamagedRow, &error.to_string(), now).await?;
                     damaged = true;
                 }
             }
@@ -138,20 +139,68 @@ async fn due_rows(
     Ok(found)
 }
 
-/// Keeps a damaged row from being claimed for a while, and says so in the row.
-async fn set_aside(
+/// Holds a row that cannot be read, or whose records cannot, until a person has looked. Nothing of it
+/// need be understood for that.
+pub(super) async fn set_aside(
     conn: &mut SqliteConnection,
-    row: &SqliteRow,
+    id: TeardownId,
+    guard: Reason,
     text: &str,
     now: Timestamp,
 ) -> Result<()> {
-    sqlx::query("UPDATE teardowns SET next_attempt_at = ?, reason_text = ? WHERE id = ?")
-        .bind(time_text(after(now, DAMAGED_RECHECK)))
-        .bind(text)
-        .bind(row.try_get::<i64, _>("id")?)
-        .execute(conn)
-        .await?;
+    let held = sqlx::query(
+        "UPDATE teardowns SET hold_code = ?1, hold_text = ?2, hold_by = ?1, hold_since = ?3,
+             lease_owner = NULL, lease_until = NULL, eligible_since = NULL, updated_at = ?3
+         WHERE id = ?4 AND state NOT IN ('deleted', 'aborted', 'failed')",
+    )
+    .bind(guard.as_str())
+    .bind(text)
+    .bind(time_text(now))
+    .bind(id.0)
+    .execute(&mut *conn)
+    .await?;
+    if held.rows_affected() == 0 {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO transitions (teardown_id, account, tenant_id, at, from_state, to_state, reason,
+             text, actor)
+         SELECT id, lower(account), lower(tenant_id), ?1, state, state, ?2, ?3, ?2
+         FROM teardowns WHERE id = ?4",
+    )
+    .bind(time_text(now))
+    .bind(guard.as_str())
+    .bind(text)
+    .bind(id.0)
+    .execute(conn)
+    .await?;
     Ok(())
+}
+
+/// Sets a row aside whose pass has met damage, if its lease is still the pass's own. What is forged among
+/// its commands is settled with it.
+pub(super) async fn set_aside_leased(
+    conn: &mut SqliteConnection,
+    id: TeardownId,
+    fence: Fence,
+    text: &str,
+    now: Timestamp,
+) -> Result<Verdict> {
+    let found = sqlx::query(
+        "SELECT * FROM teardowns WHERE id = ? AND fence = ? AND lease_owner IS NOT NULL",
+    )
+    .bind(id.0)
+    .bind(fence.0)
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(found) = found else { return Err(StoreError::LeaseLost(id)) };
+    let damage = || Verdict::Hold { guard: Reason::DamagedRow, text: text.to_owned() };
+    let verdict = forged::set_aside(conn, &rows::shown(&found)?, now).await?;
+    let verdict = verdict.unwrap_or_else(damage);
+    if let Verdict::Hold { guard, text } = &verdict {
+        set_aside(conn, id, *guard, text, now).await?;
+    }
+    Ok(verdict)
 }
 
 async fn save_leases(conn: &mut SqliteConnection, claimed: &[Claimed]) -> Result<()> {

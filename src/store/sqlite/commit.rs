@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sqlx::{Row as _, SqliteConnection};
 
 use super::rows::{self, Fields, time_text};
-use super::{accounts, clock, consent, faults, protect, queue, send};
+use super::{accounts, clock, consent, faults, forged, protect, queue, send};
 use crate::core::account::Account;
 use crate::core::command::{Action, Command};
 use crate::core::gates::{SafetyPolicy, StoredFacts};
@@ -55,6 +55,9 @@ async fn admit(
 ) -> Result<Admission> {
     if commit.commands.is_empty() {
         return Ok(Admission { admitted: Vec::new(), verdict: None });
+    }
+    if let Some(verdict) = forged::set_aside(conn, row, now).await? {
+        return Ok(Admission { admitted: Vec::new(), verdict: Some(verdict) });
     }
     let deleting = commit.commands.iter().any(|c| c.intent.action == Action::DeleteCustomer);
     let mut facts = facts(conn, row, None, deleting, commit.policy, now).await?;
@@ -124,7 +127,9 @@ async fn deletions(
     .bind(question)
     .fetch_all(conn)
     .await?;
-    found.iter().map(|row| Fields::new(row, "commands", "id").time("created_at")).collect()
+    // One whose time cannot be read counts as of now: a cap may be reached early, never passed.
+    let time = |row| Fields::new(row, "commands", "id").time("created_at").unwrap_or(now);
+    Ok(found.iter().map(time).collect())
 }
 
 /// Resources of the tenant with an unsettled command.
@@ -151,8 +156,8 @@ async fn insert(conn: &mut SqliteConnection, commands: &[Command]) -> Result<()>
                 "action": command.intent.action,
                 "reservation": i64::from(command.intent.reservation),
                 "resource": command.intent.resource,
-                "method": command.intent.method,
-                "path": command.intent.path,
+                "method": command.method,
+                "path": command.path,
                 "body": command.intent.body,
                 "if_match": command.intent.if_match,
                 "created_at": time_text(command.created_at),

@@ -22,7 +22,14 @@ pub(super) async fn approve(
     now: Timestamp,
 ) -> Result<Vec<RequestEffect>> {
     let mut effects = Vec::new();
-    for mut row in queue::list(conn, &request.filter).await? {
+    for row in queue::to_change(conn, &request.filter).await? {
+        let mut row = match row {
+            Ok(row) => row,
+            Err(damaged) => {
+                effects.push(damaged);
+                continue;
+            }
+        };
         let (account, every) = accounts::load_with_every(conn, &row.account).await?;
         let runs = rules::runs(&account, &every, now);
         let stored = queue::purchases(conn, row.id).await?;

@@ -24,6 +24,7 @@ pub const OPERATIONS: &[&str] = &[
     "next_due",
     "renew",
     "release",
+    "set_aside",
     "commit",
     "begin_send",
     "record_answer",

@@ -13,6 +13,7 @@ mod customers;
 mod door;
 mod faults;
 mod filesystem;
+mod forged;
 mod gates;
 mod identities;
 mod in_force;
@@ -26,6 +27,7 @@ mod queue;
 mod reload;
 mod restore;
 mod rows;
+mod schema;
 mod send;
 mod survey;
 mod upkeep;
@@ -245,6 +247,21 @@ impl Store {
     pub async fn release(&self, teardown: TeardownId, fence: Fence, now: Timestamp) -> Result<()> {
         self.write("release", async |tx| claim::release(tx, teardown, fence, millis(now)).await)
             .await
+    }
+
+    /// Holds a row whose pass has met damage in what is stored of it, and gives its lease back. Forged
+    /// commands of the tenant are settled with it. Returns what holds it.
+    pub async fn set_aside(
+        &self,
+        teardown: TeardownId,
+        fence: Fence,
+        text: &str,
+        now: Timestamp,
+    ) -> Result<Verdict> {
+        self.write("set_aside", async |tx| {
+            claim::set_aside_leased(tx, teardown, fence, text, millis(now)).await
+        })
+        .await
     }
 
     /// Commits one step. See [`Commit`].

@@ -17,7 +17,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqliteConnection};
 use super::backup::{Partial, verified};
 use super::lanes::Lanes;
 use super::restore::log_aside;
-use super::{Door, Store, filesystem, held};
+use super::{Door, Store, filesystem, held, schema};
 use crate::store::files::Files;
 use crate::store::lock::{beside, open as open_lock, real};
 use crate::store::shared::open_or_create;
@@ -61,6 +61,8 @@ pub struct MigrationReport {
     pub applied: Vec<i64>,
     /// Where the database was copied to beforehand.
     pub copy: Option<PathBuf>,
+    /// Triggers and indexes that it lacked, or had otherwise, and that were put back.
+    pub mended: Vec<String>,
 }
 
 impl Store {
@@ -87,6 +89,7 @@ impl Store {
                 MigrateMode::Manual => return Err(needs_migration(path, &pending)),
             }
         }
+        check_schema(path).await?;
         let anchor = options(path).connect().await?;
         let writer = Lanes::open(1, options(path)).await?;
         let readers = Lanes::open(READERS, options(path).pragma("query_only", "ON")).await?;
@@ -113,14 +116,22 @@ impl Store {
         Self { path, writer, readers, door, files, anchor, ended }
     }
 
-    /// Brings a database to this program's schema, creating it if it does not exist.
+    /// Brings a database to this program's schema, creating it if it does not exist, and puts back
+    /// triggers and indexes that it lacks.
     ///
     /// # Errors
     /// As [`open`](Self::open).
     pub async fn migrate(path: &Path, now: Timestamp) -> Result<MigrationReport> {
         let path = check_file(path, true)?;
         check_leftovers(&path)?;
-        migrate(&path, &MIGRATOR, now).await.map_err(|error| held(&path, error))
+        let mut report =
+            migrate(&path, &MIGRATOR, now).await.map_err(|error| held(&path, error))?;
+        if report.to == newest(&MIGRATOR) {
+            let mut conn = options(&path).connect().await?;
+            report.mended = schema::mend(&mut conn).await?;
+            conn.close().await?;
+        }
+        Ok(report)
     }
 
     /// The database file, with every symbolic link followed.
@@ -391,6 +402,7 @@ async fn migrate(path: &Path, migrator: &Migrator, now: Timestamp) -> Result<Mig
         to: from.unwrap_or(0).max(newest(migrator)),
         applied: pending,
         copy: None,
+        mended: Vec::new(),
     };
     if report.applied.is_empty() {
         return Ok(report);
@@ -404,6 +416,17 @@ async fn migrate(path: &Path, migrator: &Migrator, now: Timestamp) -> Result<Mig
     migrator.run_direct(None, &mut conn, false).await.map_err(|error| failed(path, &error))?;
     conn.close().await?;
     Ok(report)
+}
+
+/// Refuses a database that lacks a trigger or an index. A newer schema knows its own.
+async fn check_schema(path: &Path) -> Result<()> {
+    let mut conn = options(path).connect().await?;
+    let schema = read_schema(&mut conn, path).await?;
+    if schema.applied.last() == Some(&newest(&MIGRATOR)) {
+        schema::check(&mut conn, path).await?;
+    }
+    conn.close().await?;
+    Ok(())
 }
 
 /// Brings a database that nobody else knows of up to this program's schema, under the name `path` of what

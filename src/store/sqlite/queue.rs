@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde_json::json;
+use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
 use super::rows::{self, time_text};
@@ -12,8 +13,11 @@ use crate::core::command::Command;
 use crate::core::ids::{AccountName, TeardownId, TenantId};
 use crate::core::teardown::{NewTeardown, State, Teardown};
 use crate::store::protect::check_enqueue;
+use crate::store::requests;
 use crate::store::rules::{self, millis_up};
-use crate::store::{EnqueueOutcome, Filter, Result, StoreError, StoredPurchase, TransitionRecord};
+use crate::store::{
+    EnqueueOutcome, Filter, RequestEffect, Result, StoreError, StoredPurchase, TransitionRecord,
+};
 
 /// What stands for a tenant already.
 #[derive(Debug, Default)]
@@ -84,7 +88,7 @@ async fn standing(
     .await?;
     let mut standing = BTreeMap::<Key, Standing>::new();
     for row in &found {
-        let row = rows::teardown(row)?;
+        let row = rows::shown(row)?;
         let entry = standing.entry((row.account, row.tenant_id)).or_default();
         if row.state == State::Deleted {
             entry.deleted = Some(row.id);
@@ -144,6 +148,25 @@ async fn insert(
 }
 
 pub(super) async fn list(conn: &mut SqliteConnection, filter: &Filter) -> Result<Vec<Teardown>> {
+    rows::readable(&select(conn, filter).await?, rows::shown)
+}
+
+/// The same rows, to be changed. A damaged one is left as it is; the effect says so.
+pub(super) async fn to_change(
+    conn: &mut SqliteConnection,
+    filter: &Filter,
+) -> Result<Vec<std::result::Result<Teardown, RequestEffect>>> {
+    let found = select(conn, filter).await?;
+    Ok(rows::sound(&found, |row| match rows::teardown(row) {
+        Ok(sound) => Ok(Ok(sound)),
+        Err(damage) => {
+            let shown = rows::shown(row)?;
+            Ok(Err(requests::effect(&shown, Err(damage.to_string())).0))
+        }
+    }))
+}
+
+async fn select(conn: &mut SqliteConnection, filter: &Filter) -> Result<Vec<SqliteRow>> {
     let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM teardowns AS t WHERE 1");
     if !filter.ids.is_empty() {
         query.push(" AND id IN (SELECT value FROM json_each(");
@@ -171,8 +194,7 @@ pub(super) async fn list(conn: &mut SqliteConnection, filter: &Filter) -> Result
         );
     }
     query.push(" ORDER BY id DESC");
-    let found = query.build().fetch_all(conn).await?;
-    rows::readable(&found, rows::teardown)
+    Ok(query.build().fetch_all(conn).await?)
 }
 
 /// One row, for the transaction that changes it.
@@ -242,8 +264,20 @@ pub(super) async fn commands(
             .bind(tenant.to_string())
             .fetch_all(conn)
             .await?;
-    // All or nothing: a reconciler must not overlook a command.
-    found.iter().map(rows::command).collect()
+    // All or nothing: a reconciler must not overlook a command. Those that decide nothing any more may be
+    // damaged, as one is that was typed in and set aside.
+    let mut commands = Vec::with_capacity(found.len());
+    for row in &found {
+        let outcome: Option<&str> = row.try_get("outcome").unwrap_or_default();
+        match rows::command(row) {
+            Ok(command) => commands.push(command),
+            Err(error) if matches!(outcome, Some("withdrawn" | "refused")) => {
+                tracing::debug!(%error, "a damaged command that decides nothing is left out");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(commands)
 }
 
 pub(super) async fn history(

@@ -10,7 +10,7 @@ use sqlx::{Decode, Row as _, Sqlite, Type};
 
 use crate::core::account::{Account, Arming, Canary, Identity, Proven, Stop, Trouble, TroubleKind};
 use crate::core::approval::Approval;
-use crate::core::command::{Action, Command, Intent, Method, Outcome};
+use crate::core::command::{Action, Command, Intent, Outcome};
 use crate::core::fault::FailedCall;
 use crate::core::hold::{Hold, Holds};
 use crate::core::ids::{AccountName, CommandId, Fence, TeardownId};
@@ -73,6 +73,17 @@ impl<'r> Fields<'r> {
         T::try_from(number).map_err(|_| self.damaged(column, format!("{number} is out of range")))
     }
 
+    pub(super) fn at_most<T>(&self, column: &str, most: T) -> Result<T>
+    where
+        T: TryFrom<i64> + PartialOrd + Display,
+    {
+        let number: T = self.number(column)?;
+        if number <= most {
+            return Ok(number);
+        }
+        Err(self.damaged(column, format!("{number} is more than {most}")))
+    }
+
     /// A text that `parse` must understand, unless it is NULL.
     pub(super) fn parse_opt<T>(
         &self,
@@ -120,6 +131,11 @@ fn canary(f: &Fields<'_>) -> Result<Option<Canary>> {
     Ok(Some(Canary { command, tenant_id }))
 }
 
+/// The largest fence and the longest eligible time, in milliseconds, that are no damage: a trigger of the
+/// table refuses larger ones, and no sum of what is within them is too large.
+const MAX_FENCE: i64 = 1_000_000_000_000_000;
+const MAX_ELIGIBLE_MS: u64 = 3_153_600_000_000;
+
 /// A row of `teardowns`.
 pub(super) fn teardown(row: &SqliteRow) -> Result<Teardown> {
     let f = Fields::new(row, "teardowns", "id");
@@ -147,15 +163,56 @@ pub(super) fn teardown(row: &SqliteRow) -> Result<Teardown> {
         rounds: f.number("rounds")?,
         next_attempt_at: f.time_opt("next_attempt_at")?,
         eligible_since: f.time_opt("eligible_since")?,
-        eligible_used: Duration::from_millis(f.number("eligible_used_ms")?),
+        eligible_used: Duration::from_millis(f.at_most("eligible_used_ms", MAX_ELIGIBLE_MS)?),
         suspects: f.parse("suspects", |text| serde_json::from_str(text).ok())?,
         cross_checked: f.get::<Option<i64>>("cross_checked")?.map(|checked| checked != 0),
         uncancellable_at: f.time_opt("uncancellable_at")?,
         approval: approval(&f)?,
         lease: lease(&f)?,
-        fence: Fence(f.get("fence")?),
+        fence: Fence(f.at_most("fence", MAX_FENCE)?),
         updated_at: f.time("updated_at")?,
         finished_at: f.time_opt("finished_at")?,
+    })
+}
+
+/// A row of `teardowns` as it is shown. A damaged one stands there as held by the guard `damaged_row`,
+/// with what is wrong; it is never stored like that.
+///
+/// # Errors
+/// When not even its id, its tenant, its account and its state can be read.
+pub(super) fn shown(row: &SqliteRow) -> Result<Teardown> {
+    let damage = match teardown(row) {
+        Ok(sound) => return Ok(sound),
+        Err(damage) => damage,
+    };
+    let f = Fields::new(row, "teardowns", "id");
+    let (Ok(tenant), Ok(state)) =
+        (f.parse("tenant_id", |text| text.parse().ok()), f.parse("state", State::parse))
+    else {
+        return Err(damage);
+    };
+    let at = |column: &str| f.time(column).unwrap_or_default();
+    let text = |column: &str| f.get::<Option<String>>(column).unwrap_or_default();
+    Ok(Teardown {
+        state,
+        state_since: at("state_since"),
+        expected_domain: text("expected_domain"),
+        domain: text("domain"),
+        batch: text("batch"),
+        note: text("note"),
+        requested_by: text("requested_by"),
+        holds: Holds::stored(
+            None,
+            Some(Hold {
+                code: Reason::DamagedRow,
+                text: damage.to_string(),
+                actor: Reason::DamagedRow.as_str().to_owned(),
+                since: at("updated_at"),
+            }),
+        ),
+        updated_at: at("updated_at"),
+        finished_at: f.time_opt("finished_at").unwrap_or_default(),
+        ..Teardown::fresh(TeardownId(f.get("id")?), f.account()?, tenant, at("created_at"))
     })
 }
 
@@ -206,11 +263,11 @@ pub(super) fn command(row: &SqliteRow) -> Result<Command> {
             action: f.parse("action", Action::parse)?,
             reservation: f.flag("reservation")?,
             resource: f.get("resource")?,
-            method: f.parse("method", Method::parse)?,
-            path: f.get("path")?,
             body: f.get("body")?,
             if_match: f.get("if_match")?,
         },
+        method: f.get("method")?,
+        path: f.get("path")?,
         created_at: f.time("created_at")?,
         sends: f.number("sends")?,
         first_sent_at: f.time_opt("first_sent_at")?,
@@ -288,6 +345,36 @@ pub(super) fn purchase(row: &SqliteRow) -> Result<StoredPurchase> {
     })
 }
 
+/// A row of `accounts` as it counts, and whether it is damaged. A damaged one is an account that is
+/// halted, and paused if anything says so: nothing is sent for it until a person has looked.
+///
+/// # Errors
+/// When not even its name can be read.
+pub(super) fn counted_account(row: &SqliteRow) -> Result<(Account, bool)> {
+    let damage = match account(row) {
+        Ok(sound) => return Ok((sound, false)),
+        Err(damage) => damage,
+    };
+    let f = Fields::new(row, "accounts", "name");
+    let stop = |reason: String, actor: &str, since: Timestamp| Stop {
+        reason,
+        actor: actor.to_owned(),
+        since,
+        until: None,
+    };
+    let is_null = |column: &str| matches!(f.get::<Option<String>>(column), Ok(None));
+    let mut counted = Account::fresh(AccountName::new(f.get::<&str>("name")?));
+    let since = |column: &str| f.time(column).unwrap_or_default();
+    counted.halted =
+        Some(stop(damage.to_string(), Reason::DamagedRow.as_str(), since("halted_since")));
+    if !is_null("paused_reason") {
+        let reason = f.get("paused_reason").unwrap_or_else(|_| damage.to_string());
+        let actor: String = f.get("paused_by").unwrap_or_default();
+        counted.paused = Some(stop(reason, &actor, since("paused_since")));
+    }
+    Ok((counted, true))
+}
+
 /// A row of `accounts`.
 pub(super) fn account(row: &SqliteRow) -> Result<Account> {
     let f = Fields::new(row, "accounts", "name");
@@ -344,24 +431,22 @@ pub(super) fn account(row: &SqliteRow) -> Result<Account> {
 }
 
 /// Reads rows one by one: a damaged one is reported and left out, so that it does not stop the
-/// others. When nothing else is left, its damage is the answer.
+/// others.
+pub(super) fn sound<T>(rows: &[SqliteRow], read: impl Fn(&SqliteRow) -> Result<T>) -> Vec<T> {
+    let read = |row| {
+        read(row).inspect_err(|error| tracing::error!(%error, "a damaged row is left out")).ok()
+    };
+    rows.iter().filter_map(read).collect()
+}
+
+/// As [`sound`], for people: when nothing else is left, the damage is the answer.
 pub(super) fn readable<T>(
     rows: &[SqliteRow],
     read: impl Fn(&SqliteRow) -> Result<T>,
 ) -> Result<Vec<T>> {
-    let mut values = Vec::with_capacity(rows.len());
-    let mut damage = None;
-    for row in rows {
-        match read(row) {
-            Ok(value) => values.push(value),
-            Err(error) => {
-                tracing::error!(%error, "a damaged row is left out");
-                damage.get_or_insert(error);
-            }
-        }
-    }
-    match damage {
-        Some(error) if values.is_empty() => Err(error),
+    let values = sound(rows, &read);
+    match rows.first() {
+        Some(first) if values.is_empty() => read(first).map(|value| vec![value]),
         _ => Ok(values),
     }
 }

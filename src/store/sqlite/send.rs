@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::rows::{Fields, time_text};
-use super::{accounts, commit, queue};
+use super::{accounts, commit, forged, queue};
 use crate::core::account::Proven;
 use crate::core::command::{Action, Answer, Outcome};
 use crate::core::gates::{self, SafetyPolicy, Verdict};
@@ -35,11 +35,37 @@ pub(super) async fn begin(
 ) -> Result<Verdict> {
     let mut row = queue::teardown(conn, send.teardown).await?;
     rules::check_lease(&row, send.fence)?;
+    let verdict = match forged::set_aside(conn, &row, now).await? {
+        Some(verdict) => verdict,
+        None => ask(conn, &row, send, now).await?,
+    };
+    match &verdict {
+        Verdict::Hold { guard, text } => {
+            if let Some(event) = rules::hold(&mut row, *guard, text, guard.as_str(), now) {
+                commit::save(conn, &row, row.state).await?;
+                commit::record(conn, &row, &[event], now).await?;
+            }
+        }
+        Verdict::Halt { guard, text } => {
+            accounts::halt(conn, &row.account, guard.as_str(), text, now).await?;
+        }
+        Verdict::Allow | Verdict::Wait { .. } | Verdict::Stale => {}
+    }
+    Ok(verdict)
+}
+
+/// Asks the gates about a command that is as it was derived, and counts the send or withdraws it.
+async fn ask(
+    conn: &mut SqliteConnection,
+    row: &Teardown,
+    send: &Send<'_>,
+    now: Timestamp,
+) -> Result<Verdict> {
     let command = commit::command(conn, send.command).await?;
-    admission::check_send(&command, &row)?;
+    admission::check_send(&command, row)?;
     let deleting = command.intent.action == Action::DeleteCustomer;
-    let mut facts = commit::facts(conn, &row, Some(command.id), deleting, send.policy, now).await?;
-    facts.calls = calls(conn, &row, command.id, now).await?;
+    let mut facts = commit::facts(conn, row, Some(command.id), deleting, send.policy, now).await?;
+    facts.calls = calls(conn, row, command.id, now).await?;
     let verdict = gates::admit(&command.intent, &facts, send.seen, send.policy, now);
     match &verdict {
         Verdict::Allow => {
@@ -52,18 +78,6 @@ pub(super) async fn begin(
             withdraw(conn, command.id, now).await?;
         }
         Verdict::Hold { .. } | Verdict::Halt { .. } | Verdict::Wait { .. } | Verdict::Stale => {}
-    }
-    match &verdict {
-        Verdict::Hold { guard, text } => {
-            if let Some(event) = rules::hold(&mut row, *guard, text, guard.as_str(), now) {
-                commit::save(conn, &row, row.state).await?;
-                commit::record(conn, &row, &[event], now).await?;
-            }
-        }
-        Verdict::Halt { guard, text } => {
-            accounts::halt(conn, &row.account, guard.as_str(), text, now).await?;
-        }
-        Verdict::Allow | Verdict::Wait { .. } | Verdict::Stale => {}
     }
     Ok(verdict)
 }

@@ -84,7 +84,7 @@ async fn active(
         .bind(time_text(before(now, stuck_after)))
         .fetch_all(conn)
         .await?;
-    rows::readable(&found, tally)
+    Ok(rows::sound(&found, tally))
 }
 
 /// What has ended, as it was last counted. That takes a scan of the whole table, which retention may
@@ -145,7 +145,7 @@ async fn ended(conn: &mut SqliteConnection, known: Option<Ended>) -> Result<Ende
          FROM teardowns AS t NOT INDEXED WHERE state = 'failed' GROUP BY 1, 2, 4, 7, 8"
     );
     let failed = sqlx::query(AssertSqlSafe(sql)).fetch_all(conn).await?;
-    let tallies = [rows::readable(&done, tally)?, rows::readable(&failed, tally)?].concat();
+    let tallies = [rows::sound(&done, tally), rows::sound(&failed, tally)].concat();
     Ok(Ended { mark, tallies })
 }
 
@@ -155,13 +155,13 @@ fn tally(row: &SqliteRow) -> Result<Tally> {
         account: f.account()?,
         state: f.parse("state", State::parse)?,
         status: f.parse("status", Status::parse)?,
-        reason: f.parse_opt("reason", Reason::parse)?,
+        reason: f.parse_opt("reason", Reason::parse).unwrap_or(Some(Reason::DamagedRow)),
         leased: f.flag("leased")?,
         stuck: f.flag("stuck")?,
         acknowledged: f.flag("acknowledged")?,
         superseded: f.flag("superseded")?,
         teardowns: f.number("teardowns")?,
-        due_since: f.time_opt("due_since")?,
+        due_since: f.time_opt("due_since").unwrap_or_default(),
     })
 }
 
@@ -186,7 +186,7 @@ async fn count_unsettled(conn: &mut SqliteConnection, accounts: &mut Accounts) -
         let f = Fields::new(row, "commands", "account");
         let account = accounts.entry(f.account()?).or_default();
         account.unsettled = f.number("commands")?;
-        account.unsettled_since = f.time_opt("since")?;
+        account.unsettled_since = f.time_opt("since").unwrap_or_default();
     }
     Ok(())
 }
@@ -242,7 +242,11 @@ async fn count_deletions(
     .await?;
     for row in &found {
         let f = Fields::new(row, "commands", "account");
-        accounts.entry(f.account()?).or_default().deletions.push(f.time("created_at")?);
+        accounts
+            .entry(f.account()?)
+            .or_default()
+            .deletions
+            .push(f.time("created_at").unwrap_or(now));
     }
     Ok(())
 }
@@ -294,7 +298,7 @@ async fn moves(conn: &mut SqliteConnection, after: i64) -> Result<(Vec<Move>, i6
         Some(row) => Fields::new(row, "transitions", "id").get("id")?,
         None => after,
     };
-    let moves = rows::readable(&found, |row| {
+    let moves = rows::sound(&found, |row| {
         let f = Fields::new(row, "transitions", "id");
         let at = f.time("at")?;
         let since = |time: Option<Timestamp>| time.map(|time| elapsed(time, at));
@@ -306,6 +310,5 @@ async fn moves(conn: &mut SqliteConnection, after: i64) -> Result<(Vec<Move>, i6
             in_run: since(f.time_opt("queued_at")?),
         })
     });
-    // One damaged row must not keep all later ones from being counted.
-    Ok((moves.unwrap_or_default(), last))
+    Ok((moves, last))
 }

@@ -110,7 +110,7 @@ impl Scene {
             .unwrap();
             let commands = self.store.commands(&row.account, row.tenant_id).await.unwrap();
             for command in commands.iter().filter(|command| command.is_unsettled()) {
-                writeln!(text, "  unsettled {} {}", command.intent.path, command.id).unwrap();
+                writeln!(text, "  unsettled {} {}", command.path, command.id).unwrap();
             }
         }
         writeln!(text, "account {:?}", self.account_row().await).unwrap();

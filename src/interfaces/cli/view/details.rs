@@ -37,8 +37,8 @@ pub(crate) fn command_json(command: &Command) -> Value {
         "actor": "teardownd",
         "action": command.intent.action,
         "resource": command.intent.resource,
-        "method": command.intent.method.as_str(),
-        "path": command.intent.path,
+        "method": command.method,
+        "path": command.path,
         "sends": command.sends,
         "outcome": command.outcome,
         "http_status": command.http_status,
@@ -159,8 +159,8 @@ fn change_line(change: &TransitionRecord) -> [String; 3] {
 fn command_line(command: &Command) -> [String; 3] {
     let mut detail = format!(
         "{} {}; {}; request {}",
-        command.intent.method.as_str(),
-        command.intent.path,
+        command.method,
+        command.path,
         outcome(command),
         command.id
     );

@@ -4,10 +4,9 @@
 use jiff::Timestamp;
 
 use super::Case;
-use crate::core::account::AccountState;
-use crate::core::command::{Action, Command, Intent, Method, Outcome};
+use crate::core::command::{Action, Command, Intent, Outcome};
 use crate::core::gates::{self, Guard, SafetyPolicy, StoredFacts, Verdict};
-use crate::core::ids::{CommandId, TenantId};
+use crate::core::ids::CommandId;
 use crate::core::observation::Observation;
 use crate::core::reason::Reason;
 use crate::core::routes::{self, Kind, Standing};
@@ -56,7 +55,7 @@ impl<'a> Asked<'a> {
         now: Timestamp,
     ) -> Result<Self> {
         let commands = store.commands(&row.account, row.tenant_id).await?;
-        let (command, intent) = next_write(&commands, purchases, row.tenant_id);
+        let (command, intent) = next_write(&commands, purchases);
         let facts = store.facts(row.id, command, policy, now).await?;
         Ok(Self { intent, facts, policy })
     }
@@ -64,17 +63,20 @@ impl<'a> Asked<'a> {
     /// What each guard says, in the order in which they are asked.
     pub(super) fn verdicts(&self, now: Timestamp) -> Vec<(Guard, Verdict)> {
         let seen = Observation::default();
-        gates::verdicts(&self.intent, &self.facts, &seen, self.policy, now).collect()
+        let told = gates::verdicts(&self.intent, &self.facts, &seen, self.policy, now);
+        // A command that does not exist yet cannot be forged.
+        let exists = self.facts.command.is_some();
+        told.map(|(guard, verdict)| match guard {
+            Guard::ForgedCommand if !exists => (guard, Verdict::Allow),
+            _ => (guard, verdict),
+        })
+        .collect()
     }
 }
 
 /// What is written next: what is unsettled is sent again, what is active is cancelled, and then the
 /// customer is deleted.
-fn next_write(
-    commands: &[Command],
-    purchases: &[StoredPurchase],
-    tenant: TenantId,
-) -> (Option<CommandId>, Intent) {
+fn next_write(commands: &[Command], purchases: &[StoredPurchase]) -> (Option<CommandId>, Intent) {
     if let Some(command) = commands.iter().find(|command| command.is_unsettled()) {
         return (Some(command.id), command.intent.clone());
     }
@@ -91,13 +93,11 @@ fn next_write(
             action: Action::parse(&record.route)?,
             reservation: record.kind == Kind::Reservation.as_str(),
             resource: record.key.clone(),
-            method: Method::Patch,
-            path: record.key.clone(),
             body: None,
             if_match: None,
         })
     });
-    (None, cancel.unwrap_or_else(|| routes::delete_customer(tenant)))
+    (None, cancel.unwrap_or_else(|| routes::delete_customer()))
 }
 
 impl Case<'_> {
@@ -111,9 +111,7 @@ impl Case<'_> {
     fn outage(&self) -> Gate {
         let (name, now) = (&self.row.account, self.look.now);
         let told = self.stops.of(name).map(|account| account.conditions(now)).unwrap_or_default();
-        let out = told.iter().find(|told| {
-            matches!(told.state, AccountState::CredentialRefused | AccountState::Unreachable)
-        });
+        let out = told.iter().find(|told| told.blocks().is_some_and(Reason::is_outage));
         out.map_or_else(
             || open("outage", ""),
             |told| closed("outage", condition_text(&format!("account {name}"), told, self.look)),

@@ -51,11 +51,7 @@ impl Told {
             unapproved: 0,
             protections: self.protections.clone(),
         };
-        let asked = Asked {
-            intent: routes::delete_customer(self.row.tenant_id),
-            facts,
-            policy: &self.policy,
-        };
+        let asked = Asked { intent: routes::delete_customer(), facts, policy: &self.policy };
         question(&Case {
             row: &self.row,
             purchases: &[],

@@ -41,7 +41,8 @@ async fn an_older_database_is_copied_aside_before_it_is_migrated() {
     let folder = tempfile::tempdir().unwrap();
     let path = real(&folder.path().join("t.db"));
     let created = migrate(&path, &older(), now()).await.unwrap();
-    let report = MigrationReport { from: None, to: 1, applied: vec![1], copy: None };
+    let report =
+        MigrationReport { from: None, to: 1, applied: vec![1], copy: None, mended: vec![] };
     assert_eq!(created, report, "nothing to copy yet");
 
     std::fs::write(beside(&path, ".before.partial"), "left by a crash").unwrap();
@@ -57,7 +58,8 @@ async fn an_older_database_is_copied_aside_before_it_is_migrated() {
     assert!(!beside(&path, ".before.partial").exists());
 
     let report = migrate(&path, &newer(SECOND), now()).await.unwrap();
-    let nothing = MigrationReport { from: Some(2), to: 2, applied: Vec::new(), copy: None };
+    let nothing =
+        MigrationReport { from: Some(2), to: 2, applied: Vec::new(), copy: None, mended: vec![] };
     assert_eq!(report, nothing);
 
     // The copy, put back and migrated once more, is not overwritten by the next copy.
