@@ -94,7 +94,7 @@ async fn a_damaged_account_stops_itself_and_no_other() {
     bench.queue([1], start()).await;
     let mut conn = plain(&place.path()).await;
     for sql in [
-        "INSERT INTO accounts (name, paused_reason, paused_by, paused_since, clock_high)
+        "INSERT INTO accounts (name, paused_reason, paused_by, paused_since, throttled_until)
          VALUES ('broken', 'look', 'ann', '2026-01-01T00:00:00.000Z', 'high noon')",
         "INSERT INTO teardowns (tenant_id, account)
          VALUES ('dddd0000-0000-4000-8000-000000000001', 'broken')",
@@ -104,7 +104,7 @@ async fn a_damaged_account_stops_itself_and_no_other() {
     let broken = AccountName::new("broken");
     let row = bench.store.account(&broken).await.unwrap();
     let halt = row.halted.unwrap();
-    assert!(halt.reason.contains("clock_high"), "{}", halt.reason);
+    assert!(halt.reason.contains("throttled_until"), "{}", halt.reason);
     assert_eq!(row.paused.unwrap().reason, "look", "what an operator stopped stays stopped");
 
     let claimed = bench.claim(9, at(1)).await;
