@@ -201,10 +201,10 @@ impl AccountRuntime {
     pub async fn store_halt(&self, store: &Store, now: Timestamp) -> Result<()> {
         while let Some(halt) = self.halting.unstored() {
             if let Some((command, answer)) = &halt.answer {
-                match store.record_answer(*command, answer, now).await {
-                    Err(error @ StoreError::Engine(_)) => return Err(error),
-                    // Without a command to store it with, the halt stands by itself.
-                    Ok(()) | Err(_) => {}
+                let recorded = store.record_answer(*command, answer, now).await;
+                // Without a command to store it with, the halt stands by itself.
+                if let Err(error @ StoreError::Engine(_)) = recorded {
+                    return Err(error);
                 }
             }
             store.halt(&self.name, Reason::Halted.as_str(), &halt.text, now).await?;

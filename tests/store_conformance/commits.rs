@@ -97,6 +97,9 @@ pub(crate) async fn invariant_11_illegal_moves_are_refused(backend: &dyn Backend
             bench.queue([number], start()).await;
             let claimed = bench.claim_one(start()).await;
             bench.walk(&claimed, path_to(from), start()).await;
+            if (from, to) == (Deleting, Deleted) {
+                bench.delete_accepted(&claimed, start()).await;
+            }
             let facts = seen(tenant(number), start());
             let result =
                 bench.store.commit(step(&claimed, to, &facts, &bench.policy), start()).await;

@@ -324,6 +324,9 @@ impl Bench {
     pub(crate) async fn walk(&self, claimed: &Claimed, states: &[State], now: Timestamp) {
         let seen = seen(claimed.teardown.tenant_id, now);
         for state in states {
+            if *state == State::Deleted {
+                self.delete_accepted(claimed, now).await;
+            }
             self.store.commit(step(claimed, *state, &seen, &self.policy), now).await.unwrap();
         }
     }
@@ -332,6 +335,19 @@ impl Bench {
     pub(crate) async fn recheck(&self, now: Timestamp) {
         let policies = [(default_account(), self.policy.clone())].into();
         self.store.recheck(&policies, now, now).await.unwrap();
+    }
+
+    /// Has the DELETE of a row in `deleting` accepted, unless that was done: only then may it end.
+    pub(crate) async fn delete_accepted(&self, claimed: &Claimed, now: Timestamp) {
+        let row = &claimed.teardown;
+        let commands = self.store.commands(&row.account, row.tenant_id).await.unwrap();
+        if commands.iter().any(|c| c.outcome == Some(Outcome::Accepted)) {
+            return;
+        }
+        let number = 800_000 + u32::try_from(row.id.0).unwrap();
+        let done = self.command(claimed, State::Deleting, vec![delete(number)], now).await;
+        assert_eq!(done.admitted.len(), 1, "{:?}", done.verdict);
+        self.send_accepted(claimed, number, now).await;
     }
 
     /// Commits commands with fresh facts; the row goes to the state.

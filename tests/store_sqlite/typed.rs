@@ -106,12 +106,13 @@ async fn a_typed_request_that_fails_on_the_way_changes_nothing() {
     let bench = place.bench().await;
     let other = NewTeardown { account: AccountName::new("other"), ..wanted(1) };
     bench.store.enqueue(&[other, wanted(2)], start()).await.unwrap();
-    let damage = "INSERT INTO accounts (name, trouble_kind) VALUES ('other', 'nonsense')";
-    run(&mut plain(&place.path()).await, damage).await.unwrap();
+    let fails = "CREATE TRIGGER fails BEFORE UPDATE ON teardowns WHEN NEW.id = 1
+        BEGIN SELECT RAISE(ABORT, 'the first row cannot be held'); END";
+    run(&mut plain(&place.path()).await, fails).await.unwrap();
     type_in(&place, "verb, state", "'hold', 'queued'").await;
     type_in(&place, "verb, account", "'hold', 'default'").await;
     apply(&bench, 2).await;
     let said = answer(&place, 1).await;
-    assert!(said.contains("not done") && said.contains("accounts"), "{said}");
+    assert!(said.contains("not done") && said.contains("the first row"), "{said}");
     assert_eq!(answer(&place, 2).await, "teardown 2: held", "it was not held before");
 }

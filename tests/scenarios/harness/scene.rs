@@ -140,6 +140,7 @@ impl Scene {
     }
 
     /// One account, as `run` puts it together.
+    #[allow(clippy::too_many_arguments)] // One per part that a process shares or an account has.
     fn connect(
         &self,
         name: &AccountName,

@@ -97,7 +97,7 @@ fn next_write(commands: &[Command], purchases: &[StoredPurchase]) -> (Option<Com
             if_match: None,
         })
     });
-    (None, cancel.unwrap_or_else(|| routes::delete_customer()))
+    (None, cancel.unwrap_or_else(routes::delete_customer))
 }
 
 impl Case<'_> {

@@ -208,6 +208,7 @@ fn a_paused_tenant_is_explained() {
     let head = "aaaaaaaa-0000-4000-8000-000000000001 (lab.example) in account lab: polling for 5m 0s; \
                 waiting, paused\n\
                 \x20 Run `teardownd resume` when work may go on.\n\
+                \x20 gates before the next write, delete_customer customer:\n\
                 \x20  lease             open    nobody works on it at this moment\n";
     assert!(text.starts_with(head), "{text}");
     assert!(text.contains("  pause             CLOSED  paused by anna: lunch\n"), "{text}");
