@@ -166,9 +166,9 @@ mod tests {
         assert_eq!(never.next_after(time("2027-01-10T00:00:00Z")), None);
     }
 
-    /// Sleeping moves it; a test may move it too.
-    #[derive(Debug)]
-    struct Hand(Mutex<Timestamp>);
+    /// A sleep moves it when it ends; a test may move it too.
+    #[derive(Debug, Clone)]
+    struct Hand(Arc<Mutex<Timestamp>>);
 
     impl Clock for Hand {
         fn now(&self) -> Timestamp {
@@ -180,8 +180,11 @@ mod tests {
         }
 
         fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-            *self.0.lock().unwrap() += duration;
-            Box::pin(tokio::task::yield_now())
+            let time = Arc::clone(&self.0);
+            Box::pin(async move {
+                tokio::task::yield_now().await;
+                *time.lock().unwrap() += duration;
+            })
         }
     }
 
@@ -202,7 +205,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_due_before_is_made_up_for_once_and_steps_of_the_clock_silence_nothing() {
-        let clock = Arc::new(Hand(Mutex::new(time("2027-01-10T12:00:00Z"))));
+        let clock = Arc::new(Hand(Arc::new(Mutex::new(time("2027-01-10T12:00:00Z")))));
         let due = Arc::new(Notify::new());
         let since = time("2027-01-07T03:30:00Z");
         let nightly = schedule("0 30 3 * * *").unwrap();

@@ -1,7 +1,7 @@
 //! The scheduler: claims due rows and starts a reconcile pass for each.
 //!
 //! It wakes on a cron tick (`scheduler.pickup`), when a pass ends, and when the earliest parked row
-//! becomes due, on monotonic timers. Cron reads the wall clock and may stall when that is set back,
+//! becomes due, on monotonic timers. Schedules go by the wall clock, which people and services set,
 //! so it only sends wake-ups; nothing depends on it alone (invariant 14).
 
 use std::collections::BTreeMap;

@@ -239,7 +239,7 @@ fn check_file_on(
 
 /// Refuses to begin an empty database beside what is left of another one, and to open one whose log a
 /// restore has put aside: both would lose what was stored last.
-fn check_leftovers(path: &Path) -> Result<()> {
+pub(super) fn check_leftovers(path: &Path) -> Result<()> {
     if path.exists() {
         return match log_aside(path, path).filter(|aside| aside.exists()) {
             None => Ok(()),
@@ -280,7 +280,7 @@ fn check_leftovers(path: &Path) -> Result<()> {
 
 /// Begin the names, after the database's own, of files that hold or held what it knew.
 const LEFTOVERS: [&str; 5] =
-    ["-wal", ".before-", ".restore.", ".restore-wal-", ".left-by-restore-"];
+    ["-wal", ".before-restore-", ".restore.", ".restore-wal-", ".left-by-restore-"];
 
 /// Refuses what is no SQLite database before SQLite itself touches it. An empty file is one that is
 /// being created.

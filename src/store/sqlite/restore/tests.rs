@@ -2,12 +2,15 @@
 //! what a process that is killed there leaves behind.
 
 use std::cell::Cell;
-use std::path::{Path, PathBuf};
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sqlx::AssertSqlSafe;
 
 use super::*;
+use crate::store::sqlite::open::check_leftovers;
 use crate::store::sqlite::{MigrateMode, SqliteSettings, backup};
 use crate::store::{Store, StoreError};
 
@@ -128,33 +131,58 @@ async fn no_empty_database_is_begun_beside_a_restore_that_was_killed() {
     assert!(whole.get() > 0);
 }
 
-/// The log of a damaged database cannot be folded into it. Neither of them is lost, and the new
-/// database never has it.
 #[tokio::test]
-async fn a_damaged_database_is_kept_with_its_log() {
+async fn a_damaged_database_is_kept_as_it_is() {
     let folder = place().await;
-    let (database, log) = (folder.path().join("t.db"), folder.path().join("t.db-wal"));
+    let database = folder.path().join("t.db");
     let mut damage = std::fs::read(&database).unwrap();
     damage[16..8192].fill(0xff);
     std::fs::write(&database, &damage).unwrap();
-    std::fs::write(&log, "what could not be folded").unwrap();
-    let killed = each_step(folder.path()).await;
-    let find = |folder: &Path, bytes: &[u8]| -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        entries.filter(|path| std::fs::read(path).unwrap() == bytes).collect()
-    };
-    for (step, left) in killed.iter().map(tempfile::TempDir::path).enumerate() {
-        let is_old = std::fs::read(left.join("t.db")).unwrap() == damage;
-        assert_eq!(find(left, &damage).len(), 1, "step {step}");
-        assert_eq!(find(left, b"what could not be folded").len(), 1, "step {step}");
-        assert!(is_old || !left.join("t.db-wal").exists(), "step {step}");
-        if is_old && !left.join("t.db-wal").exists() {
-            // The copy has other inodes than the original.
-            continue;
+    for (step, left) in each_step(folder.path()).await.iter().enumerate() {
+        assert_eq!(count(left.path(), &damage), 1, "step {step}");
+        again(left.path()).await;
+        assert_eq!(count(left.path(), &damage), 1, "step {step}: after another restore");
+        assert_eq!(denied(left.path()).await.unwrap(), 1, "step {step}");
+    }
+}
+
+/// How many files of a folder hold exactly this.
+fn count(folder: &Path, bytes: &[u8]) -> usize {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| std::fs::read(path).unwrap() == bytes).count()
+}
+
+/// A log that could not be folded into its database goes where that goes, and never to the new one.
+#[test]
+fn a_swap_that_is_killed_tears_no_database_from_its_log() {
+    for killed_at in 0..4 {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| real(folder.path()).join(name);
+        let text = |path: &Path| std::fs::read_to_string(path).ok();
+        let database = path("t.db");
+        std::fs::write(&database, "old").unwrap();
+        std::fs::write(path("t.db-wal"), "log").unwrap();
+        let copy = Partial::shared(path("t.db.restore.partial")).unwrap();
+        std::fs::write(&copy.path, "new").unwrap();
+        let steps = AtomicUsize::new(0);
+        let step = || {
+            let now = steps.fetch_add(1, Ordering::Relaxed);
+            assert!(now != killed_at, "killed");
+        };
+        let swap = AssertUnwindSafe(|| replaced::swap(copy, &database, now(), &step));
+        let ended = std::panic::catch_unwind(swap);
+        assert_eq!(ended.is_ok(), killed_at == 3, "{killed_at}");
+        if text(&database).unwrap() == "old" && !path("t.db-wal").exists() {
+            let refused = check_leftovers(&database).unwrap_err().to_string();
+            assert!(refused.contains("restore FILE"), "{refused}");
         }
-        again(left).await;
-        assert_eq!(find(left, &damage).len(), 1, "step {step}: after another restore");
-        assert_eq!(find(left, b"what could not be folded").len(), 1, "step {step}");
-        assert_eq!(denied(left).await.unwrap(), 1, "step {step}");
+        replaced::tidy_up(&database, now()).unwrap();
+        check_leftovers(&database).unwrap();
+        let is_old = text(&database).unwrap() == "old";
+        assert_eq!(is_old, killed_at < 2, "{killed_at}");
+        assert_eq!(path("t.db-wal").exists(), is_old, "{killed_at}");
+        for kept in ["old", "log", "new"] {
+            assert_eq!(count(folder.path(), kept.as_bytes()), 1, "{kept}: {killed_at}");
+        }
     }
 }
