@@ -1,9 +1,11 @@
 //! An account of the simulator, a client of it, and an ear on the wire.
 
 use std::fs;
+use std::future::{poll_fn, ready};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use base64::Engine;
@@ -23,7 +25,7 @@ use teardownd::runtime::live::Live;
 use teardownd::simulator::{
     Call, Customer, Options, Purchase, Sandbox, Simulator, SimulatorTransport, Template,
 };
-use teardownd::store::Store;
+use teardownd::store::{Door, Passage, Step, Store};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -211,6 +213,25 @@ pub fn v2_path() -> String {
     format!("/{PARTNER}/oauth2/v2.0/token")
 }
 
+/// Ends each step of the store before simulated time may pass.
+#[derive(Debug)]
+struct AtOnce;
+
+impl Passage for AtOnce {
+    fn enter(&self) -> BoxFuture<'_, ()> {
+        Box::pin(ready(()))
+    }
+
+    fn poll(&self, _cx: &mut Context<'_>, step: &mut Step<'_>) -> Poll<()> {
+        futures::executor::block_on(poll_fn(step));
+        Poll::Ready(())
+    }
+
+    fn leave(&self) -> BoxFuture<'_, ()> {
+        Box::pin(ready(()))
+    }
+}
+
 /// A client with this token authority.
 pub fn client(
     authority: &str,
@@ -219,7 +240,8 @@ pub fn client(
     clock: Arc<dyn Clock>,
 ) -> Client {
     let name = AccountName::new("lab");
-    let store = Arc::new(futures::executor::block_on(Store::scratch()).unwrap());
+    let store = futures::executor::block_on(Store::scratch()).unwrap();
+    let store = Arc::new(store.behind(Door::guarded(Arc::new(AtOnce))));
     let ledger = StoreLedger::new(store, Arc::clone(&clock), name.clone(), Live::new(300));
     let settings = AccountSettings {
         name,

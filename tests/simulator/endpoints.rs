@@ -237,6 +237,10 @@ fn profiles_and_unknown_routes() {
     let (status, body) = bench.get("profiles/organization");
     assert_eq!((status, code(&body)), (403, 900329));
     let (status, body) = bench.get("auditrecords");
+    assert_eq!((status, code(&body)), (400, 3000), "no start date");
+    let (status, body) = bench.get("auditrecords?startDate=2026-11-01");
+    assert_eq!((status, &body["totalCount"]), (200, &json!(0)));
+    let (status, body) = bench.get("nothing");
     assert_eq!((status, &body["statusCode"]), (404, &json!(404)), "the gateway's shape");
     let (status, body) = bench.get("customers/not-a-guid");
     assert_eq!((status, code(&body)), (400, 2000));

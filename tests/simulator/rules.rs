@@ -351,7 +351,8 @@ fn a_resource_read_in_another_case_may_be_sent_back() {
     let (_, mut resource) = bench.get(&path);
     assert_eq!(resource["Status"], json!("active"));
     resource["Status"] = json!("deleted");
-    assert_eq!(bench.write("PATCH", &path, Some(&resource)).0, 200);
+    let (status, answer) = bench.write("PATCH", &path, Some(&resource));
+    assert_eq!(status, 200, "{answer}");
 }
 
 #[test]
