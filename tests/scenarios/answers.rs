@@ -269,7 +269,9 @@ async fn an_etag_is_read_again_before_a_second_change() {
     let back = buy(Kind::LegacyLicence).comes_back(ComesBack::AfterLooks(1));
     let scene = given([back]).running().await;
     scene.settle().await;
-    scene.assert_all_deleted().await;
+    assert_deleted(&scene.row(1).await);
+    scene.assert_careful();
+    assert_eq!(scene.repeated().len(), 1, "cancelled again, as it came back");
     let commands = scene.commands(1).await;
     let etags: Vec<_> = commands.iter().filter_map(|c| c.intent.if_match.clone()).collect();
     assert_eq!(etags.len(), 2, "{commands:?}");

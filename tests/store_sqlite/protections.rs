@@ -112,7 +112,8 @@ fn refused() -> Vec<(String, &'static str)> {
         ),
         (
             "INSERT INTO commands SELECT 99, 'other-id', account, tenant_id, 2,
-             action, reservation, 'order:z', method, path, body, if_match, created_at, 0, NULL, NULL,
+             'cancel_order', reservation, 'order:z', 'PATCH', '/v1/customers/' || tenant_id || '/orders/z',
+             json_object('id', 'z', 'status', 'cancelled'), if_match, created_at, 0, NULL, NULL,
              NULL, NULL, NULL, NULL, NULL, NULL, 0 FROM commands WHERE seq = 2",
             "needs an active teardown",
         ),

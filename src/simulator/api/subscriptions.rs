@@ -119,6 +119,10 @@ fn is_same(one: &Value, other: &Value) -> bool {
                     field_of(one, name).is_some_and(|value| is_same(value, other))
                 })
         }
+        (Value::Array(items), Value::Array(others)) => {
+            items.len() == others.len()
+                && items.iter().zip(others).all(|(item, other)| is_same(item, other))
+        }
         _ => one == other,
     }
 }
