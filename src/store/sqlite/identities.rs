@@ -156,8 +156,8 @@ async fn halt_by_recorded_answers(conn: &mut SqliteConnection, now: Timestamp) -
                coalesce((SELECT max(answered_at) FROM operator_requests
                          WHERE verb = 'unhalt' AND answer LIKE '%is lifted%'
                            AND coalesce(lower(account), '*') IN ('*', c.account)), ''),
-               coalesce((SELECT since FROM identities
-                         WHERE account = c.account AND left_at IS NULL), ''))
+               coalesce((SELECT max(coalesce(left_at, since)) FROM identities
+                         WHERE account = c.account), ''))
          ORDER BY seq",
     )
     .fetch_all(&mut *conn)
