@@ -75,7 +75,6 @@ async fn enqueue_waits_and_says_what_became_of_each_tenant() {
             "reason",
             "blocked_by",
             "hold",
-            "holds",
             "attempts",
             "since",
             "next_attempt_at",

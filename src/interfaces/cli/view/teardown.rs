@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use super::standing::{Standing, Stops};
 use super::table::Table;
 use super::{Look, json_time};
-use crate::core::hold::Hold;
 use crate::core::teardown::{Status, Teardown};
 use crate::store::Ack;
 
@@ -48,7 +47,6 @@ impl Listing<'_> {
             "reason": row.reason_text,
             "blocked_by": standing.blocked_by,
             "hold": row.holds.first().map(|hold| &hold.text),
-            "holds": row.holds.iter().map(hold_json).collect::<Vec<_>>(),
             "attempts": row.attempts,
             "since": json_time(row.state_since),
             "next_attempt_at": json_time(row.next_attempt_at),
@@ -107,16 +105,6 @@ impl Listing<'_> {
     }
 }
 
-/// A hold for JSON.
-fn hold_json(hold: &Hold) -> Value {
-    json!({
-        "code": hold.code,
-        "text": hold.text,
-        "by": hold.actor,
-        "since": json_time(hold.since),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use jiff::tz::TimeZone;
@@ -156,7 +144,7 @@ mod tests {
                 r#"{"id":7,"account":"lab","tenant_id":"aaaaaaaa-0000-4000-8000-000000000007","#,
                 r#""domain":"lab.example","batch":null,"state":"polling","status":"waiting","#,
                 r#""reason":"2 of 5 are being cancelled","blocked_by":"cancellation_pending","#,
-                r#""hold":null,"holds":[],"attempts":0,"since":"2027-01-31T09:55:00.000Z","#,
+                r#""hold":null,"attempts":0,"since":"2027-01-31T09:55:00.000Z","#,
                 r#""next_attempt_at":"2027-01-31T10:00:08.000Z","#,
                 r#""deadline_at":"2027-02-14T09:55:00.000Z","requested_by":"anna","#,
                 r#""created_at":"2027-01-31T09:55:00.000Z","#,
