@@ -198,8 +198,8 @@ fn belongs_to(subscription: &Subscription, order: &Order) -> bool {
 
 /// In a sandbox some products are ordered as `pending_po_upload` on purpose, and nothing but the upload of a
 /// purchase order document, which is a person's, ends that (Partner Center documentation of Access and Excel LTSC 2021).
-/// Whoever means to upload one has had a working day to do it: an order that is older, or of unknown age, is
-/// not waited for.
+/// A person who means to upload one has a working day to do it. An order that is older, or of unknown age,
+/// is not waited for.
 const UPLOAD_PATIENCE: SignedDuration = SignedDuration::from_hours(24);
 
 /// The status of an order, by its letters: it is spelt with blanks, with underlines and in one word.
@@ -266,7 +266,7 @@ fn order_purchase(
     });
     let routes = order_route(order);
     let kind = match routes {
-        // What carries no id that leads to it can be neither cancelled nor overlooked.
+        // An order without an id that leads to it can be neither cancelled nor overlooked.
         None => Kind::Unknown,
         Some(_) if reserved || names_reservation => Kind::Reservation,
         Some(_) => Kind::PerpetualSoftware,

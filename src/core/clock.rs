@@ -36,7 +36,7 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// Completes after `duration` of monotonic time.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
 
-    /// What the machine's clocks say, to place database time with.
+    /// Reads the machine's clocks, to place database time with.
     fn reading(&self) -> Reading {
         Reading { boot: String::new(), uptime: self.uptime(), wall: self.wall() }
     }

@@ -13,7 +13,7 @@ use serde::Serialize;
 /// stored is cut to the millisecond.
 const STEP: SignedDuration = SignedDuration::from_secs(1);
 
-/// What the machine's clocks say at one instant.
+/// The machine's clocks at one instant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading {
     /// Names the boot.
@@ -60,7 +60,7 @@ pub struct Step {
     pub by: SignedDuration,
 }
 
-/// What a database has of its clock.
+/// The clock of a database, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timekeeping {
     /// Where it was when that was last stored.
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!((begun.at, begun.ahead, step), (future, secs(-86_400), None));
     }
 
-    /// What may happen between two looks at the clock.
+    /// An event between two looks at the clock.
     #[derive(Debug, Clone)]
     enum Event {
         Pass(u64),

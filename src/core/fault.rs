@@ -30,10 +30,10 @@ pub struct Fault {
     pub own: bool,
     /// `property_name` among the pairs of `data`, in lower case: which thing the fault is about.
     pub property: Option<String>,
-    /// What is known of it beyond its code: from `[codes]` of the configuration, or from the call that
+    /// Its class where that is known from elsewhere than its code: from `[codes]` of the configuration, or from the call that
     /// it answers. A built-in safety stop stands above it.
     pub told: Option<Class>,
-    /// What of the answer is worth keeping where it is not understood.
+    /// The answer itself, for where it is not understood.
     pub kept: Kept,
 }
 

@@ -12,7 +12,7 @@ pub struct Hold {
     pub code: Reason,
     /// Why, in words.
     pub text: String,
-    /// Who or which guard set it.
+    /// The person or the guard that set it.
     pub actor: String,
     /// Since when.
     pub since: Timestamp,
@@ -27,7 +27,7 @@ pub struct Holds {
 }
 
 impl Holds {
-    /// Those that were stored. A hold under an operator's code is an operator's, wherever it stood.
+    /// The holds as they were stored. A hold under an operator's code is an operator's, wherever it stood.
     pub fn stored(operator: Option<Hold>, guard: Option<Hold>) -> Self {
         match guard {
             Some(hold) if hold.code == Reason::Operator => {

@@ -18,6 +18,7 @@ pub mod hold;
 pub mod ids;
 pub mod inventory;
 pub mod machine;
+pub mod memory;
 pub mod observation;
 pub mod plan;
 pub mod protection;

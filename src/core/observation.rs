@@ -27,7 +27,7 @@ pub enum CustomerSeen {
 }
 
 impl CustomerSeen {
-    /// What a fault says that was answered instead of the customer.
+    /// Reads a fault that was answered instead of the customer.
     pub fn gone(fault: Fault, by_code: bool) -> Self {
         let code = fault.code.as_deref().unwrap_or("no code");
         Self::Gone { code: format!("{}/{code}", fault.status), text: fault.text, by_code }

@@ -1,154 +1,19 @@
 //! What each unfinished purchase needs next, from what is read and from the commands on record.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::assess::Assessment;
-use super::backoff;
 use super::command::{Action, Command, Intent, Outcome};
-use super::fault::{Class, Fault};
+use super::fault::Class;
 use super::ids::CommandId;
 use super::machine::Policy;
+use super::memory::{Memory, refusal_class, refusal_text};
 use super::observation::Read;
-use super::request::CUSTOMER;
 use super::routes::{Kind, Purchase, Standing};
-use super::settlement::{self, Codes, Patience};
-
-/// What is stored of a purchase from earlier passes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Remembered {
-    /// Not read as inactive the last time.
-    pub unfinished: bool,
-    /// When it was last read as inactive. A command accepted before that has done its work: if the
-    /// purchase is active now, it came back.
-    pub last_inactive_at: Option<Timestamp>,
-    /// The order it belongs to: a software subscription may be cancelled through that.
-    pub order_id: Option<String>,
-}
-
-/// What the store knows of a tenant, besides the row itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Memory {
-    /// Every command ever committed for the tenant in this account, oldest first.
-    pub commands: Vec<Command>,
-    /// Purchases by key.
-    pub purchases: BTreeMap<String, Remembered>,
-}
-
-impl Memory {
-    /// The latest command on a resource, without those that never went out.
-    pub fn latest(&self, resource: &str) -> Option<&Command> {
-        self.commands.iter().rev().find(|c| c.intent.resource == resource && !c.was_set_aside())
-    }
-
-    /// The latest command that was to cancel a remembered purchase, by its own resource or by that of
-    /// its order.
-    pub fn latest_for(&self, key: &str) -> Option<&Command> {
-        let order = self.purchases.get(key).and_then(|known| known.order_id.as_deref());
-        let by_order = order.and_then(|id| self.latest(&format!("order:{id}")));
-        self.latest(key).into_iter().chain(by_order).max_by_key(|command| command.created_at)
-    }
-
-    /// Whether the latest command on some resource is unsettled although it was sent, or was refused
-    /// in this run in a way that asks for another try.
-    pub fn a_write_is_failing(&self, run_since: Timestamp, codes: &Codes) -> bool {
-        self.commands.iter().any(|command| {
-            let failing = match command.outcome {
-                None => command.was_sent(),
-                Some(Outcome::Refused) => {
-                    command.settled_at.is_some_and(|at| at >= run_since)
-                        && matches!(refusal_class(command, codes), Class::Retry | Class::Access)
-                }
-                Some(Outcome::Accepted | Outcome::GoalReached | Outcome::Withdrawn) => false,
-            };
-            failing
-                && self.latest(&command.intent.resource).is_some_and(|last| last.id == command.id)
-        })
-    }
-
-    /// The latest DELETE of the customer that may have reached Partner Center, or did.
-    pub fn delete_out(&self) -> Option<&Command> {
-        self.commands.iter().rev().find(|c| {
-            c.intent.resource == CUSTOMER
-                && match c.outcome {
-                    None => c.was_sent(),
-                    Some(Outcome::Accepted | Outcome::GoalReached) => true,
-                    Some(Outcome::Refused | Outcome::Withdrawn) => false,
-                }
-        })
-    }
-
-    /// How long to leave a resource alone whose latest commands were refused with the request to wait:
-    /// longer with each of them in this run.
-    pub fn pause_after_wait(&self, resource: &str, since: Timestamp, policy: &Policy) -> Duration {
-        let asked_to_wait = |c: &&Command| {
-            c.outcome == Some(Outcome::Refused)
-                && c.settled_at.is_some_and(|at| at >= since)
-                && refusal_class(c, &policy.codes) == Class::Wait
-        };
-        let on_resource = self
-            .commands
-            .iter()
-            .rev()
-            .filter(|c| c.intent.resource == resource && c.outcome != Some(Outcome::Withdrawn));
-        let earlier = on_resource.take_while(asked_to_wait).skip(1).count();
-        let earlier = u32::try_from(earlier).unwrap_or(u32::MAX);
-        backoff::delay(policy.polling_initial, policy.polling_max, earlier, 1.0)
-    }
-
-    /// The class of a refusal of this run, with what came before it: an answer that bounds the patience
-    /// with it is permanent once that is used up.
-    pub fn verdict(&self, refusal: &Command, run_since: Timestamp, codes: &Codes) -> Class {
-        let fault = fault_of(refusal, codes);
-        let class = settlement::classify(&fault);
-        let alike = |c: &&Command| {
-            c.outcome == Some(Outcome::Refused)
-                && c.settled_at.is_some_and(|at| at >= run_since)
-                && refusal_class(c, codes) == class
-        };
-        let on_resource = self.commands.iter().rev().filter(|c| {
-            c.intent.resource == refusal.intent.resource && c.outcome != Some(Outcome::Withdrawn)
-        });
-        let series: Vec<&Command> = on_resource.take_while(alike).collect();
-        let first = series.last().and_then(|c| c.settled_at);
-        let spent = match settlement::patience(&fault) {
-            Patience::Usual => false,
-            Patience::Once => series.len() > 1,
-            Patience::For(patience) => first
-                .and_then(|first| first.checked_add(patience).ok())
-                .is_some_and(|end| refusal.settled_at.is_some_and(|at| at >= end)),
-        };
-        if spent { Class::Permanent } else { class }
-    }
-
-    /// Whether a DELETE of the customer may have reached Partner Center, or did: it is unsettled and
-    /// was sent, or was accepted, or was settled by reading (invariant 7).
-    pub fn delete_is_out(&self) -> bool {
-        self.delete_out().is_some()
-    }
-}
-
-/// A refusal on record as the fault that it was.
-fn fault_of(command: &Command, codes: &Codes) -> Fault {
-    let status = command.http_status.unwrap_or_default();
-    Fault {
-        status,
-        code: command.ms_code.clone(),
-        text: command.text.clone().unwrap_or_default(),
-        structured: true,
-        // A gateway's answer settles nothing.
-        own: true,
-        told: codes.class_of(status, command.ms_code.as_deref()),
-        ..Fault::default()
-    }
-}
-
-/// The class of a refusal on record.
-pub fn refusal_class(command: &Command, codes: &Codes) -> Class {
-    settlement::classify(&fault_of(command, codes))
-}
+use super::settlement;
 
 /// The present run of a teardown: from the enqueue, or from the latest retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -300,16 +165,6 @@ impl Plan {
 /// 800081: the subscription must be activated before it can be cancelled (error-codes.md).
 fn wants_activation(command: &Command) -> bool {
     command.ms_code.as_deref() == Some("800081")
-}
-
-/// A refusal in words, with whose word decides where it is an operator's.
-pub(super) fn refusal_text(command: &Command, codes: &Codes) -> String {
-    let code = command.ms_code.as_deref();
-    let text = command.text.as_deref().unwrap_or("no text");
-    let note = codes.note(command.http_status.unwrap_or_default(), code);
-    // What was classified when it was answered says so by itself.
-    let note = if text.ends_with(&note) { "" } else { note.as_str() };
-    format!("{}: {text}{note}", code.unwrap_or("no code"))
 }
 
 struct Looker<'a> {

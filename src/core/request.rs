@@ -31,7 +31,7 @@ pub struct Request {
 #[error("the stored command is not what is derived from its action, tenant and resource: {0}")]
 pub struct Forged(pub &'static str);
 
-/// What a write is about.
+/// The resource that a write changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place<'a> {
     Customer,

@@ -267,7 +267,7 @@ impl Situation<'_> {
         if by_order { vec![Read::Orders, Read::Subscriptions] } else { vec![Read::Subscriptions] }
     }
 
-    /// What a refusal means, with what came before it in this run.
+    /// The class of a refusal, with what came before it in this run.
     pub(super) fn verdict(&self, refusal: &Command) -> Class {
         self.memory.verdict(refusal, self.teardown.run_since, &self.policy.codes)
     }

@@ -20,7 +20,7 @@ pub struct Reloader {
     sources: Sources,
     filter: LogFilter,
     accounts: Vec<Arc<AccountRuntime>>,
-    /// What is in force, by key.
+    /// The values in force, by key.
     in_force: BTreeMap<String, String>,
 }
 
@@ -109,7 +109,7 @@ fn worded(changed: &[String], restart: &[String]) -> String {
     }
 }
 
-/// What differs between the configuration in force and the one that is read now.
+/// The differences between the configuration in force and the one that is read now.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Differences {
     /// Keys that a running daemon takes up.

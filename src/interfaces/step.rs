@@ -1,4 +1,4 @@
-//! What people are told of a step of the system's clock.
+//! The note for people about a step of the system's clock.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::core::clock::Clock;
 /// For so long a step is told of.
 const NEWS: Duration = Duration::from_secs(24 * 3600);
 
-/// What is to be said of the latest step, if that was within a day.
+/// The note about the latest step, if that was within a day.
 pub(crate) fn note(clock: &dyn Clock) -> Option<String> {
     let step = clock.last_step()?;
     let ago = Duration::try_from(clock.now().duration_since(step.at)).unwrap_or_default();

@@ -105,7 +105,7 @@ pub enum ApiError {
     Withheld,
 }
 
-/// What to do about a refused token, for the codes whose cause is known (kvamseek/partner-center,
+/// The remedy for a refused token, for the codes whose cause is known (kvamseek/partner-center,
 /// `error-codes.md`; for 900421 cloudcockpit.com and tagydes.com on the enforcement of MFA).
 fn advice(fault: &Fault) -> &'static str {
     match fault.code.as_deref() {

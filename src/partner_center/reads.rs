@@ -27,7 +27,7 @@ const NO_APP_ONLY: &str = "900329";
 /// An app that may not ask for entitlements asks again after this long.
 const ENTITLEMENTS_PAUSE: Duration = Duration::from_secs(24 * 3600);
 
-/// What is known of this app's right to ask for entitlements.
+/// The right of this app to ask for entitlements, as far as it is known.
 #[derive(Debug, Default)]
 pub(super) struct Entitled {
     /// Whether the books were asked.

@@ -113,7 +113,7 @@ impl Client {
     ) -> Result<Answered, ApiError> {
         let intent = &command.intent;
         let call = call_of(intent.action);
-        // What is sent is derived here once more, whoever has looked at the command before.
+        // The request is derived here once more, whoever has looked at the command before.
         let derived = command.request().map_err(|forged| Damaged(forged.to_string()));
         let addressed = derived.and_then(|request| {
             let url = calls::address_of(&self.base, &request.path)?;

@@ -203,7 +203,7 @@ impl AccountRuntime {
             if let Some((command, answer)) = &halt.answer {
                 let recorded = store.record_answer(*command, answer, now).await;
                 // Without a command to store it with, the halt stands by itself.
-                if let Err(error @ StoreError::Engine(_)) = recorded {
+                if let Some(error) = recorded.err().filter(StoreError::is_out_of_reach) {
                     return Err(error);
                 }
             }
@@ -213,7 +213,7 @@ impl AccountRuntime {
         Ok(())
     }
 
-    /// What halts there were until now, to be shown to [`may_send`](Self::may_send).
+    /// The halts that there were until now, to be shown to [`may_send`](Self::may_send).
     pub fn mark(&self) -> Mark {
         self.halting.mark()
     }
@@ -228,7 +228,7 @@ impl AccountRuntime {
         !self.may_send(self.mark())
     }
 
-    /// What a halt means for a pass.
+    /// The end of a pass whose account is halted.
     pub fn halted(&self, now: Timestamp) -> Trouble {
         let text = self.halting.text();
         Trouble::Account { reason: Reason::Halted, until: now, text }

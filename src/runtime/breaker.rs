@@ -54,7 +54,7 @@ pub(super) enum Verdict {
     Account,
 }
 
-/// What is stored of an outage, as far as this process knows.
+/// The stored outage, as far as this process knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Stored {
     /// An earlier process may have left one.

@@ -53,9 +53,8 @@ async fn fetch(client: &Client, tenant: TenantId, read: Read) -> Result<Fact, Ap
 /// Reads all of these and enters what came into `seen`.
 ///
 /// # Errors
-/// Of the reads that brought no usable answer the one that weighs most: what halts the account before
-/// what is the account's, before the rest in the order given. What the others brought is entered all
-/// the same.
+/// The answerless read that weighs most: one that halts the account before one that is the account's, and that
+/// before the rest in the order given. The facts that the others brought are entered all the same.
 pub async fn observe(
     client: &Client,
     tenant: TenantId,

@@ -1,4 +1,4 @@
-//! What a gate says to a write, counted and told.
+//! The refusals of gates, counted and told.
 
 use crate::core::gates::Verdict;
 use crate::core::ids::AccountName;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::core::clock::Clock;
 use crate::core::database_time::{self, Anchor, Timekeeping};
-use crate::store::{Result, Store, StoreError};
+use crate::store::{Result, Store};
 
 /// A daemon that has not ticked for this long does not work.
 pub const SILENT: Duration = Duration::from_secs(30);
@@ -60,8 +60,8 @@ pub async fn join(store: &Store, clock: &dyn Clock, may_write: bool) -> Result<(
         .is_some_and(|known| known.anchor.boot == reading.boot && (step.is_none() || !is_silent));
     if may_write && !is_kept {
         match keep(store, clock).await {
-            // A lock passes: whatever the command itself writes waits for it again.
-            Err(StoreError::Engine(_)) => {}
+            // Where the command itself writes, it meets the same; one that only looks goes on.
+            Err(error) if error.is_out_of_reach() => {}
             done => return done,
         }
     }

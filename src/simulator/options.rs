@@ -53,7 +53,7 @@ pub struct Options {
     /// From an accepted DELETE to the customer being gone.
     pub removal: (Duration, Duration),
     /// Status and code of the faults that say a customer is gone; each customer gets one of them.
-    /// What the real API answers is not known; 404/3000 is likely (fact sheet, section 12).
+    /// The real API's answer is not known; 404/3000 is likely (fact sheet, section 12).
     pub gone: Vec<(u16, u32)>,
     /// Whether a purchase that is not there is answered with 404/3000, which names it, as was recorded of a
     /// subscription; else with the code of its kind.

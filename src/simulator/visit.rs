@@ -45,7 +45,7 @@ impl Visit<'_> {
         }
     }
 
-    /// What Partner Center puts on each of its answers, and no gateway does (fact sheet, section 12).
+    /// Headers that Partner Center puts on each of its answers, and no gateway does (fact sheet, section 12).
     pub(crate) fn own_headers(&self) -> Vec<(String, String)> {
         let sent =
             |name| self.call.header(name).map(|id| (name.to_ascii_lowercase(), id.to_owned()));

@@ -72,7 +72,7 @@ pub(super) fn approve(
     requests::effect(row, done)
 }
 
-/// What is said of the hold that stands on.
+/// The words about a hold that stands on.
 fn still_held(row: &Teardown) -> String {
     let hold = row.holds.first();
     hold.map_or_else(String::new, |hold| format!("; still held by {}: {}", hold.actor, hold.text))

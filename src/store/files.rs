@@ -24,7 +24,7 @@ fn identity(seen: &Metadata) -> Identity {
 }
 
 impl Files {
-    /// Those of a database that is open under this name, with its lock file where this process holds
+    /// The files of a database that is open under this name, with its lock file where this process holds
     /// that.
     ///
     /// # Errors

@@ -174,7 +174,7 @@ fn unusable(path: &Path, error: &std::io::Error) -> StoreError {
 /// write-ahead log has that other name, and whatever is stored under this one damages the database.
 pub fn is_worked_on(database: &Path) -> Result<bool> {
     let is_held = |path: &Path| {
-        // What cannot be opened is somebody else's to tell of.
+        // Another step tells of a file that cannot be opened.
         let file = File::open(path).ok();
         file.is_some_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     };

@@ -1,4 +1,4 @@
-//! What is kept: one [`Store`], whose methods are one transaction each.
+//! The store: one [`Store`], whose methods are one transaction each.
 //!
 //! `now` is the caller's clock. Times are kept to the millisecond. A method that takes a [`Fence`]
 //! refuses with [`StoreError::LeaseLost`] when the row has moved on to another claim.
@@ -80,6 +80,23 @@ pub enum StoreError {
     /// Any other failure of the engine below (disk full, I/O).
     #[error("database: {0}")]
     Engine(String),
+}
+
+impl StoreError {
+    /// Whether the database could not be asked at all, so that nothing is known of the change: the same
+    /// call may succeed later. Every other error is the database's answer.
+    pub const fn is_out_of_reach(&self) -> bool {
+        match self {
+            Self::Busy(_) | Self::Gone(_) | Self::Engine(_) => true,
+            Self::LeaseLost(_)
+            | Self::NotFound(_)
+            | Self::Protected(_)
+            | Self::OtherDomain(_)
+            | Self::Refused(_)
+            | Self::Damaged { .. }
+            | Self::Unfit(_) => false,
+        }
+    }
 }
 
 /// Result of a store call.

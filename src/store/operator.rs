@@ -147,7 +147,7 @@ pub struct RequestEffect {
     pub tenant_id: Option<TenantId>,
     /// Whether it was changed.
     pub applied: bool,
-    /// What was done, or why not.
+    /// The change in words, or why there was none.
     pub text: String,
     /// For an abort: the writes that it does not take back.
     pub writes: Option<Writes>,
@@ -156,8 +156,8 @@ pub struct RequestEffect {
 /// Writes of a tenant that went out, each as action and resource.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Writes {
-    /// Those that Partner Center has accepted, or whose goal was seen.
+    /// Writes that Partner Center has accepted, or whose goal was seen.
     pub accepted: Vec<String>,
-    /// Those that were sent and not answered, so that each may have been carried out.
+    /// Writes that were sent and not answered, so that each may have been carried out.
     pub unanswered: Vec<String>,
 }

@@ -52,7 +52,7 @@ pub(super) fn act(
     (RequestEffect { writes, ..effect }, event)
 }
 
-/// What has gone out of these commands and may have had an effect.
+/// The commands among these that went out and may have had an effect.
 fn gone_out(commands: &[Command]) -> Writes {
     let named = |which: fn(&Command) -> bool| -> Vec<String> {
         let name = |c: &Command| format!("{} {}", c.intent.action.as_str(), c.intent.resource);
@@ -64,7 +64,7 @@ fn gone_out(commands: &[Command]) -> Writes {
     }
 }
 
-/// What is said of them.
+/// The words about them.
 fn in_words(writes: &Writes) -> String {
     let told = [
         ("accepted before that", &writes.accepted),
@@ -127,7 +127,7 @@ fn release(
         .ok_or_else(|| "it is not held".to_owned())
 }
 
-/// Who holds, and why.
+/// The holder and the reason.
 fn held_by(hold: &Hold) -> String {
     match hold.code {
         Reason::Operator => format!("{}: {}", hold.actor, hold.text),

@@ -55,7 +55,7 @@ pub(super) fn before(time: Timestamp, duration: Duration) -> Timestamp {
     time.checked_sub(duration).unwrap_or(Timestamp::MIN)
 }
 
-/// What the wall clock shows at a time of the database.
+/// The time on the wall clock at a time of the database.
 pub(super) fn by_the_wall(time: Timestamp, ahead: SignedDuration) -> Timestamp {
     time.checked_add(ahead).unwrap_or(time)
 }
@@ -345,7 +345,7 @@ pub(super) fn let_go(
     ended
 }
 
-/// What becomes of the guard's hold on a row when the configuration's accounts are known: those of unknown
+/// Settles the guard's hold on a row when the configuration's accounts are known: rows of unknown
 /// accounts are held, and let go once the account is known.
 pub(super) fn check_known(
     row: &mut Teardown,

@@ -13,8 +13,8 @@ use teardownd::core::inventory::{
     AzureEntitlement, Customer, Entitlement, Order, OrderLine, Subscription,
 };
 use teardownd::core::machine::Policy;
+use teardownd::core::memory::{Memory, Remembered};
 use teardownd::core::observation::{Census, CustomerSeen, Entitlements, Observation, Seen};
-use teardownd::core::plan::{Memory, Remembered};
 use teardownd::core::reason::Reason;
 use teardownd::core::request::CUSTOMER;
 use teardownd::core::routes;

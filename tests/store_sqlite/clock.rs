@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use teardownd::core::clock::Clock as _;
 use teardownd::core::database_time::Reading;
 use teardownd::core::teardown::{NewTeardown, State};
+use teardownd::runtime::clock::TokioClock;
+use teardownd::runtime::timekeeping;
 use teardownd::store::{Filter, OperatorRequest, Verb};
 
 use crate::suite::{at, cancel, default_account, start, tenant, wanted};
@@ -115,4 +118,17 @@ async fn invariant_14_a_row_typed_in_gets_times_of_the_database_whatever_sqlite_
     assert_eq!(accounts[0].paused.as_ref().unwrap().until, Some(at(3600)));
     let said = value(&mut conn, "SELECT answer FROM operator_requests").await;
     assert!(said.contains("paused until 2026-01-01T03:00:00Z"), "{said}");
+}
+
+#[tokio::test]
+async fn a_command_that_only_looks_goes_on_while_somebody_else_holds_the_database() {
+    let place = Place::new();
+    let bench = place.bench().await;
+    bench.store.keep_time(&reading("another boot", 100, 0)).await.unwrap();
+    let mut holder = plain(&place.path()).await;
+    run(&mut holder, "BEGIN IMMEDIATE").await.unwrap();
+    let clock = TokioClock::start(at(50));
+    timekeeping::join(&bench.store, &clock, true).await.unwrap();
+    assert!(clock.now() >= at(50), "it is placed all the same");
+    run(&mut holder, "ROLLBACK").await.unwrap();
 }

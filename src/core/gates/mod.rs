@@ -146,7 +146,7 @@ macro_rules! guards {
 }
 
 guards! {
-    // What the command itself says.
+    // The command itself.
     /// The command is what is derived from its action, tenant and resource.
     ForgedCommand = "forged_command" => local::forged_command;
 
@@ -344,7 +344,7 @@ pub fn admit(
         .unwrap_or(Verdict::Allow)
 }
 
-/// What each guard says to a command, in the order of [`Guard::ALL`]. Where the API was not read, `seen`
+/// The verdict of each guard on a command, in the order of [`Guard::ALL`]. Where the API was not read, `seen`
 /// is empty, and the guards that need it answer [`Verdict::Stale`].
 pub fn verdicts<'a>(
     intent: &'a Intent,

@@ -161,7 +161,7 @@ impl Context {
         Ok(told.unwrap_or_else(|| self.config.clone()))
     }
 
-    /// What a daemon that works has told of its configuration.
+    /// The configuration of a daemon that works, as it has told it.
     async fn told_by_the_daemon(&self) -> Result<Option<BTreeMap<String, String>>, Failure> {
         if self.silence().await?.is_some() {
             return Ok(None);

@@ -48,7 +48,7 @@ pub(super) trait Setting: Sized {
     }
 }
 
-/// What an answer means, by its word.
+/// The class of an answer, by its word.
 pub(super) struct AnswerClass(pub(super) Class);
 
 impl Setting for AnswerClass {

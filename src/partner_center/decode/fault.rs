@@ -30,7 +30,7 @@ pub fn fault_in(response: &Response) -> Fault {
     Fault { own, kept: kept(response), ..fault }
 }
 
-/// What of an answer is worth keeping where it is not understood.
+/// The parts of an answer that are worth keeping where it is not understood.
 pub fn kept(response: &Response) -> Kept {
     let ids = OWN_HEADERS.iter().filter_map(|name| {
         let value = response.header(&name.to_lowercase())?;

@@ -298,7 +298,7 @@ async fn what_is_not_there_is_told_by_3000_and_the_name_of_the_thing() {
     assert_eq!(bench.client.order(tenant(), "o").await.unwrap().fact, None);
     assert_eq!(bench.client.order(tenant(), "o").await.unwrap().fact, None);
     bench.client.order(tenant(), "o").await.expect_err("the customer is another thing");
-    // Of a list below the customer it is the customer that is not there, unless it is another thing.
+    // A list below the customer is missing because the customer is, unless the fault names another thing.
     let error = bench.client.orders(tenant()).await.unwrap_err();
     assert_eq!(error.kind(), Kind::CustomerGone);
     let error = bench.client.azure_entitlements(tenant(), "s").await.unwrap_err();

@@ -30,21 +30,28 @@ pub(super) async fn load_all(conn: &mut SqliteConnection) -> Result<Vec<Account>
     Ok(found.into_iter().map(|(account, _)| account).collect())
 }
 
-/// Stores the halt that stands for a damaged row, so that it is seen, reported once, and lifted by a person
-/// alone.
-pub(super) async fn halt_damaged(conn: &mut SqliteConnection, now: Timestamp) -> Result<()> {
-    let found = sqlx::query("SELECT * FROM accounts").fetch_all(&mut *conn).await?;
+/// Every account, as [`load_all`] reads them. The halt that stands for a damaged row is stored, so that it is
+/// seen, reported once, and lifted by a person alone.
+pub(super) async fn load_all_halting_damaged(
+    conn: &mut SqliteConnection,
+    now: Timestamp,
+) -> Result<Vec<Account>> {
+    let found = sqlx::query("SELECT * FROM accounts ORDER BY name").fetch_all(&mut *conn).await?;
+    let mut accounts = Vec::with_capacity(found.len());
     for (account, damaged) in rows::sound(&found, rows::counted_account) {
-        let Some(halt) = account.halted.as_ref().filter(|_| damaged) else { continue };
-        tracing::error!(account = %account.name, text = halt.reason, "a damaged account is halted");
-        sqlx::query("UPDATE accounts SET canary = NULL, canary_tenant = NULL WHERE name = ?")
-            .bind(account.name.as_str())
-            .execute(&mut *conn)
-            .await?;
-        save(conn, &account).await?;
-        set_clocks(conn, &account.name, now).await?;
+        if let Some(halt) = account.halted.as_ref().filter(|_| damaged) {
+            let text = &halt.reason;
+            tracing::error!(account = %account.name, text, "a damaged account is halted");
+            sqlx::query("UPDATE accounts SET canary = NULL, canary_tenant = NULL WHERE name = ?")
+                .bind(account.name.as_str())
+                .execute(&mut *conn)
+                .await?;
+            save(conn, &account).await?;
+            set_clocks(conn, &account.name, now).await?;
+        }
+        accounts.push(account);
     }
-    Ok(())
+    Ok(accounts)
 }
 
 /// The row of an account, and the row of everything, in one statement.

@@ -87,7 +87,7 @@ fn exists(file: &Path) -> StoreError {
 #[derive(Debug)]
 pub(super) struct Partial {
     pub(super) path: PathBuf,
-    /// What was created, whatever stands under its name by now.
+    /// The file that was created, whatever stands under its name by now.
     pub(super) content: File,
 }
 

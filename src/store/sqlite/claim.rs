@@ -27,7 +27,7 @@ pub(super) async fn take_over(conn: &mut SqliteConnection, now: Timestamp) -> Re
     .bind(time_text(now))
     .execute(&mut *conn)
     .await?;
-    // Whoever made these calls is gone.
+    // The process that made these calls is gone.
     sqlx::query("UPDATE commands SET calling = 0 WHERE calling = 1").execute(conn).await?;
     Ok(done.rows_affected())
 }
@@ -37,8 +37,7 @@ pub(super) async fn claim(
     request: &ClaimRequest,
     now: Timestamp,
 ) -> Result<Vec<Claimed>> {
-    accounts::halt_damaged(conn, now).await?;
-    let mut stored = accounts::load_all(conn).await?;
+    let mut stored = accounts::load_all_halting_damaged(conn, now).await?;
     accounts::expire_pauses(conn, &mut stored, now).await?;
     let row_of = |name: &AccountName| {
         let row = stored.iter().find(|account| account.name == *name);

@@ -11,7 +11,7 @@ use crate::core::database_time::{self, Anchor, Reading, Step, Timekeeping};
 use crate::core::ids::AccountName;
 use crate::store::Result;
 
-/// What is stored of the clock; `None` in a database that was never worked on.
+/// The clock as it is stored; `None` in a database that was never worked on.
 pub(super) async fn load(conn: &mut SqliteConnection) -> Result<Option<Timekeeping>> {
     let row = sqlx::query("SELECT * FROM clock").fetch_optional(conn).await?;
     row.map(|row| {

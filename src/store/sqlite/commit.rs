@@ -104,7 +104,7 @@ pub(super) async fn facts(
     })
 }
 
-/// Those of every name that the partner has had.
+/// The deletions under every name that the partner has had.
 async fn deletions(
     conn: &mut SqliteConnection,
     account: &Account,

@@ -2,7 +2,6 @@
 //! keep them, without a look at the API in between.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -11,14 +10,11 @@ use sqlx::SqliteConnection;
 use super::accounts;
 use super::rows::{Fields, time_text};
 use crate::core::account::Proven;
-use crate::core::gates::{GATES_OF_ACCOUNTS, SafetyPolicy, is_open};
+use crate::core::gates::{GATE_NET, GATES_OF_ACCOUNTS, SafetyPolicy, is_open};
 use crate::core::ids::AccountName;
 use crate::core::reason::Reason;
 use crate::store::Result;
 use crate::store::rules::after;
-
-/// The net beneath a gate: a row that it keeps is looked at again after this, if nothing wakes it.
-const NET: Duration = Duration::from_secs(3600);
 
 /// The gates of [`GATES_OF_ACCOUNTS`] behind which rows of an account wait, each with the time at which
 /// the first of them is due. Parameters: account, the gates as JSON.
@@ -32,7 +28,7 @@ pub(super) const WAITING: &str = "
         FROM json_each(?2))
     WHERE due IS NOT NULL";
 
-/// What is to become of the rows behind one gate.
+/// The next step with the rows behind one gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     /// So many of them may go on.
@@ -150,7 +146,7 @@ async fn keep(
     .bind(name.as_str())
     .bind(gate.as_str())
     .bind(time_text(now))
-    .bind(time_text(after(now, NET)))
+    .bind(time_text(after(now, GATE_NET)))
     .execute(conn)
     .await?;
     Ok(())

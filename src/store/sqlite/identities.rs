@@ -95,7 +95,7 @@ async fn take_up(
     .fetch_all(&mut *conn)
     .await?;
     let mut account = accounts::load(conn, name).await?;
-    // What an older version has proven is nobody's: it did not store whose it was.
+    // A proof of an older version is nobody's: that one did not store whose it was.
     account.proven = Proven::default();
     for row in &found {
         let f = Fields::new(row, "identities", "account");

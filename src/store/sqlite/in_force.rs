@@ -1,4 +1,5 @@
-//! What the daemon works with, and what its guards would ask: read by commands that only look.
+//! The configuration that the daemon works with, and the facts that its guards would ask for: read by
+//! commands that only look.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +14,7 @@ use crate::store::Result;
 use crate::store::rules::millis;
 
 impl Store {
-    /// What the gates ask of the store before the next write of a teardown, as the transaction that
+    /// The facts that the gates ask for before the next write of a teardown, as the transaction that
     /// commits it reads it. `question` is the command that is to be sent again; `None` for one that is not
     /// stored yet.
     ///

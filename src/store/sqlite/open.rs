@@ -89,8 +89,8 @@ impl Store {
                 MigrateMode::Manual => return Err(needs_migration(path, &pending)),
             }
         }
-        check_schema(path).await?;
-        let anchor = options(path).connect().await?;
+        let mut anchor = options(path).connect().await?;
+        check_schema(&mut anchor, path).await?;
         let writer = Lanes::open(1, options(path)).await?;
         let readers = Lanes::open(READERS, options(path).pragma("query_only", "ON")).await?;
         let files = Files::of(&settings.path, None)?;
@@ -419,13 +419,11 @@ async fn migrate(path: &Path, migrator: &Migrator, now: Timestamp) -> Result<Mig
 }
 
 /// Refuses a database that lacks a trigger or an index. A newer schema knows its own.
-async fn check_schema(path: &Path) -> Result<()> {
-    let mut conn = options(path).connect().await?;
-    let schema = read_schema(&mut conn, path).await?;
+async fn check_schema(conn: &mut SqliteConnection, path: &Path) -> Result<()> {
+    let schema = read_schema(conn, path).await?;
     if schema.applied.last() == Some(&newest(&MIGRATOR)) {
-        schema::check(&mut conn, path).await?;
+        schema::check(conn, path).await?;
     }
-    conn.close().await?;
     Ok(())
 }
 

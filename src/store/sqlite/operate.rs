@@ -211,9 +211,7 @@ pub(super) async fn apply_typed(conn: &mut SqliteConnection, now: Timestamp) -> 
                 attempt.commit().await?;
                 answer
             }
-            Err(error @ (StoreError::Engine(_) | StoreError::Busy(_) | StoreError::Gone(_))) => {
-                return Err(error);
-            }
+            Err(error) if error.is_out_of_reach() => return Err(error),
             Err(refused) => {
                 attempt.rollback().await?;
                 format!("not done: {refused}")

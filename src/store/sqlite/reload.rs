@@ -53,7 +53,7 @@ pub(super) async fn answer(
     .execute(&mut *conn)
     .await?;
     if answer.changed.iter().any(|key| key.starts_with("codes.")) {
-        // What an answer means may have changed for whoever waits because of one.
+        // The meaning of an answer may have changed for rows that wait because of one.
         sqlx::query(
             "UPDATE teardowns SET next_attempt_at = NULL, updated_at = ?1
              WHERE state NOT IN ('deleted', 'aborted', 'failed') AND lease_owner IS NULL

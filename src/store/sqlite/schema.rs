@@ -18,7 +18,7 @@ struct Part {
     sql: String,
 }
 
-/// What the migrations of this program make.
+/// The parts that the migrations of this program make.
 static MADE: OnceCell<Vec<Part>> = OnceCell::const_new();
 
 async fn made() -> Result<&'static [Part]> {
@@ -52,7 +52,7 @@ async fn parts(conn: &mut SqliteConnection) -> Result<Vec<Part>> {
     found.iter().map(part).collect()
 }
 
-/// Those that a database of this program's schema lacks or has otherwise.
+/// The parts that a database of this program's schema lacks or has otherwise.
 async fn missing(conn: &mut SqliteConnection) -> Result<Vec<&'static Part>> {
     let found = parts(conn).await?;
     Ok(made().await?.iter().filter(|part| !found.contains(part)).collect())

@@ -124,7 +124,7 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
     jobs.extend(start_discovery(&config, &accounts, &ground, &daemon, &stop, &mut tasks));
     for Job { name, schedule, due } in jobs {
         let now = clock.wall();
-        // What was due while no daemon ran is made up for, once. The pickup is not: it looks at once.
+        // A time that passed while no daemon ran is made up for, once. The pickup is not: it looks at once.
         let since = match name.as_str() {
             PICKUP => now,
             job => store.last_run(job, now).await.map_err(start_failure)?,

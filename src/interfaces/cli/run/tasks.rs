@@ -1,4 +1,4 @@
-//! What runs for as long as the daemon does. None of it may be gone without a word.
+//! The tasks that run for as long as the daemon does. None of them may be gone without a word.
 
 use std::collections::HashMap;
 use std::future::Future;

@@ -21,7 +21,7 @@ pub(crate) fn tell_by_the_wall(ahead: SignedDuration) {
     AHEAD.store(i64::try_from(ahead.as_millis()).unwrap_or_default(), Ordering::Relaxed);
 }
 
-/// What the wall clock shows at a time of the database. Whatever is shown goes through here.
+/// The time on the wall clock at a time of the database. Every time that is shown goes through here.
 pub(crate) fn shown(time: Timestamp) -> Timestamp {
     time.checked_add(SignedDuration::from_millis(AHEAD.load(Ordering::Relaxed))).unwrap_or(time)
 }

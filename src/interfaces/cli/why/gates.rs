@@ -15,7 +15,7 @@ use crate::interfaces::cli::view::account::condition_text;
 use crate::interfaces::cli::view::counted;
 use crate::store::{Result, Store, StoredPurchase};
 
-/// What is said for a guard that only a reading can answer.
+/// The text for a guard that only a reading can answer.
 const UNREAD: &str = "not asked without reading the API: `teardownd plan` reads";
 
 /// One gate.
@@ -60,7 +60,7 @@ impl<'a> Asked<'a> {
         Ok(Self { intent, facts, policy })
     }
 
-    /// What each guard says, in the order in which they are asked.
+    /// The verdict of each guard, in the order in which they are asked.
     pub(super) fn verdicts(&self, now: Timestamp) -> Vec<(Guard, Verdict)> {
         let seen = Observation::default();
         let told = gates::verdicts(&self.intent, &self.facts, &seen, self.policy, now);
@@ -74,7 +74,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// What is written next: what is unsettled is sent again, what is active is cancelled, and then the
+/// The next write: an unsettled command is sent again, an active purchase is cancelled, and then the
 /// customer is deleted.
 fn next_write(commands: &[Command], purchases: &[StoredPurchase]) -> (Option<CommandId>, Intent) {
     if let Some(command) = commands.iter().find(|command| command.is_unsettled()) {
@@ -107,7 +107,7 @@ impl Case<'_> {
         Some(format!("{} {}", intent.action.as_str(), intent.resource))
     }
 
-    /// What stops the account by itself, and ends by itself.
+    /// The outage of the account, if there is one: it begins and ends by itself.
     fn outage(&self) -> Gate {
         let (name, now) = (&self.row.account, self.look.now);
         let told = self.stops.of(name).map(|account| account.conditions(now)).unwrap_or_default();
@@ -129,7 +129,7 @@ impl Case<'_> {
         gates
     }
 
-    /// What each guard says; none where the configuration does not know the account.
+    /// The verdict of each guard; none where the configuration does not know the account.
     pub(super) fn verdicts(&self) -> Vec<(Guard, Verdict)> {
         self.asked.as_ref().map(|asked| asked.verdicts(self.look.now)).unwrap_or_default()
     }
@@ -139,7 +139,7 @@ impl Case<'_> {
         match verdict {
             Verdict::Allow => open(name, ""),
             Verdict::Stale => open(name, UNREAD),
-            // What opens at no known time wakes who waits for it.
+            // A gate that opens at no known time wakes the rows behind it.
             Verdict::Wait { until, text, .. }
                 if until.duration_since(self.look.now).unsigned_abs() == gates::GATE_NET =>
             {

@@ -201,7 +201,7 @@ impl Case<'_> {
             Some(reason) if reason.is_outage() => "teardownd check".to_owned(),
             _ if self.refusal().is_some() => format!("teardownd abort {tenant}"),
             _ if self.silence.is_some() => "teardownd run".to_owned(),
-            // What that tenant needs is what this one waits for.
+            // This one waits for whatever that tenant needs.
             _ => match self.canary() {
                 Some(other) => format!("teardownd why {other}"),
                 None => format!("teardownd wait {tenant}"),
@@ -209,7 +209,7 @@ impl Case<'_> {
         }
     }
 
-    /// What lets a hold go.
+    /// The command that lets a hold go.
     fn after_hold(&self, hold: &Hold) -> String {
         let (tenant, account) = (self.row.tenant_id, &self.row.account);
         match hold.code {
@@ -232,7 +232,7 @@ impl Case<'_> {
     /// The guard that refuses the tenant itself, whatever is read of it.
     fn refusal(&self) -> Option<Reason> {
         self.verdicts().into_iter().find_map(|(asked, verdict)| match verdict {
-            // What a hold says was so when it was set.
+            // A hold tells how things were when it was set.
             Verdict::Hold { guard, .. } if asked != Guard::Hold && is_about_the_tenant(guard) => {
                 Some(guard)
             }

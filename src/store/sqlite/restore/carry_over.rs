@@ -262,7 +262,7 @@ const CLOSE: [&str; 2] = [
     "UPDATE accounts SET throttled_until = max(coalesce(throttled_until, ''), ?2) WHERE name <> '*'",
 ];
 
-/// What a takeover that was broken off may have made.
+/// Tables that a takeover that was broken off may have left.
 const FORGET: [&str; 4] = [
     "DROP TABLE IF EXISTS temp.still_armed",
     "DROP TABLE IF EXISTS temp.still_approved",

@@ -25,7 +25,7 @@ pub(super) struct Replaced {
     /// stands beside it as `present`, with this program's schema.
     pub(super) conn: SqliteConnection,
     pub(super) is_readable: bool,
-    /// What is asked instead of a database with an older schema.
+    /// The copy that is asked instead of a database with an older schema.
     _brought_up: Option<Partial>,
 }
 

@@ -71,7 +71,7 @@ async fn place() -> tempfile::TempDir {
     folder
 }
 
-/// What is on the disk at each step of a restore that is not killed, and at its end.
+/// The disk at each step of a restore that is not killed, and at its end.
 async fn each_step(folder: &Path) -> Vec<tempfile::TempDir> {
     let left = Mutex::new(Vec::new());
     let step = || left.lock().unwrap().push(copied(folder));
