@@ -1,11 +1,12 @@
 //! An account of the simulator, a client of it, and an ear on the wire.
 
+#[path = "../common/at_once.rs"]
+mod at_once;
+
 use std::fs;
-use std::future::{poll_fn, ready};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use base64::Engine;
@@ -25,9 +26,11 @@ use teardownd::runtime::live::Live;
 use teardownd::simulator::{
     Call, Customer, Options, Purchase, Sandbox, Simulator, SimulatorTransport, Template,
 };
-use teardownd::store::{Door, Passage, Step, Store};
+use teardownd::store::{Door, Store};
 use tempfile::TempDir;
 use uuid::Uuid;
+
+use self::at_once::AtOnce;
 
 pub const PARTNER: Uuid = Uuid::from_u128(0x1f2e_3d4c_5b6a_4788_9900_aabb_ccdd_ee01);
 pub const CLIENT: Uuid = Uuid::from_u128(0x1f2e_3d4c_5b6a_4788_9900_aabb_ccdd_ee02);
@@ -211,25 +214,6 @@ impl Bench {
 
 pub fn v2_path() -> String {
     format!("/{PARTNER}/oauth2/v2.0/token")
-}
-
-/// Ends each step of the store before simulated time may pass.
-#[derive(Debug)]
-struct AtOnce;
-
-impl Passage for AtOnce {
-    fn enter(&self) -> BoxFuture<'_, ()> {
-        Box::pin(ready(()))
-    }
-
-    fn poll(&self, _cx: &mut Context<'_>, step: &mut Step<'_>) -> Poll<()> {
-        futures::executor::block_on(poll_fn(step));
-        Poll::Ready(())
-    }
-
-    fn leave(&self) -> BoxFuture<'_, ()> {
-        Box::pin(ready(()))
-    }
 }
 
 /// A client with this token authority.

@@ -1,7 +1,10 @@
 //! The life of one daemon process. A process that is killed stops between two steps: its next call
 //! of the store or of the network never comes back, and what it had on the wire is cut off.
 
-use std::future::{Future, pending, poll_fn, ready};
+#[path = "../../common/at_once.rs"]
+mod at_once;
+
+use std::future::{Future, pending, poll_fn};
 use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::task::{Context, Poll};
@@ -17,6 +20,7 @@ use teardownd::store::{Door, Passage, Step, Store};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+use self::at_once::AtOnce;
 use super::given::START;
 
 /// More steps than this without any time passing are a livelock.
@@ -134,25 +138,6 @@ impl Passage for Life {
 
     fn leave(&self) -> BoxFuture<'_, ()> {
         Box::pin(self.step())
-    }
-}
-
-/// The door for whoever lives as long as the scenario.
-#[derive(Debug)]
-struct AtOnce;
-
-impl Passage for AtOnce {
-    fn enter(&self) -> BoxFuture<'_, ()> {
-        Box::pin(ready(()))
-    }
-
-    fn poll(&self, _cx: &mut Context<'_>, step: &mut Step<'_>) -> Poll<()> {
-        block_on(poll_fn(step));
-        Poll::Ready(())
-    }
-
-    fn leave(&self) -> BoxFuture<'_, ()> {
-        Box::pin(ready(()))
     }
 }
 
