@@ -45,21 +45,22 @@ impl From<sqlx::Error> for StoreError {
 pub(super) struct Fields<'r> {
     row: &'r SqliteRow,
     table: &'static str,
-    key: String,
+    key: &'static str,
 }
 
 impl<'r> Fields<'r> {
     /// `key` is the column that names the row.
-    pub(super) fn new(row: &'r SqliteRow, table: &'static str, key: &str) -> Self {
-        let number = row.try_get::<i64, _>(key).map(|id| id.to_string());
-        let key = number.or_else(|_| row.try_get::<String, _>(key));
-        Self { row, table, key: key.unwrap_or_else(|_| "?".to_owned()) }
+    pub(super) fn new(row: &'r SqliteRow, table: &'static str, key: &'static str) -> Self {
+        Self { row, table, key }
     }
 
     fn damaged(&self, column: &str, text: impl Display) -> StoreError {
+        // Looked up only here: a key that is no number costs an error of SQLite's, and every row is read so.
+        let number = self.row.try_get::<i64, _>(self.key).map(|id| id.to_string());
+        let key = number.or_else(|_| self.row.try_get::<String, _>(self.key));
         StoreError::Damaged {
             table: self.table,
-            row: self.key.clone(),
+            row: key.unwrap_or_else(|_| "?".to_owned()),
             text: format!("{column}: {text}"),
         }
     }
