@@ -1,6 +1,6 @@
 //! The store: one [`Store`], whose methods are one transaction each.
 //!
-//! `now` is the caller's clock. Times are kept to the millisecond. A method that takes a [`Fence`]
+//! `now` is the caller's clock. Times are kept to the millisecond. A method that takes a [`Fence`](crate::core::ids::Fence)
 //! refuses with [`StoreError::LeaseLost`] when the row has moved on to another claim.
 
 mod admission;

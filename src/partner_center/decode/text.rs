@@ -32,7 +32,7 @@ pub fn tidy(text: &str) -> String {
     tidy_to(TEXT_LIMIT, text)
 }
 
-/// The same of a whole body, cut to [`BODY_LIMIT`].
+/// The same of a whole body, cut to `BODY_LIMIT`.
 pub fn tidy_whole(text: &str) -> String {
     tidy_to(BODY_LIMIT, text)
 }

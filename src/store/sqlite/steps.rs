@@ -31,8 +31,9 @@ use crate::store::{
 impl Store {
     /// Queues all of these or none. The answers stand in the order of the input; a tenant that
     /// occurs twice is `AlreadyActive` the second time. Protected tenants are refused with
-    /// [`StoreError::Protected`], and tenants that are active with another domain than the one named,
-    /// or with none, with [`StoreError::OtherDomain`].
+    /// [`Protected`](crate::store::StoreError::Protected). Tenants that are active with another domain
+    /// than the one named, or with none, are refused with
+    /// [`OtherDomain`](crate::store::StoreError::OtherDomain).
     pub async fn enqueue(
         &self,
         rows: &[NewTeardown],
@@ -65,7 +66,8 @@ impl Store {
         self.read("history", async |tx| queue::history(tx, account, tenant).await).await
     }
 
-    /// The failures kept of every teardown of a tenant, oldest first: the newest [`FAULTS_KEPT`] of each.
+    /// The failures kept of every teardown of a tenant, oldest first: the newest
+    /// [`FAULTS_KEPT`](crate::store::FAULTS_KEPT) of each.
     pub async fn faults(
         &self,
         account: &AccountName,
