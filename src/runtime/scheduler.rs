@@ -24,7 +24,7 @@ use super::slots::{self, Demand};
 use super::timekeeping;
 use crate::core::gates::SafetyPolicy;
 use crate::core::ids::AccountName;
-use crate::store::{ClaimRequest, Claimed, DaemonInfo, Result, StoreError, due_at};
+use crate::store::{ClaimRequest, Claimed, DaemonInfo, Result, StoreError, Waiting, due_at};
 
 /// The longest sleep between two looks, whatever cron does: what was typed in beside the daemon is in
 /// effect within two seconds, and nothing tells the daemon of it.
@@ -84,6 +84,18 @@ impl std::fmt::Debug for Scheduler {
     }
 }
 
+/// A look that found nothing to claim. Another one would find the same, until what it saw changes.
+#[derive(Debug)]
+struct Nothing {
+    /// The store's version.
+    version: i64,
+    free: Vec<(AccountName, usize)>,
+    /// Who waits behind gates of accounts.
+    waiting: Waiting,
+    /// When the earliest row becomes due.
+    until: Option<Timestamp>,
+}
+
 /// What one look at the queue found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Look {
@@ -140,12 +152,13 @@ impl Scheduler {
         let clock = &self.reconciler.clock;
         let mut next_tick = Duration::ZERO;
         let mut last = Ok(None);
+        let mut found_nothing = None;
         while !stop.is_cancelled() {
             if clock.uptime() >= next_tick {
                 next_tick = clock.uptime().saturating_add(TICK);
                 self.tick().await;
             }
-            let look = self.look(&stop).await;
+            let look = self.look(&mut found_nothing, &stop).await;
             let outcome = if look.is_ok() { "ok" } else { "failed" };
             metrics::counter!("teardownd_scheduler_ticks_total", "outcome" => outcome).increment(1);
             looked(&look);
@@ -164,21 +177,21 @@ impl Scheduler {
 
     async fn tick(&self) {
         let Reconciler { store, clock, .. } = &self.reconciler;
-        let stored = async {
-            timekeeping::keep(store, clock.as_ref()).await?;
-            store.tick(&DaemonInfo { ticked_at: clock.now(), ..self.info.clone() }).await
-        };
-        if let Err(error) = stored.await {
+        match store.tick(&clock.reading(), &self.info).await {
+            Ok(kept) => timekeeping::take_up(clock.as_ref(), kept),
             // The look that follows meets the same trouble, and tells of it once.
-            tracing::debug!(%error, "the daemon's tick could not be stored");
+            Err(error) => tracing::debug!(%error, "the daemon's tick could not be stored"),
         }
     }
 
-    /// One look: applies what operators asked for by SQL, claims what is due and starts it.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn look(&self, stop: &CancellationToken) -> Result<Look> {
+    /// One look: applies what operators asked for by SQL, claims what is due and starts it. It takes from
+    /// `found_nothing` where an earlier look found nothing, and goes no further while that holds.
+    async fn look(
+        &self,
+        found_nothing: &mut Option<Nothing>,
+        stop: &CancellationToken,
+    ) -> Result<Look> {
+        let earlier = found_nothing.take();
         let store = &self.reconciler.store;
         let clock = &self.reconciler.clock;
         timekeeping::follow(store, clock.as_ref()).await?;
@@ -186,12 +199,33 @@ impl Scheduler {
         for lane in &self.lanes {
             lane.account.store_halt(store.as_ref(), now).await?;
         }
-        store.apply_requests(now).await?;
-        store.recheck(&self.policies(), now, clock.wall()).await?;
+        // Asked first: what is stored from here on changes it again.
+        let version = store.version().await?;
+        let free = self.free_slots();
+        let is_as_before = |nothing: &Nothing| {
+            version == Some(nothing.version)
+                && free == nothing.free
+                && nothing.until.is_none_or(|until| now < until)
+        };
+        let earlier = earlier.filter(is_as_before);
+        if earlier.is_none() {
+            store.apply_requests(now).await?;
+            let known: Vec<_> = self.lanes.iter().map(|lane| lane.account.name.clone()).collect();
+            store.check_accounts(&known, now).await?;
+        }
+        // Time opens gates, and so does a reload.
+        let waiting = match &earlier {
+            Some(nothing) if nothing.waiting == Waiting::Nobody => Waiting::Nobody,
+            _ => store.recheck(&self.policies(), now, clock.wall()).await?,
+        };
         if let Err(why) = (self.may_claim)() {
             return Ok(Look { claimed: 0, closed: Some(why), sleep: LONGEST_SLEEP });
         }
-        let free = self.free_slots();
+        if let Some(nothing) = earlier.filter(|_| waiting != Waiting::Changed) {
+            let sleep = sleep_until(nothing.until, clock.now());
+            *found_nothing = Some(nothing);
+            return Ok(Look { claimed: 0, closed: None, sleep });
+        }
         let asked_at = clock.uptime();
         let request = ClaimRequest {
             owner: self.owner.clone(),
@@ -206,8 +240,11 @@ impl Scheduler {
             metrics::histogram!("teardownd_scheduler_lag_seconds").record(lag);
             self.start(claim, asked_at, stop);
         }
-        let waiting: Vec<AccountName> = free.into_iter().map(|(name, _)| name).collect();
-        let due = store.next_due(&waiting, now).await?;
+        let names: Vec<AccountName> = free.iter().map(|(name, _)| name.clone()).collect();
+        let due = store.next_due(&names, now).await?;
+        if count == 0 {
+            *found_nothing = version.map(|version| Nothing { version, free, waiting, until: due });
+        }
         Ok(Look { claimed: count, closed: None, sleep: sleep_until(due, clock.now()) })
     }
 

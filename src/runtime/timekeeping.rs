@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::core::clock::Clock;
-use crate::core::database_time::{self, Anchor, Timekeeping};
+use crate::core::database_time::{self, Anchor, Step, Timekeeping};
 use crate::store::{Result, Store};
 
 /// A daemon that has not ticked for this long does not work.
@@ -15,7 +15,13 @@ pub const SILENT: Duration = Duration::from_secs(30);
 /// # Errors
 /// The store's: the clock then stays as it was placed.
 pub async fn keep(store: &Store, clock: &dyn Clock) -> Result<()> {
-    let (kept, step) = store.keep_time(&clock.reading()).await?;
+    let kept = store.keep_time(&clock.reading()).await?;
+    take_up(clock, kept);
+    Ok(())
+}
+
+/// Places the clock where the database's was continued, and tells of a step that was followed.
+pub fn take_up(clock: &dyn Clock, (kept, step): (Timekeeping, Option<Step>)) {
     clock.place(kept);
     if let Some(step) = step {
         let direction = if step.by.is_negative() { "back" } else { "forward" };
@@ -25,7 +31,6 @@ pub async fn keep(store: &Store, clock: &dyn Clock) -> Result<()> {
             "the system's clock was stepped, and is followed"
         );
     }
-    Ok(())
 }
 
 /// Follows a step of the wall clock, if there was one since the last look: whatever goes by that clock

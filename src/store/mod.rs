@@ -32,7 +32,7 @@ pub use sqlite::{Door, OPERATIONS, Passage, Step, Store};
 pub use survey::{AccountSurvey, Move, Survey, SurveyRequest, Tally};
 pub use types::{
     ClaimRequest, Claimed, Commit, Committed, DaemonInfo, EnqueueOutcome, FAULTS_KEPT, Filter,
-    Next, PurchaseRecord, PurchasesRead, StoredFault, StoredPurchase, TransitionRecord,
+    Next, PurchaseRecord, PurchasesRead, StoredFault, StoredPurchase, TransitionRecord, Waiting,
 };
 pub use window::paced;
 

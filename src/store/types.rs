@@ -245,3 +245,14 @@ pub struct DaemonInfo {
     /// When its scheduler last ticked.
     pub ticked_at: Timestamp,
 }
+
+/// The rows that wait behind gates of their accounts, as a look found them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting {
+    /// There is none.
+    Nobody,
+    /// All go on waiting.
+    Closed,
+    /// At least one went on, or had the end of its wait put off.
+    Changed,
+}

@@ -287,8 +287,8 @@ pub(crate) async fn invariant_3_an_operators_hold_stands_beside_a_guards(backend
     assert!(arm(&bench, Some(identity(&bench)), at(4)).await.applied);
     assert_eq!(codes().await, [Reason::Operator]);
     assert_held(&bench, 1, Reason::Operator, at(5)).await;
-    for known in [BTreeMap::new(), BTreeMap::from([(default_account(), bench.policy.clone())])] {
-        bench.store.recheck(&known, at(6), at(6)).await.unwrap();
+    for known in [Vec::new(), vec![default_account()]] {
+        bench.store.check_accounts(&known, at(6)).await.unwrap();
         assert_eq!(codes().await.len(), 2 - known.len());
     }
     let survey = SurveyRequest {

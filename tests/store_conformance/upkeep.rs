@@ -1,5 +1,8 @@
 //! Accounts of the configuration, retention, counts and the daemon's sign of life.
 
+use std::time::Duration;
+
+use teardownd::core::database_time::Reading;
 use teardownd::core::ids::AccountName;
 use teardownd::core::reason::Reason;
 use teardownd::core::teardown::{NewTeardown, State};
@@ -13,22 +16,22 @@ pub(crate) async fn invariant_11_unknown_accounts_hold_their_rows(backend: &dyn 
     let bench = Bench::new(backend).await;
     let typo = NewTeardown { account: AccountName::new("defualt"), ..wanted(1) };
     bench.store.enqueue(&[typo, wanted(2)], start()).await.unwrap();
-    bench.recheck(at(10)).await;
-    bench.recheck(at(11)).await;
+    for time in [at(10), at(11)] {
+        bench.store.check_accounts(&[default_account()], time).await.unwrap();
+    }
     let row = bench.row(1).await;
     let hold = row.holds.first().cloned().unwrap();
     assert_eq!((hold.code, row.eligible_since), (Reason::UnknownAccount, None));
     assert!(hold.text.contains("defualt"), "{}", hold.text);
     assert_eq!(bench.row(2).await.holds.first(), None);
     let known = [default_account(), AccountName::new("defualt")];
-    let known = known.map(|name| (name, bench.policy.clone())).into();
-    bench.store.recheck(&known, at(20), at(20)).await.unwrap();
+    bench.store.check_accounts(&known, at(20)).await.unwrap();
     let row = bench.row(1).await;
     assert_eq!((row.holds.first(), row.eligible_since), (None, Some(at(20))));
     assert_eq!(bench.store.history(None, tenant(1)).await.unwrap().len(), 3);
     // An operator's hold is not lifted by this.
     bench.ask(Verb::Hold, 2, at(21)).await;
-    bench.store.recheck(&known, at(22), at(22)).await.unwrap();
+    bench.store.check_accounts(&known, at(22)).await.unwrap();
     assert!(bench.row(2).await.holds.stand());
 }
 
@@ -95,15 +98,21 @@ pub(crate) async fn a_delete_is_remembered_while_its_tenant_has_a_row(backend: &
 pub(crate) async fn the_sign_of_life(backend: &dyn Backend) {
     let bench = Bench::new(backend).await;
     assert_eq!(bench.store.daemon().await.unwrap(), None);
+    let reading = |seconds: u64| Reading {
+        boot: "a".to_owned(),
+        uptime: Duration::from_secs(seconds),
+        wall: start() + Duration::from_secs(seconds),
+    };
     let mut info = DaemonInfo {
         owner: "host:1:ab".to_owned(),
         version: "0.1.0".to_owned(),
         started_at: at(1),
-        ticked_at: at(2),
+        ticked_at: at(1),
     };
-    bench.store.tick(&info).await.unwrap();
+    bench.store.tick(&reading(2), &info).await.unwrap();
+    let (kept, step) = bench.store.tick(&reading(3), &info).await.unwrap();
+    assert_eq!((kept.anchor.at, step), (at(3), None));
     info.ticked_at = at(3);
-    bench.store.tick(&info).await.unwrap();
     assert_eq!(bench.store.daemon().await.unwrap(), Some(info));
     assert_eq!(bench.store.apply_requests(at(3)).await.unwrap(), 0);
 }

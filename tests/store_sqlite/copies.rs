@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use teardownd::core::database_time::Reading;
 use teardownd::core::ids::AccountName;
 use teardownd::core::reason::Reason;
 use teardownd::core::teardown::State;
@@ -100,7 +101,8 @@ async fn a_restored_database_starts_paused_with_its_clocks_stopped() {
         started_at: start(),
         ticked_at: at(60),
     };
-    place.store().await.tick(&tick).await.unwrap();
+    let reading = Reading { boot: "a".to_owned(), uptime: Duration::from_secs(60), wall: at(60) };
+    place.store().await.tick(&reading, &tick).await.unwrap();
     run(&mut conn, "INSERT INTO operator_requests (verb) VALUES ('resume')").await.unwrap();
     drop(conn);
     place.store().await.close().await;

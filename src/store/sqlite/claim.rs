@@ -109,7 +109,8 @@ async fn due(
 
 /// The rows of an account that are due, in the order of claims: by priority, then by what becomes
 /// impossible to cancel soonest, then by how long they have been due. Parameters: account, now, how many,
-/// and which are left out.
+/// and which are left out. A bare parameter as the limit would have SQLite plan the statement anew each
+/// time it runs.
 pub(super) const DUE: &str = "
     SELECT * FROM teardowns INDEXED BY teardowns_claim
     WHERE lower(account) = ?1 AND state NOT IN ('deleted', 'aborted', 'failed')
@@ -119,7 +120,7 @@ pub(super) const DUE: &str = "
       AND id NOT IN (SELECT value FROM json_each(?4))
     ORDER BY priority DESC, coalesce(uncancellable_at, '9999'),
         max(coalesce(next_attempt_at, updated_at), coalesce(not_before, '')), id
-    LIMIT ?3";
+    LIMIT ?3 + 0";
 
 async fn due_rows(
     conn: &mut SqliteConnection,

@@ -13,8 +13,8 @@ use crate::core::account::Proven;
 use crate::core::gates::{GATE_NET, GATES_OF_ACCOUNTS, SafetyPolicy, is_open};
 use crate::core::ids::AccountName;
 use crate::core::reason::Reason;
-use crate::store::Result;
 use crate::store::rules::after;
+use crate::store::{Result, Waiting};
 
 /// The gates of [`GATES_OF_ACCOUNTS`] behind which rows of an account wait, each with the time at which
 /// the first of them is due. Parameters: account, the gates as JSON.
@@ -37,14 +37,14 @@ enum Step {
     Keep,
 }
 
-/// The gates of an account whose rows do not just wait.
+/// The gates behind which rows of an account wait, with the next step for those that do not just wait.
 async fn steps(
     conn: &mut SqliteConnection,
     name: &AccountName,
     policy: &SafetyPolicy,
     now: Timestamp,
     wall: Timestamp,
-) -> Result<Vec<(Reason, Step)>> {
+) -> Result<Vec<(Reason, Option<Step>)>> {
     let waiting = sqlx::query(WAITING)
         .bind(name.as_str())
         .bind(json!(GATES_OF_ACCOUNTS).to_string())
@@ -58,31 +58,37 @@ async fn steps(
     for row in &waiting {
         let f = Fields::new(row, "teardowns", "gate");
         let (gate, due) = (f.parse("gate", Reason::parse)?, f.time("due")?);
-        if !is_open(gate, &account, &every, policy, now, wall) {
-            steps.extend((due <= now).then_some((gate, Step::Keep)));
+        let step = if !is_open(gate, &account, &every, policy, now, wall) {
+            (due <= now).then_some(Step::Keep)
         } else if gate == Reason::Canary && !account.proven.covers(EVERY_STEP) {
             // The next one to go is alone too: the others would only read in vain.
-            steps.push((gate, Step::LetGo(1)));
+            Some(Step::LetGo(1))
         } else {
-            steps.push((gate, Step::LetGo(i64::MAX)));
-        }
+            Some(Step::LetGo(i64::MAX))
+        };
+        steps.push((gate, step));
     }
     Ok(steps)
 }
 
-/// Whether [`recheck`] would change a row.
-pub(super) async fn is_anything_to_do(
+/// Whether somebody waits, and [`recheck`] would change a row.
+pub(super) async fn look(
     conn: &mut SqliteConnection,
     policies: &BTreeMap<AccountName, SafetyPolicy>,
     now: Timestamp,
     wall: Timestamp,
-) -> Result<bool> {
+) -> Result<Waiting> {
+    let mut found = Waiting::Nobody;
     for (name, policy) in policies {
-        if !steps(conn, name, policy, now, wall).await?.is_empty() {
-            return Ok(true);
+        let steps = steps(conn, name, policy, now, wall).await?;
+        if steps.iter().any(|(_, step)| step.is_some()) {
+            return Ok(Waiting::Changed);
+        }
+        if !steps.is_empty() {
+            found = Waiting::Closed;
         }
     }
-    Ok(false)
+    Ok(found)
 }
 
 /// Asks the gates behind which somebody waits.
@@ -95,8 +101,9 @@ pub(super) async fn recheck(
     for (name, policy) in policies {
         for (gate, step) in steps(conn, name, policy, now, wall).await? {
             match step {
-                Step::LetGo(at_most) => let_go(conn, name, gate, at_most, now).await?,
-                Step::Keep => keep(conn, name, gate, now).await?,
+                Some(Step::LetGo(at_most)) => let_go(conn, name, gate, at_most, now).await?,
+                Some(Step::Keep) => keep(conn, name, gate, now).await?,
+                None => {}
             }
         }
     }

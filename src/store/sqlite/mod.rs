@@ -66,7 +66,8 @@ pub struct Store {
     door: Door,
     /// The files that were opened.
     files: Files,
-    /// Does nothing but keep the write-ahead log in being, whatever becomes of the other connections.
+    /// Keeps the write-ahead log in being, whatever becomes of the other connections, and sees when they
+    /// store something. Nothing is stored through this one.
     anchor: Arc<AsyncMutex<Option<SqliteConnection>>>,
     /// What the latest survey has counted of the rows that have ended.
     ended: Arc<Mutex<Option<survey::Ended>>>,

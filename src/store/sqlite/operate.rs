@@ -1,14 +1,11 @@
 //! Operators' requests: those made by the program, and those typed into `operator_requests`.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 
 use super::rows::{self, Fields, time_text};
 use super::{accounts, audit, clock, commit, protect, queue, send};
-use crate::core::gates::SafetyPolicy;
 use crate::core::ids::AccountName;
 use crate::core::protection::Protection;
 use crate::core::reason::Reason;
@@ -270,11 +267,10 @@ macro_rules! of_unknown_accounts {
 /// Whether [`check_accounts`] would find a row to look at.
 pub(super) async fn is_any_account_unknown(
     conn: &mut SqliteConnection,
-    known: &BTreeMap<AccountName, SafetyPolicy>,
+    known: &[AccountName],
 ) -> Result<bool> {
-    let names: Vec<_> = known.keys().collect();
     let found = sqlx::query(concat!(of_unknown_accounts!("1"), " LIMIT 1"))
-        .bind(serde_json::json!(names).to_string())
+        .bind(serde_json::json!(known).to_string())
         .fetch_optional(conn)
         .await?;
     Ok(found.is_some())
@@ -282,18 +278,17 @@ pub(super) async fn is_any_account_unknown(
 
 pub(super) async fn check_accounts(
     conn: &mut SqliteConnection,
-    known: &BTreeMap<AccountName, SafetyPolicy>,
+    known: &[AccountName],
     now: Timestamp,
 ) -> Result<()> {
-    let names: Vec<_> = known.keys().collect();
     let found = sqlx::query(concat!(of_unknown_accounts!("*"), " ORDER BY id"))
-        .bind(serde_json::json!(names).to_string())
+        .bind(serde_json::json!(known).to_string())
         .fetch_all(&mut *conn)
         .await?;
     for mut row in rows::sound(&found, rows::teardown) {
         let (account, every) = accounts::load_with_every(conn, &row.account).await?;
         let runs = rules::runs(&account, &every, now);
-        let is_known = known.contains_key(&row.account);
+        let is_known = known.contains(&row.account);
         if let Some(event) = rules::check_known(&mut row, is_known, runs, now) {
             commit::save(conn, &row, row.state).await?;
             commit::record(conn, &row, &[event], now).await?;

@@ -25,7 +25,7 @@ use crate::store::{
     Ack, ApproveRequest, ArmRequest, AuditEntry, AuditRange, ClaimRequest, Claimed, Commit,
     Committed, CustomersRead, DaemonInfo, EnqueueOutcome, Filter, KnownCustomers, OperatorRequest,
     RefusedEnqueue, ReloadAnswer, RequestEffect, RequestRecord, Result, StoredFault,
-    StoredPurchase, Survey, SurveyRequest, TransitionRecord,
+    StoredPurchase, Survey, SurveyRequest, TransitionRecord, Waiting,
 };
 
 impl Store {
@@ -348,30 +348,36 @@ impl Store {
         self.read("audit_begins", async |tx| audit::begins(tx).await).await
     }
 
-    /// Holds rows (before their end) whose account the configuration does not know, and lets go of those
-    /// whose account has become known. Lets the rows go on that wait behind a gate of their account
-    /// which is open now, and those wait on whose gate is not. `policies` are the guards in force of
-    /// every account that is known, `wall` is the wall clock.
+    /// Holds rows (before their end) whose account is not among the known ones, and lets go of those whose
+    /// account has become known.
+    pub async fn check_accounts(&self, known: &[AccountName], now: Timestamp) -> Result<()> {
+        // Most looks find nothing: a look beside the writer is enough then.
+        let is_needed =
+            async |tx: &mut SqliteConnection| operate::is_any_account_unknown(tx, known).await;
+        if !self.read("check_accounts", is_needed).await? {
+            return Ok(());
+        }
+        self.write("check_accounts", async |tx| {
+            operate::check_accounts(tx, known, millis(now)).await
+        })
+        .await
+    }
+
+    /// Lets the rows go on that wait behind a gate of their account which is open now, and those wait on
+    /// whose gate is not. `policies` are the guards in force, `wall` is the wall clock.
     pub async fn recheck(
         &self,
         policies: &BTreeMap<AccountName, SafetyPolicy>,
         now: Timestamp,
         wall: Timestamp,
-    ) -> Result<()> {
+    ) -> Result<Waiting> {
         let now = millis(now);
-        // Most looks find nothing: a look beside the writer is enough then.
-        let is_needed = async |tx: &mut SqliteConnection| {
-            Ok(operate::is_any_account_unknown(tx, policies).await?
-                || gates::is_anything_to_do(tx, policies, now, wall).await?)
-        };
-        if !self.read("recheck", is_needed).await? {
-            return Ok(());
+        let look = async |tx: &mut SqliteConnection| gates::look(tx, policies, now, wall).await;
+        let found = self.read("recheck", look).await?;
+        if found == Waiting::Changed {
+            self.write("recheck", async |tx| gates::recheck(tx, policies, now, wall).await).await?;
         }
-        self.write("recheck", async |tx| {
-            operate::check_accounts(tx, policies, now).await?;
-            gates::recheck(tx, policies, now, wall).await
-        })
-        .await
+        Ok(found)
     }
 
     /// Keeps that guards refused to queue these, for the audit and to be counted.
@@ -423,9 +429,33 @@ impl Store {
         self.read("timekeeping", async |tx| clock::load(tx).await).await
     }
 
-    /// Stores that the daemon lives.
-    pub async fn tick(&self, info: &DaemonInfo) -> Result<()> {
-        self.write("tick", async |tx| upkeep::tick(tx, info).await).await
+    /// Stores that the daemon lives, at a time of the clock that [`keep_time`](Self::keep_time) continues
+    /// in the same step.
+    pub async fn tick(
+        &self,
+        reading: &Reading,
+        info: &DaemonInfo,
+    ) -> Result<(Timekeeping, Option<Step>)> {
+        self.write("tick", async |tx| {
+            let kept = clock::keep(tx, reading).await?;
+            upkeep::tick(tx, &DaemonInfo { ticked_at: kept.0.anchor.at, ..info.clone() }).await?;
+            Ok(kept)
+        })
+        .await
+    }
+
+    /// A number that changes with each step that stores something, in whichever process. `None` for a
+    /// store that cannot tell.
+    pub async fn version(&self) -> Result<Option<i64>> {
+        self.door
+            .pass("version", async {
+                self.files.check()?;
+                let mut anchor = self.anchor.lock().await;
+                let Some(anchor) = anchor.as_mut() else { return Ok(None) };
+                // Counts what other connections commit, and nothing is ever stored through this one.
+                Ok(sqlx::query_scalar("PRAGMA data_version").fetch_optional(anchor).await?)
+            })
+            .await
     }
 
     /// What the daemon last told of itself.
