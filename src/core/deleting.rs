@@ -181,6 +181,17 @@ fn refused(s: &Situation<'_>, command: &Command, class: Class) -> Arm {
     let since = settled_at(command);
     let status = command.http_status.unwrap_or_default();
     let text = format!("DELETE was refused: {status} {}", refusal_text(command, &s.policy.codes));
+    let named = order_ids(command.text.as_deref().unwrap_or(""), &s.teardown.tenant_id.to_string());
+    let is_unexplained = matches!(class, Class::OtherRoute | Class::Permanent | Class::Unknown);
+    // One that asks to wait and names orders says what it waits for.
+    if is_unexplained || (class == Class::Wait && !named.is_empty()) {
+        if let Some(found) = look_again(s, command, named, &text)? {
+            return Ok(found);
+        }
+        if is_unexplained {
+            return Ok(s.fail(Reason::DeleteRefused, text));
+        }
+    }
     let pause = s.memory.pause_after_wait(CUSTOMER, s.teardown.run_since, s.policy);
     match class {
         Class::Wait if !s.is_past(since, pause) => {
@@ -191,42 +202,40 @@ fn refused(s: &Situation<'_>, command: &Command, class: Class) -> Arm {
         {
             Ok(s.set_back(&text))
         }
-        Class::Wait
-        | Class::Retry
-        | Class::Throttled
-        | Class::Unauthorized
-        | Class::Access
-        // After a safety stop only a person makes the account go on, and then it is tried again.
-        | Class::SafetyStop
-        | Class::AlreadyDone
-        | Class::CustomerGone => delete(s, None, 0),
-        Class::OtherRoute | Class::Permanent | Class::Unknown => look_again(s, command, text),
+        // The wait is over. After a safety stop only a person makes the account go on, and then it is
+        // tried again.
+        _ => delete(s, None, 0),
     }
 }
 
-/// Nobody said why, or the reason is not understood: a fresh inventory decides, with the orders that
-/// the refusal names read by id.
-fn look_again(s: &Situation<'_>, command: &Command, text: String) -> Arm {
+/// The next step if a fresh inventory, with the orders that the refusal names read by id, shows why a
+/// DELETE was refused.
+///
+/// # Errors
+/// The reads.
+fn look_again(
+    s: &Situation<'_>,
+    command: &Command,
+    named: Vec<String>,
+    text: &str,
+) -> Result<Option<Decision>, Decision> {
     let known = &s.teardown.suspects;
-    let named = order_ids(command.text.as_deref().unwrap_or(""), &s.teardown.tenant_id.to_string());
     let mut suspects = known.clone();
     suspects.extend(named.into_iter().filter(|id| !known.contains(id)));
     suspects.truncate(MAX_SUSPECTS);
     if suspects != *known {
         let mut step = s.step(State::Deleting);
         step.reason = Some(Reason::DeleteRefused);
-        step.text = Some(text);
+        step.text = Some(text.to_owned());
         step.suspects = suspects;
-        return Ok(Decision::Transition(Box::new(step)));
+        return Ok(Some(Decision::Transition(Box::new(step))));
     }
     let inventory = s.inventory(FACTS_BEFORE_DELETE)?;
     if inventory.read_at < settled_at(command) {
         return Err(Decision::Read(s.every_list()));
     }
-    if !inventory.proves_nothing_active() {
-        return Ok(back_to_cancelling(s, &inventory, 1));
-    }
-    Ok(s.fail(Reason::DeleteRefused, text))
+    let is_explained = !inventory.proves_nothing_active();
+    Ok(is_explained.then(|| back_to_cancelling(s, &inventory, 1)))
 }
 
 /// Words of a text that have the form of an order id: a GUID, about 12 hexadecimal digits, or 33

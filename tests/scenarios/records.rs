@@ -85,7 +85,7 @@ async fn an_unknown_4xx_to_a_read_stops_that_tenant_alone_with_the_body_in_the_r
 #[tokio::test(start_paused = true)]
 async fn an_unknown_4xx_to_a_write_stops_that_tenant_with_the_body_in_the_record() {
     let mut scene = given_each(2, &[buy(Kind::Reservation)]).queued().await;
-    let odd = Effect::fault(409, 424_242, "Odd.");
+    let odd = Effect::fault(400, 424_242, "Odd.");
     let rule = Rule::new(When::Always, odd).on(Template::Order).method("PATCH");
     scene.rule(rule.customer(tenant(1).as_uuid()));
     scene.start().await;
