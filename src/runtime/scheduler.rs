@@ -154,11 +154,15 @@ impl Scheduler {
         let mut last = Ok(None);
         let mut found_nothing = None;
         while !stop.is_cancelled() {
-            if clock.uptime() >= next_tick {
-                next_tick = clock.uptime().saturating_add(TICK);
-                self.tick().await;
-            }
-            let look = self.look(&mut found_nothing, &stop).await;
+            let look = async {
+                // A store that takes no tick takes nothing else, also where nothing is to be stored now.
+                if clock.uptime() >= next_tick {
+                    self.tick().await?;
+                    next_tick = clock.uptime().saturating_add(TICK);
+                }
+                self.look(&mut found_nothing, &stop).await
+            };
+            let look = look.await;
             let outcome = if look.is_ok() { "ok" } else { "failed" };
             metrics::counter!("teardownd_scheduler_ticks_total", "outcome" => outcome).increment(1);
             looked(&look);
@@ -175,13 +179,11 @@ impl Scheduler {
         }
     }
 
-    async fn tick(&self) {
+    async fn tick(&self) -> Result<()> {
         let Reconciler { store, clock, .. } = &self.reconciler;
-        match store.tick(&clock.reading(), &self.info).await {
-            Ok(kept) => timekeeping::take_up(clock.as_ref(), kept),
-            // The look that follows meets the same trouble, and tells of it once.
-            Err(error) => tracing::debug!(%error, "the daemon's tick could not be stored"),
-        }
+        let kept = store.tick(&clock.reading(), &self.info).await?;
+        timekeeping::take_up(clock.as_ref(), kept);
+        Ok(())
     }
 
     /// One look: applies what operators asked for by SQL, claims what is due and starts it. It takes from
