@@ -25,12 +25,12 @@ fn every_documented_code_has_its_class() {
 
 #[test]
 fn every_row_has_a_test_that_names_its_codes() {
-    let source = std::fs::read_to_string(path("src/core/settlement.rs")).unwrap();
+    let source = std::fs::read_to_string(path("src/core/settlement/tests.rs")).unwrap();
     for row in rows() {
         let named = format!("{}: {:?} <- [", row.test, row.class);
         let whole = format!("fn {}()", row.test);
         let Some((_, rest)) = source.split_once(&named) else {
-            assert!(source.contains(&whole), "settlement.rs has no test {}", row.test);
+            assert!(source.contains(&whole), "settlement/tests.rs has no test {}", row.test);
             continue;
         };
         let tested = rest.split("];").next().unwrap();
