@@ -29,13 +29,13 @@ async fn a_ticket_names_every_call_and_failure_without_a_secret() {
     stage.gate.open();
     let down = Effect::fault(503, 900_192, &format!("Down. Bearer {TOKEN} was seen."));
     stage.simulator.add_rule(Rule::new(When::Nth(1), down).on(Template::Orders));
-    let odd = Effect::fault(409, 424_242, "Odd.");
+    let odd = Effect::fault(400, 424_242, "Odd.");
     stage.simulator.add_rule(Rule::new(When::Always, odd).on(Template::Order).method("PATCH"));
     let daemon = stage.ready().await;
     let tenant = CUSTOMER.to_string();
     stage.done(&["enqueue", &tenant]).await;
     stage.until_state(&tenant, "failed").await;
-    let (read, write) = (answered(&stage, 503), answered(&stage, 409));
+    let (read, write) = (answered(&stage, 503), answered(&stage, 400));
 
     let shown = &stage.done(&["show", &tenant]).await["teardowns"][0];
     assert_names(&shown["last_fault"], &write);
