@@ -182,15 +182,16 @@ fn refused(s: &Situation<'_>, command: &Command, class: Class) -> Arm {
     let status = command.http_status.unwrap_or_default();
     let text = format!("DELETE was refused: {status} {}", refusal_text(command, &s.policy.codes));
     let named = order_ids(command.text.as_deref().unwrap_or(""), &s.teardown.tenant_id.to_string());
-    let is_unexplained = matches!(class, Class::OtherRoute | Class::Permanent | Class::Unknown);
     // One that asks to wait and names orders says what it waits for.
-    if is_unexplained || (class == Class::Wait && !named.is_empty()) {
-        if let Some(found) = look_again(s, command, named, &text)? {
-            return Ok(found);
+    let explained = match class {
+        Class::Wait if named.is_empty() => None,
+        Class::Wait | Class::OtherRoute | Class::Permanent | Class::Unknown => {
+            look_again(s, command, named, &text)?
         }
-        if is_unexplained {
-            return Ok(s.fail(Reason::DeleteRefused, text));
-        }
+        _ => None,
+    };
+    if let Some(explained) = explained {
+        return Ok(explained);
     }
     let pause = s.memory.pause_after_wait(CUSTOMER, s.teardown.run_since, s.policy);
     match class {
@@ -202,9 +203,18 @@ fn refused(s: &Situation<'_>, command: &Command, class: Class) -> Arm {
         {
             Ok(s.set_back(&text))
         }
-        // The wait is over. After a safety stop only a person makes the account go on, and then it is
-        // tried again.
-        _ => delete(s, None, 0),
+        Class::Wait
+        | Class::Retry
+        | Class::Throttled
+        | Class::Unauthorized
+        | Class::Access
+        // After a safety stop only a person makes the account go on, and then it is tried again.
+        | Class::SafetyStop
+        | Class::AlreadyDone
+        | Class::CustomerGone => delete(s, None, 0),
+        Class::OtherRoute | Class::Permanent | Class::Unknown => {
+            Ok(s.fail(Reason::DeleteRefused, text))
+        }
     }
 }
 

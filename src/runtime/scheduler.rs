@@ -84,13 +84,14 @@ impl std::fmt::Debug for Scheduler {
     }
 }
 
-/// A look that found nothing to claim. Another one would find the same, until what it saw changes.
+/// What a look saw that found nothing to claim. Another look would find the same until that changes.
 #[derive(Debug)]
-struct Nothing {
+struct Idle {
     /// The store's version.
     version: i64,
+    /// How many tenants of each account could have been taken on.
     free: Vec<(AccountName, usize)>,
-    /// Who waits behind gates of accounts.
+    /// Whether rows wait behind gates of their accounts.
     waiting: Waiting,
     /// When the earliest row becomes due.
     until: Option<Timestamp>,
@@ -152,17 +153,21 @@ impl Scheduler {
         let clock = &self.reconciler.clock;
         let mut next_tick = Duration::ZERO;
         let mut last = Ok(None);
-        let mut found_nothing = None;
+        let mut idle = None;
         while !stop.is_cancelled() {
-            let look = async {
-                // A store that takes no tick takes nothing else, also where nothing is to be stored now.
-                if clock.uptime() >= next_tick {
-                    self.tick().await?;
-                    next_tick = clock.uptime().saturating_add(TICK);
-                }
-                self.look(&mut found_nothing, &stop).await
-            };
-            let look = look.await;
+            let mut ticked = Ok(());
+            if clock.uptime() >= next_tick {
+                next_tick = clock.uptime().saturating_add(TICK);
+                ticked = self.tick().await;
+                // A net: whatever time alone brings about is found by a whole look.
+                idle = None;
+            }
+            let mut look = self.look(&mut idle, &stop).await;
+            // A look may store nothing. Only the tick tells then that nothing can be stored.
+            if let Err(error) = ticked {
+                next_tick = Duration::ZERO;
+                look = look.and(Err(error));
+            }
             let outcome = if look.is_ok() { "ok" } else { "failed" };
             metrics::counter!("teardownd_scheduler_ticks_total", "outcome" => outcome).increment(1);
             looked(&look);
@@ -186,14 +191,10 @@ impl Scheduler {
         Ok(())
     }
 
-    /// One look: applies what operators asked for by SQL, claims what is due and starts it. It takes from
-    /// `found_nothing` where an earlier look found nothing, and goes no further while that holds.
-    async fn look(
-        &self,
-        found_nothing: &mut Option<Nothing>,
-        stop: &CancellationToken,
-    ) -> Result<Look> {
-        let earlier = found_nothing.take();
+    /// One look: applies what operators asked for by SQL, claims what is due and starts it. While what an
+    /// earlier look saw in `idle` holds, it goes no further than to the gates behind which rows wait.
+    async fn look(&self, idle: &mut Option<Idle>, stop: &CancellationToken) -> Result<Look> {
+        let earlier = idle.take();
         let store = &self.reconciler.store;
         let clock = &self.reconciler.clock;
         timekeeping::follow(store, clock.as_ref()).await?;
@@ -204,12 +205,11 @@ impl Scheduler {
         // Asked first: what is stored from here on changes it again.
         let version = store.version().await?;
         let free = self.free_slots();
-        let is_as_before = |nothing: &Nothing| {
-            version == Some(nothing.version)
-                && free == nothing.free
-                && nothing.until.is_none_or(|until| now < until)
-        };
-        let earlier = earlier.filter(is_as_before);
+        let earlier = earlier.filter(|earlier| {
+            version == Some(earlier.version)
+                && free == earlier.free
+                && earlier.until.is_none_or(|until| now < until)
+        });
         if earlier.is_none() {
             store.apply_requests(now).await?;
             let known: Vec<_> = self.lanes.iter().map(|lane| lane.account.name.clone()).collect();
@@ -217,15 +217,15 @@ impl Scheduler {
         }
         // Time opens gates, and so does a reload.
         let waiting = match &earlier {
-            Some(nothing) if nothing.waiting == Waiting::Nobody => Waiting::Nobody,
+            Some(earlier) if earlier.waiting == Waiting::Nobody => Waiting::Nobody,
             _ => store.recheck(&self.policies(), now, clock.wall()).await?,
         };
         if let Err(why) = (self.may_claim)() {
             return Ok(Look { claimed: 0, closed: Some(why), sleep: LONGEST_SLEEP });
         }
-        if let Some(nothing) = earlier.filter(|_| waiting != Waiting::Changed) {
-            let sleep = sleep_until(nothing.until, clock.now());
-            *found_nothing = Some(nothing);
+        if let Some(earlier) = earlier.filter(|_| waiting != Waiting::Changed) {
+            let sleep = sleep_until(earlier.until, clock.now());
+            *idle = Some(earlier);
             return Ok(Look { claimed: 0, closed: None, sleep });
         }
         let asked_at = clock.uptime();
@@ -245,7 +245,7 @@ impl Scheduler {
         let names: Vec<AccountName> = free.iter().map(|(name, _)| name.clone()).collect();
         let due = store.next_due(&names, now).await?;
         if count == 0 {
-            *found_nothing = version.map(|version| Nothing { version, free, waiting, until: due });
+            *idle = version.map(|version| Idle { version, free, waiting, until: due });
         }
         Ok(Look { claimed: count, closed: None, sleep: sleep_until(due, clock.now()) })
     }

@@ -22,6 +22,7 @@ mod positions;
 mod proof;
 mod records;
 mod restarts;
+mod scheduling;
 mod stops;
 mod surprises;
 mod unsettled;

@@ -10,9 +10,8 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use futures::executor::block_on;
-use sqlx::ConnectOptions as _;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use teardownd::core::clock::{BoxFuture, Clock};
 use teardownd::partner_center::transport::{Request, Response, Transport, TransportError};
 use teardownd::store::sqlite::{MigrateMode, SqliteSettings};
@@ -147,7 +146,6 @@ pub(crate) struct Database {
     _folder: TempDir,
     /// The store on it.
     pub(crate) store: Store,
-    watch: Mutex<SqliteConnection>,
 }
 
 impl Database {
@@ -161,17 +159,14 @@ impl Database {
         let folder = folder();
         std::fs::write(folder.path().join(FILE), &*EMPTY).unwrap();
         let store = open(&folder).behind(Door::guarded(Arc::new(AtOnce)));
-        let watch = SqliteConnectOptions::new().filename(folder.path().join(FILE));
-        let watch = Mutex::new(block_on(watch.connect()).unwrap());
-        Self { _folder: folder, store, watch }
+        Self { _folder: folder, store }
     }
 
     /// A number that changes with every change of the file. Asking for it is much cheaper than reading
     /// rows.
     pub(crate) fn version(&self) -> i64 {
-        let mut watch = self.watch.lock().unwrap();
-        let version = sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut *watch);
-        block_on(version).unwrap()
+        let version = self.store.version().now_or_never();
+        version.expect("the store of a scenario answers at once").unwrap().unwrap()
     }
 }
 
