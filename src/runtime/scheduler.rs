@@ -87,7 +87,7 @@ impl std::fmt::Debug for Scheduler {
 /// What a look saw that found nothing to claim. Another look would find the same until that changes.
 #[derive(Debug)]
 struct Idle {
-    /// The store's version.
+    /// The store's version. The tick changes it too, so that a whole look follows each tick.
     version: i64,
     /// How many tenants of each account could have been taken on.
     free: Vec<(AccountName, usize)>,
@@ -155,19 +155,11 @@ impl Scheduler {
         let mut last = Ok(None);
         let mut idle = None;
         while !stop.is_cancelled() {
-            let mut ticked = Ok(());
             if clock.uptime() >= next_tick {
                 next_tick = clock.uptime().saturating_add(TICK);
-                ticked = self.tick().await;
-                // A net: whatever time alone brings about is found by a whole look.
-                idle = None;
+                self.tick().await;
             }
-            let mut look = self.look(&mut idle, &stop).await;
-            // A look may store nothing. Only the tick tells then that nothing can be stored.
-            if let Err(error) = ticked {
-                next_tick = Duration::ZERO;
-                look = look.and(Err(error));
-            }
+            let look = self.look(&mut idle, &stop).await;
             let outcome = if look.is_ok() { "ok" } else { "failed" };
             metrics::counter!("teardownd_scheduler_ticks_total", "outcome" => outcome).increment(1);
             looked(&look);
@@ -184,11 +176,13 @@ impl Scheduler {
         }
     }
 
-    async fn tick(&self) -> Result<()> {
+    async fn tick(&self) {
         let Reconciler { store, clock, .. } = &self.reconciler;
-        let kept = store.tick(&clock.reading(), &self.info).await?;
-        timekeeping::take_up(clock.as_ref(), kept);
-        Ok(())
+        match store.tick(&clock.reading(), &self.info).await {
+            Ok(kept) => timekeeping::take_up(clock.as_ref(), kept),
+            // The look that follows meets the same trouble, and tells of it once.
+            Err(error) => tracing::debug!(%error, "the daemon's tick could not be stored"),
+        }
     }
 
     /// One look: applies what operators asked for by SQL, claims what is due and starts it. While what an

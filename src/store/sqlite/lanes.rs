@@ -88,7 +88,7 @@ impl Lanes {
     }
 }
 
-async fn transact<T>(
+pub(super) async fn transact<T>(
     conn: &mut SqliteConnection,
     begin: &'static str,
     step: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T>,

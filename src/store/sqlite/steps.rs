@@ -8,8 +8,8 @@ use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::{
-    Store, accounts, audit, claim, clock, commit, consent, customers, faults, gates, identities,
-    operate, protect, queue, reload, send, survey, upkeep,
+    Store, accounts, audit, claim, clock, commit, consent, customers, faults, gates, held,
+    identities, lanes, operate, protect, queue, reload, send, survey, upkeep,
 };
 use crate::core::account::{Account, Identity, TroubleKind};
 use crate::core::budget::{Ask, Budget, Grant};
@@ -445,17 +445,19 @@ impl Store {
     }
 
     /// A number that changes with each step that stores something, in whichever process. `None` for a
-    /// store that cannot tell.
+    /// store that cannot tell. Asking takes the write lock, so that it fails where nothing can be stored.
     pub async fn version(&self) -> Result<Option<i64>> {
-        self.door
-            .pass("version", async {
-                self.files.check()?;
-                let mut anchor = self.anchor.lock().await;
-                let Some(anchor) = anchor.as_mut() else { return Ok(None) };
-                // Counts what other connections commit, and nothing is ever stored through this one.
-                Ok(sqlx::query_scalar("PRAGMA data_version").fetch_optional(anchor).await?)
+        let asked = self.door.pass("version", async {
+            self.files.check()?;
+            let mut anchor = self.anchor.lock().await;
+            let Some(anchor) = anchor.as_mut() else { return Ok(None) };
+            // Counts what other connections commit, and nothing is ever stored through this one.
+            lanes::transact(anchor, "BEGIN IMMEDIATE", async |tx| {
+                Ok(sqlx::query_scalar("PRAGMA data_version").fetch_optional(tx).await?)
             })
             .await
+        });
+        asked.await.map_err(|error| held(&self.path, error))
     }
 
     /// What the daemon last told of itself.
