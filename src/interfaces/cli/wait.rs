@@ -85,7 +85,10 @@ pub(crate) async fn until_ended(
 
 /// How to exit, or `None` to look again.
 fn judge(rows: &[Teardown], stops: &Stops, over: bool) -> Option<Exit> {
-    let needs_person = |row: &Teardown| row.holds.stand() || stops.halted(&row.account);
+    // A pass on its way still moves its row, also where its account has just been halted.
+    let needs_person = |row: &Teardown| {
+        row.holds.stand() || row.lease.is_none() && stops.halted(&row.account)
+    };
     let mut open = rows.iter().filter(|row| !row.state.is_terminal()).peekable();
     if open.peek().is_none() {
         let all = rows.iter().all(|row| row.state == State::Deleted);
@@ -120,7 +123,8 @@ fn summary(rows: &[Teardown], exit: Exit) -> String {
 mod tests {
     use super::*;
     use crate::core::account::Account;
-    use crate::interfaces::cli::testing::{halted, held, row};
+    use crate::core::teardown::Lease;
+    use crate::interfaces::cli::testing::{halted, held, now, row};
 
     #[test]
     fn a_wait_ends_when_nothing_can_move_without_a_person() {
@@ -139,5 +143,8 @@ mod tests {
         assert_eq!(of(&[&stuck, &deleted], &none, true), Some(Exit::Held));
         let halted = Stops(vec![halted(Account::fresh(polling.account.clone()))]);
         assert_eq!(of(&[&polling], &halted, false), Some(Exit::Held));
+        let lease = Some(Lease { owner: "daemon".to_owned(), until: now() });
+        let in_a_pass = Teardown { lease, ..polling };
+        assert_eq!(of(&[&in_a_pass], &halted, false), None, "its pass has not ended");
     }
 }
