@@ -54,7 +54,8 @@ impl Memory {
     }
 
     /// Whether the latest command on some resource is unsettled although it was sent, or was refused
-    /// in this run in a way that asks for another try.
+    /// in this run in a way that asks for another try. What is known to be over does not count: somebody
+    /// else was first.
     pub fn a_write_is_failing(&self, run_since: Timestamp, codes: &Codes) -> bool {
         self.commands.iter().any(|command| {
             let failing = match command.outcome {
@@ -65,8 +66,9 @@ impl Memory {
                 }
                 Some(Outcome::Accepted | Outcome::GoalReached | Outcome::Withdrawn) => false,
             };
-            failing
-                && self.latest(&command.intent.resource).is_some_and(|last| last.id == command.id)
+            let resource = &command.intent.resource;
+            let is_over = self.purchases.get(resource).is_some_and(|known| !known.unfinished);
+            failing && !is_over && self.latest(resource).is_some_and(|last| last.id == command.id)
         })
     }
 
@@ -218,6 +220,17 @@ mod tests {
             verdict(vec![refused(1, once), refused(2, wait), refused(3, once)]),
             Class::Retry
         );
+    }
+
+    #[test]
+    fn a_refusal_of_what_is_over_by_now_is_no_failing_write() {
+        let purchases = BTreeMap::from([("order:o".to_owned(), Remembered::default())]);
+        let commands = vec![refused(1, Some((403, "2032")))];
+        let mut memory = Memory { commands, purchases };
+        let failing = |memory: &Memory| memory.a_write_is_failing(RUN, &Codes::default());
+        assert!(!failing(&memory));
+        memory.purchases.get_mut("order:o").unwrap().unfinished = true;
+        assert!(failing(&memory));
     }
 
     #[test]
