@@ -2,14 +2,14 @@
 //!
 //! Recognising a kind from fields is our own judgement where `docs/api-facts.md` says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::command::Action;
+use super::command::{Action, Command};
 use super::ids::is_resource_id;
 use super::inventory::{AzureEntitlement, Entitlement, Order, OrderLine, Subscription};
-use super::observation::{Entitlements, Observation, Read};
+use super::observation::{Entitlements, Observation, Read, Seen};
 use super::routes::{Kind, Purchase, Standing, Target};
 
 /// Everything the customer has bought, judged.
@@ -23,12 +23,33 @@ pub struct Assessment {
     pub complete: bool,
     /// What was read by id, and when: a list may lag behind.
     pub by_id: BTreeMap<Read, Timestamp>,
+    /// The resources that the readings show, purchases or not.
+    pub shown: BTreeSet<String>,
 }
 
 impl Assessment {
     /// Whether it is complete and shows nothing that is active or still changing.
     pub fn proves_nothing_active(&self) -> bool {
         self.complete && self.purchases.iter().all(|p| p.standing == Standing::Inactive)
+    }
+
+    /// Whether a cancellation that was sent before it was read has reached its goal: its resource is no
+    /// unfinished purchase's any more, or there is no such resource. It says nothing of the customer.
+    pub fn shows_done(&self, command: &Command) -> bool {
+        let resource = &command.intent.resource;
+        let unfinished = self.unfinished().any(|p| p.resources().any(|own| own == *resource));
+        let looked_for = read_of(resource).is_some_and(|read| self.by_id.contains_key(&read));
+        let was_seen = self.shown.contains(resource) || looked_for || self.is_moot(resource);
+        was_seen && !unfinished && command.last_sent_at.is_none_or(|sent| sent <= self.read_at)
+    }
+
+    /// With its plan an Azure subscription goes too.
+    fn is_moot(&self, resource: &str) -> bool {
+        let plan = resource.strip_prefix("azure:").and_then(|rest| rest.split_once('/'));
+        plan.is_some_and(|(plan, _)| {
+            let key = format!("subscription:{plan}");
+            !self.unfinished().any(|purchase| purchase.key == key)
+        })
     }
 
     /// The purchases that are not inactive.
@@ -46,19 +67,22 @@ pub fn assess(seen: &Observation) -> Option<Assessment> {
     for plan in active_plans(&merged_subscriptions(seen)) {
         read_at = read_at.min(seen.azure.get(&plan.id)?.at);
     }
-    let mut complete =
-        unlisted_subscriptions(seen).all(|id| seen.named_subscriptions.contains_key(id));
-    match &seen.entitlements {
-        Some(read) => {
-            read_at = read_at.min(read.at);
-            if let Entitlements::Listed(list) = &read.fact {
-                complete &= unlisted_orders(&orders.fact, list)
-                    .all(|id| seen.named_orders.contains_key(id));
-            }
-        }
-        None => complete = false,
+    if let Some(read) = &seen.entitlements {
+        read_at = read_at.min(read.at);
     }
-    Some(Assessment { purchases: judge(seen), read_at, complete, by_id: by_id(seen) })
+    let complete = seen.entitlements.is_some() && unplaced(seen).is_empty();
+    let (by_id, shown) = (by_id(seen), shown(seen));
+    Some(Assessment { purchases: judge(seen), read_at, complete, by_id, shown })
+}
+
+/// A complete inventory, in which what is `on_record` as unfinished was looked for too.
+pub fn whole<'a>(
+    seen: &Observation,
+    on_record: impl Iterator<Item = &'a str>,
+) -> Option<Assessment> {
+    let inventory = assess(seen).filter(|inventory| inventory.complete)?;
+    let looked_for = |read: &Read| inventory.by_id.contains_key(read);
+    vanished(seen, on_record).iter().all(looked_for).then_some(inventory)
 }
 
 /// Everything that was read by id, and when.
@@ -82,14 +106,7 @@ pub fn judge(seen: &Observation) -> Vec<Purchase> {
     let subscriptions_at = read_at(seen.subscriptions.as_ref().map(|read| read.at));
     let subscriptions = merged_subscriptions(seen);
     let subscriptions = subscriptions.as_slice();
-    let no_entitlements = Vec::new();
-    let entitlements = match &seen.entitlements {
-        Some(read) => match &read.fact {
-            Entitlements::Listed(list) => list,
-            Entitlements::Refused => &no_entitlements,
-        },
-        None => &no_entitlements,
-    };
+    let entitlements = entitlements(seen);
     let mut purchases: Vec<Purchase> = orders
         .iter()
         .filter_map(|order| order_purchase(order, subscriptions, entitlements, orders_at))
@@ -101,9 +118,39 @@ pub fn judge(seen: &Observation) -> Vec<Purchase> {
         .chain(seen.azure.iter().flat_map(|(plan, read)| {
             read.fact.iter().map(|listed| azure_purchase(plan, by_itself(seen, plan, listed)))
         }))
+        .chain(without_an_order(entitlements, &orders))
         .collect();
     order_the_work(&mut purchases, subscriptions);
     purchases
+}
+
+/// Entitlements whose order cannot be found: what they are and whether they are active nobody knows.
+fn without_an_order(entitlements: &[Entitlement], orders: &[Order]) -> Vec<Purchase> {
+    let placed = |entitlement: &&Entitlement| orders.iter().any(|o| names_order(entitlement, o));
+    let mut unknown: Vec<Purchase> = Vec::new();
+    for entitlement in entitlements.iter().filter(|entitlement| !placed(entitlement)) {
+        let text = |part: &Option<String>| part.clone().unwrap_or_else(|| "-".to_owned());
+        let (product, sku) = (text(&entitlement.product_id), text(&entitlement.sku_id));
+        let order = order_ids(entitlement).next().unwrap_or("-");
+        let key = format!("entitlement:{order}/{product}/{sku}");
+        if unknown.iter().any(|known| known.key == key) {
+            continue;
+        }
+        unknown.push(Purchase {
+            key,
+            kind: Kind::Unknown,
+            name: product,
+            status: text(&entitlement.entitlement_type),
+            standing: Standing::Active,
+            order_id: order_ids(entitlement).next().map(str::to_owned),
+            routes: Vec::new(),
+            after: Vec::new(),
+            too_old: false,
+            lacks_upload: false,
+            cancellable_until: None,
+        });
+    }
+    unknown
 }
 
 /// Azure plans whose Azure subscriptions matter: those that are not inactive.
@@ -116,66 +163,158 @@ pub fn active_plans(subscriptions: &[Subscription]) -> impl Iterator<Item = &Sub
 }
 
 /// What the lists read so far say must be read too: the Azure subscriptions of Azure plans, and
-/// orders that are named and not listed.
+/// whatever is named and stands in no list.
 pub fn follow_up_reads(seen: &Observation) -> Vec<Read> {
     let mut reads: Vec<Read> = Vec::new();
     if seen.subscriptions.is_some() {
         let subscriptions = merged_subscriptions(seen);
         let plans = active_plans(&subscriptions);
         reads.extend(plans.map(|plan| Read::AzureEntitlements(plan.id.clone())));
-        reads.extend(unlisted_subscriptions(seen).cloned().map(Read::Subscription));
     }
-    if let (Some(orders), Some(entitlements)) = (&seen.orders, &seen.entitlements)
-        && let Entitlements::Listed(list) = &entitlements.fact
-    {
-        reads.extend(unlisted_orders(&orders.fact, list).cloned().map(Read::Order));
+    // What was read by id stays part of the inventory.
+    reads.extend(seen.named_orders.keys().cloned().map(Read::Order));
+    reads.extend(seen.named_subscriptions.keys().cloned().map(Read::Subscription));
+    reads.extend(unplaced(seen));
+    reads
+}
+
+/// What is named somewhere and must be read by itself: an order that an entitlement or a subscription
+/// belongs to, a subscription that an order's line or an add-on belongs to. Unknown is never empty.
+fn unplaced(seen: &Observation) -> Vec<Read> {
+    let (Some(_), Some(_)) = (&seen.orders, &seen.subscriptions) else { return Vec::new() };
+    let (orders, subscriptions) = (merged_orders(seen), merged_subscriptions(seen));
+    let mut reads: Vec<Read> = Vec::new();
+    let lines = orders.iter().flat_map(|order| &order.lines);
+    let of_lines = lines.filter_map(|line| line.subscription_id.as_deref());
+    let active = || subscriptions.iter().filter(|subscription| !is_over(subscription));
+    let of_add_ons = active().filter_map(|s| s.parent_subscription_id.as_deref());
+    for id in of_lines.chain(of_add_ons).filter(|id| is_resource_id(id)) {
+        let listed = subscriptions.iter().any(|subscription| same_id(id, &subscription.id));
+        if !listed && !has(&seen.named_subscriptions, id) {
+            reads.push(Read::Subscription(id.to_owned()));
+        }
+    }
+    let of_subscriptions = active().filter_map(|s| s.order_id.as_deref());
+    for id in of_subscriptions.filter(|id| is_resource_id(id)) {
+        let listed = orders.iter().any(|order| same_order(id, order));
+        if !listed && !has(&seen.named_orders, id) {
+            reads.push(Read::Order(id.to_owned()));
+        }
+    }
+    for entitlement in entitlements(seen) {
+        let placed = orders.iter().any(|order| names_order(entitlement, order));
+        let next = || order_ids(entitlement).find(|id| !has(&seen.named_orders, id));
+        if !placed && let Some(id) = next() {
+            reads.push(Read::Order(id.to_owned()));
+        }
     }
     reads
 }
 
-/// Orders that an entitlement names and the order list lacks, by the id the entitlement gives.
-pub fn unlisted_orders<'a>(
-    orders: &'a [Order],
-    entitlements: &'a [Entitlement],
-) -> impl Iterator<Item = &'a String> {
-    entitlements.iter().filter_map(|entitlement| {
-        let id = entitlement.order_id.as_ref().or(entitlement.alternate_order_id.as_ref())?;
-        let known = orders.iter().any(|order| names_order(entitlement, order));
-        (!known).then_some(id)
-    })
+/// What is on record as unfinished and shows nowhere in what was read: it is read by itself, since a
+/// list may lack it.
+pub fn vanished<'a>(seen: &Observation, on_record: impl Iterator<Item = &'a str>) -> Vec<Read> {
+    let (Some(_), Some(_)) = (&seen.orders, &seen.subscriptions) else { return Vec::new() };
+    let (shown, subscriptions) = (shown(seen), merged_subscriptions(seen));
+    let looked_at = |read: &Read| match read {
+        Read::AzureEntitlement(plan, _) => active_plans(&subscriptions).any(|s| s.id == *plan),
+        _ => true,
+    };
+    let missing = on_record.filter(|resource| !shown.contains(*resource)).filter_map(read_of);
+    missing.filter(looked_at).collect()
+}
+
+/// The read that shows a resource by itself; `None` for the customer and what has no id that leads to it.
+pub fn read_of(resource: &str) -> Option<Read> {
+    let (kind, id) = resource.split_once(':')?;
+    let (plan, id) = if kind == "azure" { id.split_once('/')? } else { ("", id) };
+    let leads_to_it = is_resource_id(id) && (plan.is_empty() || is_resource_id(plan));
+    let id = leads_to_it.then(|| id.to_owned())?;
+    match kind {
+        "order" => Some(Read::Order(id)),
+        "subscription" => Some(Read::Subscription(id)),
+        "azure" => Some(Read::AzureEntitlement(plan.to_owned(), id)),
+        _ => None,
+    }
+}
+
+/// The resources that were read.
+fn shown(seen: &Observation) -> BTreeSet<String> {
+    let orders = merged_orders(seen).into_iter().map(|order| format!("order:{}", order.id));
+    let subscriptions = merged_subscriptions(seen).into_iter();
+    let subscriptions = subscriptions.map(|s| format!("subscription:{}", s.id));
+    let azure = seen.azure.iter().flat_map(|(plan, read)| {
+        read.fact.iter().map(move |entitlement| format!("azure:{plan}/{}", entitlement.id))
+    });
+    orders.chain(subscriptions).chain(azure).collect()
+}
+
+/// Whether an id that a text names is one of an order or a subscription that was read.
+pub fn places(seen: &Observation, id: &str) -> bool {
+    merged_orders(seen).iter().any(|order| same_order(id, order))
+        || merged_subscriptions(seen).iter().any(|subscription| same_id(id, &subscription.id))
+}
+
+fn entitlements(seen: &Observation) -> &[Entitlement] {
+    match seen.entitlements.as_ref().map(|read| &read.fact) {
+        Some(Entitlements::Listed(list)) => list,
+        Some(Entitlements::Refused) | None => &[],
+    }
+}
+
+/// The ids of the order that an entitlement belongs to, where they can be ids.
+fn order_ids(entitlement: &Entitlement) -> impl Iterator<Item = &str> {
+    let ids = [&entitlement.order_id, &entitlement.alternate_order_id];
+    ids.into_iter().flatten().map(String::as_str).filter(|id| is_resource_id(id))
+}
+
+fn same_id(one: &str, other: &str) -> bool {
+    one.eq_ignore_ascii_case(other)
+}
+
+/// Whether something of this id was asked for by itself.
+fn has<T>(named: &BTreeMap<String, T>, id: &str) -> bool {
+    named.keys().any(|known| same_id(known, id))
+}
+
+fn is_over(subscription: &Subscription) -> bool {
+    let kind = subscription_kind(subscription);
+    subscription_standing(kind, subscription.status.as_deref()) == Standing::Inactive
 }
 
 /// The order list, with orders read by id put in place of their listed selves: a read by id is newer
 /// than a list, which may lag 15 minutes (get-all-of-a-customer-s-orders.md).
 fn merged_orders(seen: &Observation) -> Vec<Order> {
-    let mut orders = seen.orders.as_ref().map(|read| read.fact.clone()).unwrap_or_default();
-    for order in seen.named_orders.values().filter_map(|read| read.fact.as_ref()) {
-        orders.retain(|listed| !same_order(&order.id, listed));
-        orders.push(order.clone());
-    }
-    orders
+    merged(seen.orders.as_ref(), &seen.named_orders, same_order, |order| &order.id)
 }
 
-/// The subscription list, with those that were read by id.
+/// The subscription list, likewise.
 fn merged_subscriptions(seen: &Observation) -> Vec<Subscription> {
-    let listed = seen.subscriptions.as_ref().map(|read| read.fact.clone());
-    let mut subscriptions = listed.unwrap_or_default();
-    for named in seen.named_subscriptions.values().filter_map(|read| read.fact.as_ref()) {
-        subscriptions.retain(|listed| listed.id != named.id);
-        subscriptions.push(named.clone());
-    }
-    subscriptions
+    let same = |id: &str, subscription: &Subscription| same_id(id, &subscription.id);
+    merged(seen.subscriptions.as_ref(), &seen.named_subscriptions, same, |s| &s.id)
 }
 
-/// Subscriptions that orders read by id hold and the subscription list lacks.
-fn unlisted_subscriptions(seen: &Observation) -> impl Iterator<Item = &String> {
-    let listed = seen.subscriptions.as_ref().map_or(&[][..], |read| read.fact.as_slice());
-    seen.named_orders
-        .values()
-        .filter_map(|read| read.fact.as_ref())
-        .flat_map(|order| &order.lines)
-        .filter_map(|line| line.subscription_id.as_ref())
-        .filter(|id| !listed.iter().any(|subscription| subscription.id == **id))
+fn merged<T: Clone>(
+    list: Option<&Seen<Vec<T>>>,
+    named: &BTreeMap<String, Seen<Option<T>>>,
+    same: impl Fn(&str, &T) -> bool,
+    id_of: impl Fn(&T) -> &String,
+) -> Vec<T> {
+    let mut merged = list.map(|read| read.fact.clone()).unwrap_or_default();
+    for (asked, read) in named {
+        match &read.fact {
+            Some(by_id) => {
+                merged.retain(|listed| !same(id_of(by_id), listed));
+                merged.push(by_id.clone());
+            }
+            // There is none of that id, whatever a list says that was read before.
+            None if list.is_some_and(|list| list.at <= read.at) => {
+                merged.retain(|listed| !same(asked, listed));
+            }
+            None => {}
+        }
+    }
+    merged
 }
 
 /// Whether `id` is either form of the order's id.
@@ -185,15 +324,15 @@ pub fn same_order(id: &str, order: &Order) -> bool {
 }
 
 fn names_order(entitlement: &Entitlement, order: &Order) -> bool {
-    [&entitlement.order_id, &entitlement.alternate_order_id]
-        .into_iter()
-        .flatten()
-        .any(|id| same_order(id, order))
+    order_ids(entitlement).any(|id| same_order(id, order))
 }
 
 fn belongs_to(subscription: &Subscription, order: &Order) -> bool {
+    let is_line = |line: &OrderLine| {
+        line.subscription_id.as_deref().is_some_and(|id| same_id(id, &subscription.id))
+    };
     subscription.order_id.as_deref().is_some_and(|id| same_order(id, order))
-        || order.lines.iter().any(|line| line.subscription_id.as_deref() == Some(&subscription.id))
+        || order.lines.iter().any(is_line)
 }
 
 /// In a sandbox some products are ordered as `pending_po_upload` on purpose, and nothing but the upload of a
@@ -243,7 +382,7 @@ fn order_purchase(
     now: Timestamp,
 ) -> Option<Purchase> {
     let covered = |line: &OrderLine| {
-        line.subscription_id.is_some()
+        line.subscription_id.as_deref().is_some_and(is_resource_id)
             || subscriptions.iter().any(|s| {
                 belongs_to(s, order)
                     && (order.lines.len() == 1

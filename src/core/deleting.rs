@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::assess::Assessment;
+use super::assess::{self, Assessment};
 use super::command::{Command, Outcome};
 use super::fault::Class;
-use super::gates::FACTS_BEFORE_DELETE;
+use super::freshness::Before;
 use super::ids::CommandId;
 use super::machine::{Arm, Decision, MAX_ROUNDS, Situation};
 use super::memory::refusal_text;
@@ -52,14 +52,13 @@ fn stage<'a>(s: &Situation<'a>) -> Stage<'a> {
         Some(Outcome::Accepted | Outcome::GoalReached) => Stage::Accepted(command),
         Some(Outcome::Withdrawn) => Stage::Before,
         Some(Outcome::Refused) => match s.verdict(command) {
-            // Sent more than once, an earlier sending may have worked unseen.
-            Class::AlreadyDone | Class::CustomerGone
-                if command.sends > 1 || s.memory.delete_is_out() =>
-            {
+            // What is gone or in progress may be so by an earlier DELETE, or by an earlier sending of
+            // this one.
+            Class::AlreadyDone | Class::CustomerGone | Class::Wait if s.memory.delete_is_out() => {
                 Stage::Accepted(command)
             }
-            Class::AlreadyDone | Class::CustomerGone => Stage::GoneWithoutUs,
             _ if settled_at(command) < s.teardown.state_since => Stage::Before,
+            Class::AlreadyDone | Class::CustomerGone => Stage::GoneWithoutUs,
             class => Stage::Refused(command, class),
         },
     }
@@ -73,7 +72,7 @@ fn settled_at(command: &Command) -> Timestamp {
 pub(super) fn decide(s: &Situation<'_>) -> Arm {
     if s.reads_as_gone() {
         // Without a DELETE of ours this ends the teardown.
-        s.customer(FACTS_BEFORE_DELETE)?;
+        s.customer(Before::Delete)?;
     }
     match stage(s) {
         Stage::Before => delete(s, None, 0),
@@ -81,7 +80,7 @@ pub(super) fn decide(s: &Situation<'_>) -> Arm {
         Stage::Unsettled(command) => unsettled(s, command),
         Stage::Accepted(command) => proof(s, command),
         Stage::GoneWithoutUs => {
-            s.customer(FACTS_BEFORE_DELETE)?;
+            s.customer(Before::Delete)?;
             Ok(s.set_back("DELETE says the customer is gone, reading it says it is there"))
         }
         Stage::Refused(command, class) => refused(s, command, class),
@@ -91,14 +90,11 @@ pub(super) fn decide(s: &Situation<'_>) -> Arm {
 /// Sends the DELETE, new or again, if a fresh and complete inventory shows nothing active.
 /// `round` is added to the count of rounds if something is.
 fn delete(s: &Situation<'_>, again: Option<CommandId>, round: u32) -> Arm {
-    let inventory = s.inventory(FACTS_BEFORE_DELETE)?;
+    let inventory = s.round(Before::Delete, &[s.census()])?;
     if !inventory.proves_nothing_active() {
         return Ok(back_to_cancelling(s, &inventory, round));
     }
-    s.census(FACTS_BEFORE_DELETE)?;
-    if let Some(waiting) = s.went_meanwhile(State::Deleting) {
-        return Ok(waiting);
-    }
+    s.listed(State::Deleting)?;
     let mut step = s.step(State::Deleting);
     match again {
         Some(id) => step.resends.push(id),
@@ -135,7 +131,7 @@ fn customer_since<'a>(
     s.seen
         .customer
         .as_ref()
-        .filter(|seen| seen.at >= since && s.is_fresh(seen.at, FACTS_BEFORE_DELETE))
+        .filter(|seen| seen.at >= since && s.is_fresh(seen.at, Before::Delete))
         .ok_or_else(|| Decision::Read(vec![Read::Customer]))
 }
 
@@ -165,7 +161,7 @@ fn proof(s: &Situation<'_>, command: &Command) -> Arm {
     let Some(census) = s.seen.census.as_ref().filter(|census| census.at >= customer.at) else {
         return Err(Decision::Read(vec![Read::Census { not_before: customer.at }]));
     };
-    if census.fact.entry.is_some() || !census.fact.conclusive {
+    if census.fact.entry.is_some() {
         let text = format!("the customer reads as gone ({code}), the customer list still has it");
         return Ok(s.poll_again(State::Deleting, Reason::ProofPending, text));
     }
@@ -181,17 +177,8 @@ fn refused(s: &Situation<'_>, command: &Command, class: Class) -> Arm {
     let since = settled_at(command);
     let status = command.http_status.unwrap_or_default();
     let text = format!("DELETE was refused: {status} {}", refusal_text(command, &s.policy.codes));
-    let named = order_ids(command.text.as_deref().unwrap_or(""), &s.teardown.tenant_id.to_string());
-    // One that asks to wait and names orders says what it waits for.
-    let explained = match class {
-        Class::Wait if named.is_empty() => None,
-        Class::Wait | Class::OtherRoute | Class::Permanent | Class::Unknown => {
-            look_again(s, command, named, &text)?
-        }
-        _ => None,
-    };
-    if let Some(explained) = explained {
-        return Ok(explained);
+    if let Some(step) = follow(s, command, &text) {
+        return Ok(step);
     }
     let pause = s.memory.pause_after_wait(CUSTOMER, s.teardown.run_since, s.policy);
     match class {
@@ -211,41 +198,45 @@ fn refused(s: &Situation<'_>, command: &Command, class: Class) -> Arm {
         // After a safety stop only a person makes the account go on, and then it is tried again.
         | Class::SafetyStop
         | Class::AlreadyDone
-        | Class::CustomerGone => delete(s, None, 0),
-        Class::OtherRoute | Class::Permanent | Class::Unknown => {
-            Ok(s.fail(Reason::DeleteRefused, text))
-        }
+        | Class::CustomerGone => delete(s, None, 1),
+        Class::OtherRoute | Class::Permanent | Class::Unknown => look_again(s, command, text),
     }
 }
 
-/// The next step if a fresh inventory, with the orders that the refusal names read by id, shows why a
-/// DELETE was refused.
-///
-/// # Errors
-/// The reads.
-fn look_again(
-    s: &Situation<'_>,
-    command: &Command,
-    named: Vec<String>,
-    text: &str,
-) -> Result<Option<Decision>, Decision> {
+/// The step that stores the ids a refusal names, where they are new: each inventory from then on reads
+/// them by id.
+fn follow(s: &Situation<'_>, command: &Command, text: &str) -> Option<Decision> {
     let known = &s.teardown.suspects;
+    let named = order_ids(command.text.as_deref().unwrap_or(""), &s.teardown.tenant_id.to_string());
     let mut suspects = known.clone();
     suspects.extend(named.into_iter().filter(|id| !known.contains(id)));
     suspects.truncate(MAX_SUSPECTS);
-    if suspects != *known {
+    (suspects != *known).then(|| {
         let mut step = s.step(State::Deleting);
         step.reason = Some(Reason::DeleteRefused);
         step.text = Some(text.to_owned());
         step.suspects = suspects;
-        return Ok(Some(Decision::Transition(Box::new(step))));
-    }
-    let inventory = s.inventory(FACTS_BEFORE_DELETE)?;
+        Decision::Transition(Box::new(step))
+    })
+}
+
+/// Nobody said why, or the reason is not understood: a fresh inventory decides.
+fn look_again(s: &Situation<'_>, command: &Command, text: String) -> Arm {
+    let inventory = s.round(Before::Delete, &[])?;
     if inventory.read_at < settled_at(command) {
         return Err(Decision::Read(s.every_list()));
     }
-    let is_explained = !inventory.proves_nothing_active();
-    Ok(is_explained.then(|| back_to_cancelling(s, &inventory, 1)))
+    if !inventory.proves_nothing_active() {
+        return Ok(back_to_cancelling(s, &inventory, 1));
+    }
+    let suspects = s.teardown.suspects.iter();
+    let unplaced: Vec<&str> =
+        suspects.map(String::as_str).filter(|id| !assess::places(s.seen, id)).collect();
+    let text = match unplaced.as_slice() {
+        [] => text,
+        ids => format!("{text}; nothing can be found under {}", ids.join(", ")),
+    };
+    Ok(s.fail(Reason::DeleteRefused, text))
 }
 
 /// Words of a text that have the form of an order id: a GUID, about 12 hexadecimal digits, or 33

@@ -110,7 +110,7 @@ fn object(
     let mut entry = customer.clone();
     // A list may tell no relationship; the gates read the customer itself before any write.
     entry.relationship.get_or_insert_with(|| "reseller".to_owned());
-    let census = Census { customers: list.count, entry: Some(entry), conclusive: list.conclusive };
+    let census = Census { customers: list.count, entry: Some(entry), again: false };
     let by_api = gates::object(tenant, Some(domain), &census, None, policy);
     by_api.or_else(|| protection::object(protections, account, tenant, [domain]))
 }
@@ -146,7 +146,7 @@ mod tests {
         days: Option<u64>,
         rules: &Rules,
     ) -> Result<TenantId, String> {
-        let list = CustomerList { customers: vec![customer.clone()], count, conclusive: true };
+        let list = CustomerList { customers: vec![customer.clone()], count };
         let seen = days.map(|days| now() - Duration::from_secs(days * 86_400));
         let account = AccountName::new("lab");
         let guards = Guards { account: &account, policy: &policy(), protections: &[] };

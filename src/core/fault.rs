@@ -185,6 +185,6 @@ pub enum Trouble {
         /// In words.
         text: String,
     },
-    /// The API refuses the read for good; the teardown cannot go on without a person.
+    /// The API refuses the read, for now or for good.
     Permanent(Fault),
 }

@@ -25,11 +25,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::command::{Intent, Outcome};
+use super::command::Intent;
 use super::deleting;
-use super::gates::{FACTS_BEFORE_DELETE, FACTS_BEFORE_WRITE};
+use super::freshness::Before;
 use super::ids::CommandId;
-use super::memory::Memory;
+use super::memory::{Memory, Settled};
 use super::observation::{Observation, Read};
 use super::reason::Reason;
 use super::settlement::Codes;
@@ -109,7 +109,7 @@ pub struct Transition {
     /// In words, with names and numbers.
     pub text: Option<String>,
     /// Unsettled commands whose goal was read as reached.
-    pub settled: Vec<(CommandId, Outcome, String)>,
+    pub settled: Vec<Settled>,
     /// New commands to commit and send.
     pub intents: Vec<Intent>,
     /// Unsettled commands to send again.
@@ -168,18 +168,15 @@ pub fn decide(situation: &Situation<'_>) -> Decision {
 pub(super) type Arm = Result<Decision, Decision>;
 
 fn queued(s: &Situation<'_>) -> Arm {
-    if s.customer(FACTS_BEFORE_WRITE)? {
-        s.inventory(FACTS_BEFORE_WRITE)?;
-    }
+    s.footing()?;
     let text = format!("the inventory is stored{}", s.basis());
     Ok(s.go(State::EntitlementsFetched, None, &text))
 }
 
 fn entitlements_fetched(s: &Situation<'_>) -> Arm {
-    if !s.customer(FACTS_BEFORE_WRITE)? {
+    let Some(inventory) = s.footing()? else {
         return Ok(s.go(State::Deleting, None, DELETE_IS_OUT));
-    }
-    let inventory = s.inventory(FACTS_BEFORE_WRITE)?;
+    };
     if inventory.proves_nothing_active() {
         let text = format!("nothing is active{}", s.basis());
         return Ok(s.go(State::Deleting, Some(Reason::NothingActive), &text));
@@ -193,21 +190,15 @@ fn entitlements_fetched(s: &Situation<'_>) -> Arm {
 }
 
 fn orders_cancelling(s: &Situation<'_>) -> Arm {
-    if !s.customer(FACTS_BEFORE_WRITE)? {
+    let Some(inventory) = s.footing()? else {
         return Ok(s.go(State::Polling, None, DELETE_IS_OUT));
-    }
-    let inventory = s.inventory(FACTS_BEFORE_WRITE)?;
+    };
     let plan = s.workable_plan(&inventory)?;
     if !plan.has_work() {
         return Ok(s.wait_or_finish(&inventory, &plan));
     }
-    // The guards of the commit ask the account's own customer list.
-    s.census(FACTS_BEFORE_WRITE)?;
-    if let Some(waiting) = s.went_meanwhile(State::Polling) {
-        return Ok(waiting);
-    }
+    s.listed(State::Polling)?;
     let mut step = s.step(State::OrdersCancelling);
-    step.settled = s.reached(&inventory);
     step.intents = plan.intents();
     step.resends = plan.resends();
     step.polls = 0;
@@ -217,13 +208,13 @@ fn orders_cancelling(s: &Situation<'_>) -> Arm {
 fn polling(s: &Situation<'_>) -> Arm {
     // A poll does not ask for the customer; but if it was read, because a list said it is gone or
     // because another state did, that comes first.
-    if s.seen.customer.is_some() && !s.customer(FACTS_BEFORE_WRITE)? {
+    if s.seen.customer.is_some() && !s.customer(Before::Change)? {
         return Ok(s.go(State::Deleting, None, DELETE_IS_OUT));
     }
     if let Some(waiting) = s.poll() {
         return Ok(waiting);
     }
-    let inventory = s.inventory(FACTS_BEFORE_DELETE)?;
+    let inventory = s.round(Before::Delete, &[s.census()])?;
     let (state, reason, text) = if inventory.proves_nothing_active() {
         (State::Deleting, Reason::NothingActive, format!("nothing is active{}", s.basis()))
     } else {
@@ -236,6 +227,5 @@ fn polling(s: &Situation<'_>) -> Arm {
     let mut step = s.step(state);
     step.reason = Some(reason);
     step.text = Some(text);
-    step.settled = s.reached(&inventory);
     Ok(Decision::Transition(Box::new(step)))
 }

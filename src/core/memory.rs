@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::backoff;
 use super::command::{Command, Outcome};
 use super::fault::{Class, Fault};
+use super::ids::CommandId;
 use super::machine::Policy;
 use super::request::CUSTOMER;
 use super::settlement::{self, Codes, Patience};
@@ -53,6 +54,15 @@ impl Memory {
         self.latest(key).into_iter().chain(by_order).max_by_key(|command| command.created_at)
     }
 
+    /// The resources that are unfinished by what is stored.
+    pub fn on_record(&self) -> impl Iterator<Item = &str> {
+        let unsettled = self.commands.iter().filter(|command| command.is_unsettled());
+        let purchases = self.purchases.iter().filter(|(_, known)| known.unfinished);
+        unsettled
+            .map(|command| command.intent.resource.as_str())
+            .chain(purchases.map(|(key, _)| key.as_str()))
+    }
+
     /// Whether the latest command on some resource is unsettled although it was sent, or was refused
     /// in this run in a way that asks for another try. What is known to be over does not count: somebody
     /// else was first.
@@ -72,29 +82,37 @@ impl Memory {
         })
     }
 
-    /// The latest DELETE of the customer that may have reached Partner Center, or did.
+    /// The latest DELETE of the customer that may have been carried out, or was. The refusal of a
+    /// repetition says nothing of what became of the sendings before it.
     pub fn delete_out(&self) -> Option<&Command> {
         self.commands.iter().rev().find(|c| {
             c.intent.resource == CUSTOMER
                 && match c.outcome {
                     None => c.was_sent(),
                     Some(Outcome::Accepted | Outcome::GoalReached) => true,
-                    Some(Outcome::Refused | Outcome::Withdrawn) => false,
+                    Some(Outcome::Refused) => c.sends > 1,
+                    Some(Outcome::Withdrawn) => false,
                 }
         })
     }
 
     /// How long to leave a resource alone whose latest commands were refused with the request to wait:
-    /// longer with each of them in this run.
+    /// longer with each of them in this run, and hours where that is what it takes.
     pub fn pause_after_wait(&self, resource: &str, since: Timestamp, policy: &Policy) -> Duration {
         let asked_to_wait = |c: &&Command| {
             c.outcome == Some(Outcome::Refused)
                 && c.settled_at.is_some_and(|at| at >= since)
                 && refusal_class(c, &policy.codes) == Class::Wait
         };
-        let earlier = self.on_resource(resource).take_while(asked_to_wait).skip(1).count();
-        let earlier = u32::try_from(earlier).unwrap_or(u32::MAX);
-        backoff::delay(policy.polling_initial, policy.polling_max, earlier, 1.0)
+        let refusals: Vec<&Command> =
+            self.on_resource(resource).take_while(asked_to_wait).collect();
+        let (first, longest) = if refusals.first().is_some_and(|latest| takes_hours(latest)) {
+            LONG_WAIT
+        } else {
+            (policy.polling_initial, policy.reissue_after.max(policy.polling_max))
+        };
+        let earlier = u32::try_from(refusals.len().saturating_sub(1)).unwrap_or(u32::MAX);
+        backoff::delay(first, longest, earlier, 1.0)
     }
 
     /// The class of a refusal of this run, with what came before it: an answer that bounds the patience
@@ -120,11 +138,22 @@ impl Memory {
         if spent { Class::Permanent } else { class }
     }
 
-    /// Whether a DELETE of the customer may have reached Partner Center, or did: it is unsettled and
-    /// was sent, or was accepted, or was settled by reading (invariant 7).
+    /// Whether a DELETE of the customer may have been carried out, or was (invariant 7).
     pub fn delete_is_out(&self) -> bool {
         self.delete_out().is_some()
     }
+}
+
+/// A command, how it ended, and by what.
+pub type Settled = (CommandId, Outcome, String);
+
+/// The first and the longest pause after a refusal that speaks of hours or days.
+const LONG_WAIT: (Duration, Duration) = (Duration::from_hours(1), Duration::from_hours(4));
+
+/// Whether a refusal that says "wait" speaks of hours: an operation is pending for up to 24 of them
+/// (900278), or the customer is under review (80007x).
+fn takes_hours(refusal: &Command) -> bool {
+    matches!(refusal.ms_code.as_deref(), Some("900278" | "800073" | "800074"))
 }
 
 /// A refusal on record as the fault that it was.

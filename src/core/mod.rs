@@ -13,6 +13,7 @@ pub mod deleting;
 pub mod discovery;
 pub mod domain;
 pub mod fault;
+pub mod freshness;
 pub mod gates;
 pub mod hold;
 pub mod ids;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::fault::{Fault, Trouble};
+use super::freshness::Round;
 use super::inventory::{AzureEntitlement, Customer, Entitlement, Order, Subscription};
 
 /// What reading the customer by id showed.
@@ -50,9 +51,16 @@ pub struct Census {
     pub customers: usize,
     /// The entry of the tenant in question, if the list holds it.
     pub entry: Option<Customer>,
-    /// Whether the absence of an entry can be relied on: the list came in one page, or two complete
-    /// lists in a row agree (paging shifts while others are deleted).
-    pub conclusive: bool,
+    /// Whether it was read because an earlier list had lacked the tenant. Only then an absence counts:
+    /// that list may have been begun before the customer was created.
+    pub again: bool,
+}
+
+impl Census {
+    /// Whether it says that the tenant is no customer.
+    pub fn lacks_the_tenant(&self) -> bool {
+        self.entry.is_none() && self.again
+    }
 }
 
 /// The account's complete customer list itself.
@@ -62,8 +70,6 @@ pub struct CustomerList {
     pub customers: Vec<Customer>,
     /// How many customers it tells apart.
     pub count: usize,
-    /// As [`Census::conclusive`].
-    pub conclusive: bool,
 }
 
 /// What reading the entitlements showed.
@@ -102,6 +108,8 @@ pub struct Observation {
     pub named_azure: BTreeMap<(String, String), Seen<Option<AzureEntitlement>>>,
     /// How far the wall clock was ahead of database time, by which everything here is dated.
     pub ahead: SignedDuration,
+    /// The rounds in which it was read.
+    pub rounds: Vec<Round>,
     /// The first thing that went wrong in this pass, if any: the pass ends there.
     pub trouble: Option<Trouble>,
 }

@@ -216,15 +216,25 @@ impl Looker<'_> {
                 return self.again(purchase, settled_at, self.policy.polling_max);
             }
             Some(Outcome::Accepted | Outcome::GoalReached) => {
-                return self.goal(purchase, settled_at);
+                return self.goal(purchase, command);
             }
             Some(Outcome::Refused) => {
                 self.memory.verdict(command, self.run.since, &self.policy.codes)
             }
             Some(Outcome::Withdrawn) | None => return self.fresh(purchase),
         };
+        // What is "in progress" may be our own cancellation: accepted before, or sent without an answer.
+        let cancels = command.intent.action != Action::ActivateSubscription;
+        let went_unseen = cancels && command.sends > 1;
+        if class == Class::Wait && (went_unseen || self.is_under_way(purchase)) {
+            return self.goal(purchase, command);
+        }
         if settled_at < self.run.since {
             return self.fresh(purchase);
+        }
+        // A refusal before it came back says nothing of what it is now.
+        if self.came_back(purchase, command) {
+            return self.goal(purchase, command);
         }
         let text = || refusal_text(command, &self.policy.codes);
         match class {
@@ -232,9 +242,7 @@ impl Looker<'_> {
             Class::AlreadyDone if command.intent.action == Action::ActivateSubscription => {
                 self.again(purchase, settled_at, Duration::ZERO)
             }
-            Class::AlreadyDone => self.goal(purchase, settled_at),
-            // Sent more than once, what is "in progress" may be our own cancellation.
-            Class::Wait if command.sends > 1 => self.goal(purchase, settled_at),
+            Class::AlreadyDone => self.goal(purchase, command),
             Class::Wait => {
                 let resource = &command.intent.resource;
                 let pause = self.memory.pause_after_wait(resource, self.run.since, self.policy);
@@ -249,37 +257,47 @@ impl Looker<'_> {
                 match purchase.activation() {
                     Some(intent) if self.assessment.read_at >= settled_at => Need::Command(intent),
                     Some(_) => Need::Read,
-                    None => Need::Refused(text()),
+                    None => self.refused(purchase, settled_at, text()),
                 }
             }
             Class::OtherRoute if self.next_action(purchase).is_some() => {
                 self.again(purchase, settled_at, Duration::ZERO)
             }
             Class::OtherRoute | Class::Permanent | Class::CustomerGone | Class::Unknown => {
-                Need::Refused(text())
+                self.refused(purchase, settled_at, text())
             }
         }
     }
 
+    /// Whether a cancellation of it was accepted and its goal has not been seen since.
+    fn is_under_way(&self, purchase: &Purchase) -> bool {
+        let resources: Vec<String> = purchase.resources().collect();
+        self.memory.commands.iter().any(|command| {
+            command.intent.action != Action::ActivateSubscription
+                && resources.contains(&command.intent.resource)
+                && command.outcome == Some(Outcome::Accepted)
+                && !self.came_back(purchase, command)
+        })
+    }
+
+    /// Whether it was seen inactive after this command had its answer: if it is active now, it came
+    /// back.
+    fn came_back(&self, purchase: &Purchase, command: &Command) -> bool {
+        let seen =
+            self.memory.purchases.get(&purchase.key).and_then(|known| known.last_inactive_at);
+        command.outcome == Some(Outcome::GoalReached) || seen > command.settled_at
+    }
+
     /// A cancellation was accepted: its goal is waited for, unless it was reached before and the
     /// purchase came back, or the wait has become too long to believe in.
-    fn goal(&self, purchase: &Purchase, settled_at: Timestamp) -> Need {
-        let came_back = self
-            .memory
-            .purchases
-            .get(&purchase.key)
-            .and_then(|known| known.last_inactive_at)
-            .is_some_and(|at| at > settled_at);
+    fn goal(&self, purchase: &Purchase, command: &Command) -> Need {
+        let settled_at = command.settled_at.unwrap_or(command.created_at);
         let too_long = self.is_past(settled_at, self.policy.reissue_after);
-        if !came_back && !too_long {
+        if !self.came_back(purchase, command) && !too_long {
             return Need::Goal;
         }
-        let was_read =
-            |read: &Read| self.assessment.by_id.get(read).is_some_and(|at| *at >= settled_at);
-        let mut doubtful = purchase.reads_by_id();
-        doubtful.retain(|read| !was_read(read));
-        if !doubtful.is_empty() {
-            return Need::Confirm(doubtful);
+        if let Some(look) = self.unconfirmed(purchase, settled_at) {
+            return look;
         }
         match self.lasts(purchase) {
             Some(why) => Need::Lasting(why),
@@ -311,6 +329,25 @@ impl Looker<'_> {
                 "the cancellation was accepted at {first:.0}, and {hours} hours later it is active"
             )
         })
+    }
+
+    /// A refusal ends nothing before the purchase itself has been looked at: somebody else may have
+    /// been first.
+    fn refused(&self, purchase: &Purchase, since: Timestamp, why: String) -> Need {
+        self.unconfirmed(purchase, since).unwrap_or(Need::Refused(why))
+    }
+
+    /// The look at the purchase by itself that is missing since then. An Azure subscription may not be
+    /// readable by itself; then its list has to say it.
+    fn unconfirmed(&self, purchase: &Purchase, since: Timestamp) -> Option<Need> {
+        let was_read = |read: &Read| self.assessment.by_id.get(read).is_some_and(|at| *at >= since);
+        let mut doubtful = purchase.reads_by_id();
+        doubtful.retain(|read| !was_read(read));
+        if !doubtful.is_empty() {
+            return Some(Need::Confirm(doubtful));
+        }
+        let by_list = purchase.kind == Kind::AzureSubscription;
+        (by_list && self.assessment.read_at < since).then_some(Need::Read)
     }
 
     /// A new attempt after `pause`, on facts newer than the last answer.
@@ -379,6 +416,7 @@ impl Looker<'_> {
                     && resources.contains(&command.intent.resource)
                     && command.outcome == Some(Outcome::Refused)
                     && command.settled_at.is_some_and(|at| at >= self.run.since)
+                    && !self.came_back(purchase, command)
                     && refusal_class(command, &self.policy.codes) == Class::OtherRoute
                     && !self.was_mended(command)
             })

@@ -166,6 +166,9 @@ impl Purchase {
         if self.kind != Kind::SavingsPlan && !self.routes.is_empty() {
             return None;
         }
+        if self.key.starts_with("entitlement:") {
+            return Some("an entitlement whose order cannot be found");
+        }
         Some(match self.kind {
             Kind::SavingsPlan => "a savings plan cannot be cancelled by the API (900321)",
             Kind::Unknown

@@ -1,16 +1,18 @@
 //! The questions and answers that the arms of the [`machine`](super::machine) share: what must be
 //! read before a step, and how a step is put together.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::assess::{self, Assessment};
 use super::backoff;
 use super::command::{Action, Command, Outcome};
 use super::fault::{Class, Fault, Trouble};
-use super::ids::CommandId;
+use super::freshness::{Before, JUST_READ};
 use super::machine::{Decision, Situation, Transition, Wake};
+use super::memory::Settled;
 use super::observation::{CustomerSeen, Entitlements, Read};
 use super::plan::{Need, Plan, Run};
 use super::reason::Reason;
@@ -18,10 +20,6 @@ use super::request::CUSTOMER;
 use super::routes::Kind;
 use super::settlement;
 use super::teardown::State;
-
-/// Facts are read again when this much of their allowed age is spent, so that they are still good
-/// when the gate asks.
-const USABLE_PART: f64 = 0.75;
 
 impl Situation<'_> {
     // ---- before the arms -------------------------------------------------------------------------
@@ -46,24 +44,25 @@ impl Situation<'_> {
                 Decision::Transition(Box::new(step))
             }
             Trouble::Transient { text, wait } => self.set_back_for(text, *wait),
-            // The customer itself will tell whether it is gone.
-            Trouble::Permanent(fault)
-                if settlement::classify(fault) == Class::CustomerGone
-                    && self.seen.customer.is_none() =>
-            {
-                Decision::Read(vec![Read::Customer])
-            }
             Trouble::Permanent(fault) => self.refused_read(fault),
         })
     }
 
     fn refused_read(&self, fault: &Fault) -> Decision {
-        if settlement::classify(fault) == Class::CustomerGone {
-            return self.set_back(&format!("the customer is there, yet: {}", fault.text));
-        }
         let code = fault.code.as_deref().unwrap_or("no code");
         let note = self.policy.codes.note(fault.status, fault.code.as_deref());
-        self.fail(Reason::ApiRefused, format!("{} {code}: {}{note}", fault.status, fault.text))
+        let text = format!("{} {code}: {}{note}", fault.status, fault.text);
+        match settlement::classify(fault) {
+            // The customer itself will tell whether it is gone.
+            Class::CustomerGone if self.seen.customer.is_none() => {
+                Decision::Read(vec![Read::Customer])
+            }
+            Class::CustomerGone => {
+                self.set_back(&format!("the customer is there, yet: {}", fault.text))
+            }
+            Class::Wait => self.poll_again(self.teardown.state, Reason::PurchasePending, text),
+            _ => self.fail(Reason::ApiRefused, text),
+        }
     }
 
     /// A failure of this tenant's own step: an attempt is spent and the next one waits.
@@ -92,8 +91,8 @@ impl Situation<'_> {
     ///
     /// # Errors
     /// The decision to take instead: read it, or end a teardown whose customer went without us.
-    pub(super) fn customer(&self, max_age: Duration) -> Result<bool, Decision> {
-        let Some(seen) = self.seen.customer.as_ref().filter(|seen| self.is_fresh(seen.at, max_age))
+    pub(super) fn customer(&self, before: Before) -> Result<bool, Decision> {
+        let Some(seen) = self.seen.customer.as_ref().filter(|seen| self.is_fresh(seen.at, before))
         else {
             return Err(Decision::Read(vec![Read::Customer]));
         };
@@ -115,14 +114,38 @@ impl Situation<'_> {
         seen.is_some_and(|seen| matches!(seen.fact, CustomerSeen::Gone { .. }))
     }
 
-    /// A DELETE is out and the customer list lacks the customer, which could still be read a moment
-    /// ago: nothing more is to be sent, the proof comes next.
-    pub(super) fn went_meanwhile(&self, state: State) -> Option<Decision> {
-        let unlisted = self.seen.census.as_ref().is_some_and(|census| census.fact.entry.is_none());
-        (unlisted && self.memory.delete_is_out()).then(|| {
-            let text = "a DELETE is out, and the customer list lacks the customer".to_owned();
-            self.poll_again(state, Reason::ProofPending, text)
-        })
+    /// Everything a cancellation rests on, read in one round. `None`: the customer reads as gone and a
+    /// DELETE of ours is out.
+    ///
+    /// # Errors
+    /// The decision to take instead: read, or end a teardown whose customer went without us.
+    pub(super) fn footing(&self) -> Result<Option<Assessment>, Decision> {
+        let is_known = self.seen.customer.is_some();
+        // Where it is likely to be gone, or known to be, there is nothing else to be read.
+        let likely_gone = self.reads_as_gone() || (self.memory.delete_is_out() && !is_known);
+        if likely_gone && !self.customer(Before::Change)? {
+            return Ok(None);
+        }
+        self.round(Before::Change, &[Read::Customer, self.census()]).map(Some)
+    }
+
+    /// Makes sure that the customer list holds the customer. What a list lacks is looked for in
+    /// another one before it counts: the first may have been begun before the customer was created.
+    ///
+    /// # Errors
+    /// The read; or, where a DELETE is out and the list lacks the customer, which could still be read a
+    /// moment ago, the wait for the proof.
+    pub(super) fn listed(&self, state: State) -> Result<(), Decision> {
+        match self.seen.census.as_ref().map(|census| &census.fact) {
+            Some(census) if census.entry.is_some() => Ok(()),
+            Some(_) if self.memory.delete_is_out() => {
+                let text = "a DELETE is out, and the customer list lacks the customer".to_owned();
+                Err(self.poll_again(state, Reason::ProofPending, text))
+            }
+            // The guard of that name holds the teardown.
+            Some(census) if census.lacks_the_tenant() => Ok(()),
+            Some(_) | None => Err(Decision::Read(vec![Read::Census { not_before: self.now }])),
+        }
     }
 
     /// The customer reads as gone and no DELETE of ours is out: not a success. The account's whole
@@ -131,7 +154,7 @@ impl Situation<'_> {
         let Some(census) = self.seen.census.as_ref().filter(|census| census.at >= seen_at) else {
             return Decision::Read(vec![Read::Census { not_before: seen_at }]);
         };
-        if census.fact.entry.is_some() || !census.fact.conclusive {
+        if census.fact.entry.is_some() {
             return self.set_back(&format!("the customer reads as gone ({code}), but is listed"));
         }
         let tenant = self.teardown.tenant_id;
@@ -143,27 +166,46 @@ impl Situation<'_> {
         self.fail(Reason::CustomerVanished, text)
     }
 
-    /// The complete inventory, each part no older than allowed.
+    /// The complete inventory, read in one round with what else is wanted `beside` it. As soon as one
+    /// part is too old, all that was not read a moment ago is read once more.
     ///
     /// # Errors
-    /// The reads that are missing.
-    pub(super) fn inventory(&self, max_age: Duration) -> Result<Assessment, Decision> {
-        let mut missing = self.every_list();
-        missing.retain(|read| !self.is_here(read, max_age));
-        if !missing.is_empty() {
-            return Err(Decision::Read(missing));
+    /// The reads; or a wait, where a round takes so long that nothing can rest on it.
+    pub(super) fn round(&self, before: Before, beside: &[Read]) -> Result<Assessment, Decision> {
+        let mut wanted = self.every_list();
+        wanted.extend_from_slice(beside);
+        let age = |read: &Read| self.seen.read_at(read);
+        let is_stale = |read: &Read| age(read).is_some_and(|at| !self.is_fresh(at, before));
+        let stale = wanted.iter().any(is_stale);
+        wanted.retain(|read| age(read).is_none_or(|at| stale && self.is_past(at, JUST_READ)));
+        if !wanted.is_empty() {
+            let slow = if stale { self.too_slow() } else { None };
+            return Err(slow.unwrap_or(Decision::Read(wanted)));
         }
-        match assess::assess(self.seen) {
-            Some(assessment) if assessment.complete => Ok(assessment),
-            Some(_) | None => Err(Decision::Read(self.every_list())),
-        }
+        assess::whole(self.seen, self.memory.on_record())
+            .ok_or_else(|| Decision::Read(self.every_list()))
+    }
+
+    /// The wait where the latest round took too long. It is the account's condition and no failure.
+    fn too_slow(&self) -> Option<Decision> {
+        let took =
+            humantime::format_duration(Duration::from_secs(self.seen.is_too_slow()?.as_secs()));
+        let text = format!("reading took {took}, after which nothing can rest on it any more");
+        Some(self.poll_again(self.teardown.state, Reason::StaleFacts, text))
     }
 
     /// Every read that a complete inventory rests on, as far as is known by now.
     pub(super) fn every_list(&self) -> Vec<Read> {
         let mut reads = vec![Read::Orders, Read::Subscriptions, Read::Entitlements];
-        reads.extend(self.teardown.suspects.iter().cloned().map(Read::Order));
+        for suspect in &self.teardown.suspects {
+            reads.push(Read::Order(suspect.clone()));
+            // An id in a text does not say of what it is.
+            if self.seen.named_orders.get(suspect).is_some_and(|read| read.fact.is_none()) {
+                reads.push(Read::Subscription(suspect.clone()));
+            }
+        }
         reads.extend(assess::follow_up_reads(self.seen));
+        reads.extend(assess::vanished(self.seen, self.memory.on_record()));
         reads.sort();
         reads.dedup();
         reads
@@ -181,26 +223,14 @@ impl Situation<'_> {
         }
     }
 
-    /// Makes sure of the account's customer list.
-    ///
-    /// # Errors
-    /// The read, where the list is missing or would soon be too old.
-    pub(super) fn census(&self, max_age: Duration) -> Result<(), Decision> {
-        if self.seen.census.as_ref().is_some_and(|seen| self.is_fresh(seen.at, max_age)) {
-            return Ok(());
-        }
-        let not_before = self.now.checked_sub(max_age.mul_f64(USABLE_PART / 2.0));
-        let not_before = not_before.unwrap_or(self.now);
-        Err(Decision::Read(vec![Read::Census { not_before }]))
+    /// The account's customer list, shared with whoever needs it now.
+    pub(super) fn census(&self) -> Read {
+        let not_before = self.now.checked_sub(JUST_READ).unwrap_or(self.now);
+        Read::Census { not_before }
     }
 
-    pub(super) fn is_fresh(&self, at: Timestamp, max_age: Duration) -> bool {
-        let usable = SignedDuration::try_from(max_age.mul_f64(USABLE_PART)).unwrap_or_default();
-        self.now.duration_since(at) <= usable
-    }
-
-    fn is_here(&self, read: &Read, max_age: Duration) -> bool {
-        self.seen.read_at(read).is_some_and(|at| self.is_fresh(at, max_age))
+    pub(super) fn is_fresh(&self, at: Timestamp, before: Before) -> bool {
+        self.seen.is_fresh(at, before, self.now)
     }
 
     // ---- polling -----------------------------------------------------------------------------------
@@ -230,14 +260,18 @@ impl Situation<'_> {
         let mut reads: Vec<Read> = awaited.iter().flat_map(|key| self.lists_of(key)).collect();
         reads.sort();
         reads.dedup();
-        reads.retain(|read| !self.is_here(read, super::gates::FACTS_BEFORE_DELETE));
+        let is_here = |read: &Read| {
+            self.seen.read_at(read).is_some_and(|at| self.is_fresh(at, Before::Delete))
+        };
+        reads.retain(|read| !is_here(read));
         if !reads.is_empty() {
             return Some(Decision::Read(reads));
         }
         let mut purchases = assess::judge(self.seen);
         purchases.retain(|purchase| awaited.contains(&&purchase.key));
         let by_id = assess::by_id(self.seen);
-        let partial = Assessment { purchases, read_at: self.now, complete: false, by_id };
+        let shown = BTreeSet::new();
+        let partial = Assessment { purchases, read_at: self.now, complete: false, by_id, shown };
         let still_active = partial.unfinished().count();
         let finished_one = still_active < awaited.len();
         let others_wait = awaited.len() < unfinished.len();
@@ -329,55 +363,53 @@ impl Situation<'_> {
         (!refused.is_empty()).then(|| self.fail(Reason::ApiRefused, refused.join("; ")))
     }
 
-    /// Unsettled cancellations whose purchase reads as inactive, or is not there any more: settled
-    /// by reading. What never went out is withdrawn, too, where it is not what would be decided now.
-    pub(super) fn reached(&self, inventory: &Assessment) -> Vec<(CommandId, Outcome, String)> {
-        let active: Vec<String> = inventory
-            .unfinished()
-            .flat_map(|purchase| purchase.resources().collect::<Vec<_>>())
-            .collect();
-        self.memory
-            .commands
-            .iter()
-            .filter(|c| c.is_unsettled() && c.intent.resource != CUSTOMER)
-            .filter_map(|c| {
-                let (outcome, text) = if !active.contains(&c.intent.resource) {
-                    let sent = c.was_sent();
-                    let outcome = if sent { Outcome::GoalReached } else { Outcome::Withdrawn };
-                    (outcome, "read as inactive")
-                } else if !c.was_sent() && !inventory.unfinished().any(|p| p.leads_to(&c.intent)) {
-                    (Outcome::Withdrawn, "what was read has changed before it was sent")
-                } else {
-                    return None;
-                };
-                Some((c.id, outcome, text.to_owned()))
-            })
-            .collect()
-    }
-
     // ---- steps -------------------------------------------------------------------------------------
 
-    /// A step to `state` that changes nothing else and goes on at once.
+    /// A step to `state` that changes nothing else and goes on at once. Whatever the step is, it
+    /// settles what this pass has read.
     pub(super) fn step(&self, state: State) -> Transition {
         let row = self.teardown;
+        // Reads that succeed do not make up for a write that never does.
+        let failing = self.memory.a_write_is_failing(row.run_since, &self.policy.codes);
         Transition {
             state,
             reason: None,
             text: None,
-            settled: Vec::new(),
+            settled: self.settled_by_reading(state),
             intents: Vec::new(),
             resends: Vec::new(),
-            // Reads that succeed do not make up for a write that never does.
-            attempts: if self.memory.a_write_is_failing(row.run_since, &self.policy.codes) {
-                row.attempts
-            } else {
-                0
-            },
+            attempts: if failing { row.attempts } else { 0 },
             polls: row.polls,
             rounds: row.rounds,
             suspects: row.suspects.clone(),
             wake: if state.is_terminal() { Wake::Never } else { Wake::Now },
         }
+    }
+
+    /// Unsettled commands whose goal a complete inventory shows as reached: the purchase reads as
+    /// inactive, or is not there. With the customer everything is gone. The DELETE has a proof of its
+    /// own. What never went out is withdrawn, also where it is not what would be decided now.
+    fn settled_by_reading(&self, state: State) -> Vec<Settled> {
+        let inventory = assess::whole(self.seen, self.memory.on_record());
+        let seen = |command: &Command| match &inventory {
+            _ if state == State::Deleted => Some("the customer is gone"),
+            Some(inventory) if inventory.shows_done(command) => Some("read as inactive"),
+            Some(inventory)
+                if !command.was_sent()
+                    && command.intent.resource != CUSTOMER
+                    && !inventory.unfinished().any(|p| p.leads_to(&command.intent)) =>
+            {
+                Some("what was read has changed before it was sent")
+            }
+            Some(_) | None => None,
+        };
+        let unsettled = self.memory.commands.iter().filter(|command| command.is_unsettled());
+        let settled = unsettled.filter_map(|command| {
+            let outcome =
+                if command.was_sent() { Outcome::GoalReached } else { Outcome::Withdrawn };
+            seen(command).map(|text| (command.id, outcome, text.to_owned()))
+        });
+        settled.collect()
     }
 
     /// Goes to `state` and on at once.
@@ -407,15 +439,9 @@ impl Situation<'_> {
     /// Nothing can be committed now: polls for what is awaited, or goes on if nothing is.
     pub(super) fn wait_or_finish(&self, inventory: &Assessment, plan: &Plan) -> Decision {
         if inventory.unfinished().next().is_none() {
-            let mut step = self.step(State::Polling);
-            step.settled = self.reached(inventory);
-            return Decision::Transition(Box::new(step));
+            return Decision::Transition(Box::new(self.step(State::Polling)));
         }
-        let mut decision = self.wait_for_goals(plan);
-        if let Decision::Transition(step) = &mut decision {
-            step.settled = self.reached(inventory);
-        }
-        decision
+        self.wait_for_goals(plan)
     }
 
     fn wait_for_goals(&self, plan: &Plan) -> Decision {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -12,6 +11,7 @@ use super::decode::{self, Damaged};
 use super::error::ApiError;
 use super::paging::Listing;
 use crate::core::budget::{Bucket, Resource};
+use crate::core::freshness::JUST_READ;
 use crate::core::ids::TenantId;
 use crate::core::inventory::Customer;
 use crate::core::observation::{Census, CustomerList, Seen};
@@ -19,25 +19,31 @@ use crate::core::observation::{Census, CustomerList, Seen};
 /// Asked for in one page: more than a sandbox's customers by far.
 const PAGE_SIZE: &str = "500";
 
+/// The list read once.
+struct Reading {
+    list: Seen<CustomerList>,
+    ids: BTreeSet<String>,
+    pages: usize,
+}
+
 impl Client {
-    /// The complete customer list, as far as one tenant needs it. Lists are shared between tenants
-    /// while they are no older than `timeouts.census_max_age`, and then only with callers whose
-    /// `not_before` lies no later than the start of the reading.
+    /// The complete customer list, as far as one tenant needs it. A list is shared with every caller
+    /// whose `not_before` lies no later than the start of its reading.
     ///
-    /// Its `conclusive` is true if the list came in one page, or if two complete readings in a row
-    /// agree: while other customers are being deleted, pages shift under the reader.
+    /// What it lacks is not there: it came in one page, or two complete readings in a row agree. While
+    /// other customers are being deleted, pages shift under the reader.
     ///
     /// # Errors
     /// When any page could not be read, or the whole is not certain to be complete (invariant 6).
     pub async fn census(
         &self,
         tenant: TenantId,
-        not_before: Option<Timestamp>,
+        not_before: Timestamp,
     ) -> Result<Seen<Census>, ApiError> {
         let list = self.shared_customers(not_before).await?;
-        let Seen { fact: CustomerList { customers, count, conclusive }, at } = list.as_ref();
+        let Seen { fact: CustomerList { customers, count }, at } = list.as_ref();
         let entry = customers.iter().find(|customer| is_tenant(customer, tenant)).cloned();
-        let census = Census { customers: *count, entry, conclusive: *conclusive };
+        let census = Census { customers: *count, entry, again: false };
         Ok(Seen { fact: census, at: *at })
     }
 
@@ -46,28 +52,24 @@ impl Client {
     /// # Errors
     /// As [`census`](Self::census).
     pub async fn customer_list_anew(&self) -> Result<(), ApiError> {
-        let now = self.wire.clock.now();
-        self.shared_customers(Some(now)).await.map(|_| ())
+        self.shared_customers(self.wire.clock.now()).await.map(|_| ())
     }
 
-    /// The complete customer list itself, shared as in [`census`](Self::census).
+    /// The complete customer list itself, as it is now or was a moment ago.
     ///
     /// # Errors
     /// As [`census`](Self::census).
     pub async fn customer_list(&self) -> Result<Seen<CustomerList>, ApiError> {
-        Ok(self.shared_customers(None).await?.as_ref().clone())
+        let now = self.wire.clock.now();
+        let not_before = now.checked_sub(JUST_READ).unwrap_or(now);
+        Ok(self.shared_customers(not_before).await?.as_ref().clone())
     }
 
     async fn shared_customers(
         &self,
-        not_before: Option<Timestamp>,
+        not_before: Timestamp,
     ) -> Result<Arc<Seen<CustomerList>>, ApiError> {
-        let max_age = self.timeouts.census_max_age;
-        let usable = |list: &Arc<Seen<CustomerList>>| {
-            let age = self.wire.clock.now().duration_since(list.at);
-            Duration::try_from(age).unwrap_or_default() <= max_age
-                && not_before.is_none_or(|not_before| not_before <= list.at)
-        };
+        let usable = |list: &Arc<Seen<CustomerList>>| not_before <= list.at;
         self.census.get(usable, self.read_and_note_customers()).await
     }
 
@@ -80,25 +82,23 @@ impl Client {
     }
 
     async fn read_customers(&self) -> Result<Seen<CustomerList>, ApiError> {
-        let (first, first_ids) = self.read_customers_once().await?;
-        if first.fact.conclusive {
-            return Ok(first);
+        let first = self.read_customers_once().await?;
+        if first.pages == 1 {
+            return Ok(first.list);
         }
-        let (second, second_ids) = self.read_customers_once().await?;
-        if second.fact.conclusive {
-            return Ok(second);
+        let second = self.read_customers_once().await?;
+        if second.pages == 1 {
+            return Ok(second.list);
         }
-        if first_ids != second_ids {
+        if first.ids != second.ids {
             let what = Damaged::new("two readings of the customer list in a row disagree");
             return Err(ApiError::damaged(CUSTOMERS, what));
         }
         // What both say held from before the first one on, so that is how old the agreement is.
-        Ok(Seen { fact: CustomerList { conclusive: true, ..second.fact }, at: first.at })
+        Ok(Seen { at: first.list.at, ..second.list })
     }
 
-    async fn read_customers_once(
-        &self,
-    ) -> Result<(Seen<CustomerList>, BTreeSet<String>), ApiError> {
+    async fn read_customers_once(&self) -> Result<Reading, ApiError> {
         let mut url = calls::address(&self.base, &["customers"])
             .map_err(|damage| ApiError::damaged(CUSTOMERS, damage))?;
         url.query_pairs_mut().append_pair("size", PAGE_SIZE);
@@ -113,8 +113,8 @@ impl Client {
             customers.iter().filter_map(|c| c.id.as_deref()).map(str::to_lowercase).collect();
         let account = self.account().to_string();
         metrics::gauge!("teardownd_customers", "account" => account).set(ids.len() as f64);
-        let fact = CustomerList { customers, count: ids.len(), conclusive: pages == 1 };
-        Ok((Seen { fact, at }, ids))
+        let list = Seen { fact: CustomerList { customers, count: ids.len() }, at };
+        Ok(Reading { list, ids, pages })
     }
 }
 

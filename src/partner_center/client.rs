@@ -42,8 +42,6 @@ pub struct Timeouts {
     pub write: Duration,
     /// Of a token request.
     pub token: Duration,
-    /// How old a customer list may be that is shared with another tenant.
-    pub census_max_age: Duration,
 }
 
 impl Default for Timeouts {
@@ -52,7 +50,6 @@ impl Default for Timeouts {
             read: Duration::from_secs(30),
             write: Duration::from_secs(60),
             token: Duration::from_secs(30),
-            census_max_age: Duration::from_secs(5),
         }
     }
 }

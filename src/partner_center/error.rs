@@ -138,7 +138,7 @@ pub enum Kind {
     Store,
     /// The customer, or the relationship with it, is gone: read it by id.
     CustomerGone,
-    /// The API refuses for good; a person is needed.
+    /// The API refuses the call, for now or for good: the machine says what that means.
     Permanent(Fault),
     /// The whole account must be halted (invariants 1 and 2).
     SafetyStop,
@@ -329,15 +329,13 @@ impl ApiError {
                     {
                         Kind::Transient
                     }
-                    Class::Permanent | Class::Unknown | Class::OtherRoute => {
+                    Class::Permanent | Class::Unknown | Class::OtherRoute | Class::Wait => {
                         Kind::Permanent(fault.clone())
                     }
                     Class::Unauthorized => Kind::Outage(CredentialRefused),
                     Class::Access => Kind::Outage(AccessRefused),
                     Class::Retry if fault.status >= 500 => Kind::Outage(Unreachable),
-                    Class::Retry | Class::Wait | Class::AlreadyDone | Class::Throttled => {
-                        Kind::Transient
-                    }
+                    Class::Retry | Class::AlreadyDone | Class::Throttled => Kind::Transient,
                 };
                 of_call(exchange.call, kind)
             }
@@ -376,7 +374,7 @@ mod tests {
         assert_eq!(kind_of(503, Some("900192")), Kind::Outage(TroubleKind::Unreachable));
         assert_eq!(kind_of(404, None), Kind::Transient);
         assert_eq!(kind_of(408, None), Kind::Transient);
-        assert_eq!(kind_of(403, Some("800073")), Kind::Transient);
+        assert!(matches!(kind_of(403, Some("800073")), Kind::Permanent(_)));
         assert_eq!(kind_of(403, Some("800019")), Kind::SafetyStop);
         assert_eq!(kind_of(404, Some("60003")), Kind::CustomerGone);
         assert_eq!(kind_of(403, Some("2032")), Kind::Outage(TroubleKind::AccessRefused));

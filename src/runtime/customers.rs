@@ -35,8 +35,7 @@ async fn count(account: &AccountRuntime, store: &Arc<Store>, clock: &Arc<dyn Clo
     if condition.state != AccountState::Ok {
         return Ok(());
     }
-    if let Err(error) = account.client.census(account.rules.safety.get().partner_tenant, None).await
-    {
+    if let Err(error) = account.client.customer_list().await {
         tracing::warn!(account = %account.name, %error, "the customers cannot be counted");
     }
     Ok(())

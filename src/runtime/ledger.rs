@@ -90,12 +90,8 @@ impl Ledger for StoreLedger {
             let tenant_id = customer.id.as_deref()?.parse().ok()?;
             Some(ListedCustomer { tenant_id, domain: customer.domain.clone() })
         });
-        let read = CustomersRead {
-            at: list.at,
-            count: list.fact.count,
-            customers: customers.collect(),
-            conclusive: list.fact.conclusive,
-        };
+        let read =
+            CustomersRead { at: list.at, count: list.fact.count, customers: customers.collect() };
         self.store.note_customers(&self.account, &read).await.map_err(|error| error.to_string())
     }
 }

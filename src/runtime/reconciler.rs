@@ -34,6 +34,8 @@ use crate::store::{
 /// A pass that has not come to an end after so many steps is parked: facts that keep going stale
 /// while they are read must not keep a slot for ever.
 const MAX_STEPS: u32 = 60;
+/// For so long. An API that slow is the account's condition, and no attempt is spent.
+const REST: Duration = Duration::from_secs(60);
 /// A pass that reads waits by itself for a closure no longer than this, and keeps what it has read.
 /// If each closure ended every pass, an account with many tenants in flight and a 429 now and then
 /// would begin anew all the time and never get to a write.
@@ -118,10 +120,9 @@ impl Reconciler {
             }
         }
         let text = "the facts grew stale faster than they could be read".to_owned();
-        pass.seen = Observation {
-            trouble: Some(Trouble::Transient { text, wait: Duration::ZERO }),
-            ..Observation::default()
-        };
+        let until = self.clock.now().checked_add(REST).unwrap_or(Timestamp::MAX);
+        let trouble = Trouble::Account { reason: Reason::StaleFacts, until, text };
+        pass.seen = Observation { trouble: Some(trouble), ..Observation::default() };
         pass.step().await.map(|_| ())
     }
 
@@ -170,6 +171,7 @@ impl Pass<'_> {
                     outcome = observe(&account.client, tenant, reads, &mut self.seen) => outcome,
                 };
                 let (store, clock) = (self.shared.store.as_ref(), &self.shared.clock);
+                self.seen.end_round(&asked, asked_at, clock.now());
                 // Also where another read of these failed: each answer counts.
                 let answered = self.answered(&asked, asked_at);
                 if !answered.is_empty() {
@@ -385,7 +387,7 @@ impl Pass<'_> {
             blocked: purchase.blocked().map(str::to_owned),
             cancellable_until: purchase.cancellable_until,
         };
-        if let Some(assessment) = assess::assess(&self.seen).filter(|a| a.complete) {
+        if let Some(assessment) = assess::whole(&self.seen, self.memory.on_record()) {
             return Some(PurchasesRead::All(assessment.purchases.iter().map(record).collect()));
         }
         let known: Vec<PurchaseRecord> = assess::judge(&self.seen)

@@ -14,7 +14,7 @@ pub struct ListedCustomer {
     pub domain: Option<String>,
 }
 
-/// A complete customer list.
+/// A complete customer list: what it lacks is forgotten.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CustomersRead {
     /// When its reading began.
@@ -23,8 +23,6 @@ pub struct CustomersRead {
     pub count: usize,
     /// Its entries.
     pub customers: Vec<ListedCustomer>,
-    /// Whether what it lacks is certain not to be there: only then is that forgotten.
-    pub conclusive: bool,
 }
 
 /// A customer that is known.

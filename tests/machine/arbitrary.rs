@@ -121,7 +121,6 @@ impl Parts {
         matches!(customer.fact, CustomerSeen::Gone { .. })
             && census.at >= customer.at
             && census.fact.entry.is_none()
-            && census.fact.conclusive
     }
 }
 
@@ -232,10 +231,10 @@ fn observation() -> impl Strategy<Value = Observation> {
             by_code,
         })
     ]);
-    let census = seen((any::<bool>(), any::<bool>()).prop_map(|(listed, conclusive)| Census {
+    let census = seen((any::<bool>(), any::<bool>()).prop_map(|(listed, again)| Census {
         customers: 3,
         entry: listed.then(customer_entry),
-        conclusive,
+        again,
     }));
     let unlisted = seen(prop::option::of(Just(order("unlisted", "completed"))));
     (
@@ -261,6 +260,7 @@ fn observation() -> impl Strategy<Value = Observation> {
                     entitlements,
                     azure,
                     named_azure: BTreeMap::new(),
+                    rounds: Vec::new(),
                     trouble,
                 }
             },

@@ -86,12 +86,14 @@ proptest! {
     }
 
     /// Under an API that is fair (it answers, and what it accepts it does in the end) every customer
-    /// is deleted, whatever it bought and whatever is lost on the way.
+    /// is deleted, whatever it bought, whatever is lost or refused on the way, and however often it is
+    /// begun anew. No command is left without an end.
     #[test]
     fn progress_under_a_fair_api(mut world in world::worlds()) {
-        let passes = world.run(400);
+        let passes = world.run(4000);
         prop_assert_eq!(world.teardown.state, State::Deleted, "after {} passes: {:?}", passes, world);
         prop_assert!(world.breaches.is_empty(), "{:?}", world.breaches);
+        prop_assert_eq!(world.unsettled(), 0, "{:?}", world);
     }
 }
 

@@ -1,6 +1,7 @@
 //! A small model of a fair API: it answers in the end, and what it accepts it does in the end. It may
-//! lose answers, before or after it applied the call, refuse for a while, and let purchases appear
-//! late or come back once.
+//! lose answers, before or after it applied the call, refuse for a while, refuse what somebody else has
+//! done first, and let purchases appear late or come back once. Meanwhile operators end the teardown and
+//! begin it anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -41,7 +42,18 @@ enum Fate {
     Answered,
     LostBefore,
     LostAfter,
-    Later,
+    /// Refused with a code that says "wait".
+    Later(&'static str),
+    /// Refused with this code, because somebody else was first; a DELETE that has worked is answered
+    /// with "gone".
+    Elsewhere(&'static str),
+}
+
+/// How an operator begins a teardown anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Anew {
+    Retry,
+    Enqueue,
 }
 
 /// The model and the stored side of one tenant.
@@ -53,6 +65,7 @@ pub struct World {
     memory: Memory,
     things: Vec<Thing>,
     fates: Vec<Fate>,
+    anew: BTreeMap<u32, Anew>,
     deleted_at: Option<Timestamp>,
     time: Timestamp,
     next_id: u128,
@@ -75,15 +88,20 @@ pub fn worlds() -> impl Strategy<Value = World> {
         6 => Just(Fate::Answered),
         1 => Just(Fate::LostBefore),
         1 => Just(Fate::LostAfter),
-        1 => Just(Fate::Later)
+        1 => prop::sample::select(vec!["800060", "800082", "800073", "900278"])
+            .prop_map(Fate::Later),
+        1 => prop::sample::select(vec!["800061", "2032", "987654"]).prop_map(Fate::Elsewhere)
     ];
-    (prop::collection::vec(thing, 0..6), prop::collection::vec(fate, 0..12)).prop_map(
-        |(things, fates)| {
+    let anew = prop::sample::select(vec![Anew::Retry, Anew::Enqueue]);
+    let anew = prop::collection::btree_map(1_u32..30, anew, 0..4);
+    (prop::collection::vec(thing, 0..6), prop::collection::vec(fate, 0..12), anew).prop_map(
+        |(things, fates, anew)| {
             let mut world = World::empty();
             for (n, (product, takes, appears, comes_back)) in things.into_iter().enumerate() {
                 world.buy(n, product, takes, appears, comes_back);
             }
             world.fates = fates;
+            world.anew = anew;
             world
         },
     )
@@ -98,6 +116,7 @@ impl World {
             memory: Memory::default(),
             things: Vec::new(),
             fates: Vec::new(),
+            anew: BTreeMap::new(),
             deleted_at: None,
             time: now(),
             next_id: 1,
@@ -163,6 +182,9 @@ impl World {
             if self.teardown.state.is_terminal() {
                 return pass;
             }
+            if let Some(anew) = self.anew.get(&pass) {
+                self.begin_anew(*anew);
+            }
             let mut seen = Observation::default();
             for step in 0.. {
                 if step > 60 {
@@ -201,6 +223,27 @@ impl World {
         limit
     }
 
+    /// The row has ended, and somebody wants it done all the same.
+    fn begin_anew(&mut self, anew: Anew) {
+        let row = row(State::Queued, self.time);
+        match anew {
+            Anew::Retry => {
+                let suspects = std::mem::take(&mut self.teardown.suspects);
+                let domain = self.teardown.domain.take();
+                self.teardown = Teardown { suspects, domain, ..row };
+            }
+            Anew::Enqueue => {
+                self.memory.purchases.clear();
+                self.teardown = row;
+            }
+        }
+    }
+
+    /// How many commands have no end.
+    pub fn unsettled(&self) -> usize {
+        self.memory.commands.iter().filter(|command| command.is_unsettled()).count()
+    }
+
     fn read(&self, read: &Read, seen: &mut Observation) {
         let at = self.time;
         let there = self.deleted_at.is_none_or(|gone| self.time < gone);
@@ -226,7 +269,8 @@ impl World {
             }
             Read::Census { .. } => {
                 let entry = there.then(customer);
-                let fact = Census { customers: 1, entry, conclusive: true };
+                let again = seen.census.as_ref().is_some_and(|list| list.fact.entry.is_none());
+                let fact = Census { customers: 1, entry, again };
                 seen.census = Some(Seen { fact, at });
             }
             Read::Orders => {
@@ -336,7 +380,7 @@ impl World {
     }
 
     fn remember(&mut self, seen: &Observation) {
-        let full = assess::assess(seen).filter(|a| a.complete);
+        let full = assess::whole(seen, self.memory.on_record());
         let whole = full.is_some();
         let purchases = full.map_or_else(|| assess::judge(seen), |a| a.purchases);
         if whole {
@@ -398,9 +442,21 @@ impl World {
         if fate == Fate::LostBefore {
             return lost;
         }
-        if fate == Fate::Later && intent.action != Action::DeleteCustomer {
-            // 800060: the order is in progress.
-            self.settle(id, Outcome::Refused, Some((409, "800060")));
+        if let Fate::Later(code) = fate {
+            self.settle(id, Outcome::Refused, Some((409, code)));
+            return None;
+        }
+        if let Fate::Elsewhere(code) = fate
+            && !self.delivered.contains(&id)
+            && let Some(thing) = self.things.iter_mut().find(|t| t.resource == intent.resource)
+        {
+            thing.goal_at.get_or_insert(time);
+            self.settle(id, Outcome::Refused, Some((400, code)));
+            return None;
+        }
+        let is_delete = intent.action == Action::DeleteCustomer;
+        if is_delete && matches!(fate, Fate::Elsewhere(_)) && self.deleted_at.is_some() {
+            self.settle(id, Outcome::Refused, Some((404, "60003")));
             return None;
         }
         let accepted = self.delivered.contains(&id) || self.apply(&intent);

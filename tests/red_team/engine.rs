@@ -140,7 +140,7 @@ pub(super) fn as_read(at: Timestamp) -> Observation {
     Observation {
         customer: Some(Seen { fact: CustomerSeen::Present(customer.clone()), at }),
         census: Some(Seen {
-            fact: Census { customers: 3, entry: Some(customer), conclusive: true },
+            fact: Census { customers: 3, entry: Some(customer), again: false },
             at,
         }),
         orders: Some(Seen { fact: Vec::new(), at }),

@@ -289,8 +289,7 @@ async fn invariant_9_commands_with_another_clock_leave_the_request_ledger_alone(
             scene.step_clock(wrong);
             let account = scene.beside().await;
             scene.step_clock(-wrong);
-            let partner = scene.given.safety.partner_tenant;
-            let asked = async { account.client.census(partner, None).await.is_ok() };
+            let asked = async { account.client.customer_list().await.is_ok() };
             tokio::select! {
                 biased;
                 _ = asked => {}

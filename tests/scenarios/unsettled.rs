@@ -193,20 +193,19 @@ async fn invariant_4_a_write_accepted_in_vain_is_a_new_command_only_after_reissu
 }
 
 #[tokio::test(start_paused = true)]
-async fn invariant_14_a_refusal_that_says_wait_is_tried_again_ever_more_slowly() {
-    // "Another operation is pending": the documentation speaks of up to 24 hours.
-    for (method, template, kind) in POSITIONS {
-        let mut scene = given([buy(kind)]).queued().await;
-        let effect = Effect::fault(409, 900_278, "Another operation is pending.");
-        let busy = When::Between(secs(0), hours(2));
-        scene.rule(Rule::new(busy, effect).method(method).on(template));
+async fn invariant_7_a_delete_carried_out_unseen_counts_although_its_repetition_is_told_to_wait() {
+    // The repetition comes while the customer can still be read, or when it is gone.
+    for removal in [secs(1), mins(1)] {
+        let mut scene = given([]).api(|api| api.removal = (removal, removal)).queued().await;
+        let unseen = Effect::unavailable().though_applied();
+        scene.rule(Rule::new(When::Nth(1), unseen).method("DELETE"));
+        let review = Effect::fault(403, 800_073, "The customer is under review.");
+        scene.rule(Rule::new(When::Always, review).method("DELETE"));
         scene.start().await;
-        scene.pass(hours(2)).await;
-        let row = scene.row(1).await;
-        assert!(!row.state.is_terminal() && row.attempts == 0, "waiting is not failing: {row:?}");
-        let refused = scene.writes().iter().filter(|e| e.status == Some(409)).count();
-        assert!((80..=200).contains(&refused), "{method} {kind:?}: about once a minute: {refused}");
         scene.settle().await;
         scene.assert_all_deleted().await;
+        let deletes: Vec<Entry> = scene.writes().into_iter().filter(is_delete).collect();
+        let ids: Vec<_> = deletes.iter().map(|delete| &delete.request_id).collect();
+        assert!(ids.iter().all(|id| *id == ids[0]), "{removal:?}: {deletes:#?}");
     }
 }

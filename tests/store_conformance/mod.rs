@@ -194,7 +194,7 @@ pub(crate) fn seen(tenant: TenantId, now: Timestamp) -> Observation {
     Observation {
         customer: Some(Seen { fact: CustomerSeen::Present(customer.clone()), at: now }),
         census: Some(Seen {
-            fact: Census { customers: 3, entry: Some(customer), conclusive: true },
+            fact: Census { customers: 3, entry: Some(customer), again: false },
             at: now,
         }),
         orders: Some(Seen { fact: Vec::new(), at: now }),

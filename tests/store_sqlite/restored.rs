@@ -330,7 +330,6 @@ async fn who_was_queued_since_is_known_to_have_been() {
             .iter()
             .map(|number| ListedCustomer { tenant_id: tenant(*number), domain: None })
             .collect(),
-        conclusive: true,
     };
     let (place, report) = restored(
         async |bench, _| {

@@ -32,13 +32,8 @@ use super::protection::Protection;
 use super::reason::Reason;
 use super::teardown::Teardown;
 
-/// Remote facts may be this old before a PATCH or POST.
-pub const FACTS_BEFORE_WRITE: Duration = Duration::from_secs(60);
 /// A gate that opens wakes the rows behind it. This is the net beneath, should nothing wake them.
 pub const GATE_NET: Duration = Duration::from_secs(3600);
-
-/// Remote facts may be this old before a DELETE.
-pub const FACTS_BEFORE_DELETE: Duration = Duration::from_secs(10);
 
 /// What the transaction has read of the database.
 #[derive(Debug, Clone)]
@@ -271,10 +266,6 @@ fn wait(reason: Reason, until: Timestamp, text: impl Into<String>) -> Verdict {
 
 fn after(now: Timestamp, duration: Duration) -> Timestamp {
     now.checked_add(duration).unwrap_or(Timestamp::MAX)
-}
-
-fn too_old(at: Timestamp, now: Timestamp, limit: Duration) -> bool {
-    now.duration_since(at) > jiff::SignedDuration::try_from(limit).unwrap_or_default()
 }
 
 /// The verdict on a command that is not what would be derived.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{GATE_NET, Question, Verdict, after, too_old, wait};
+use jiff::Timestamp;
+
+use super::{GATE_NET, Question, Verdict, after, wait};
 use crate::core::reason::Reason;
 use crate::core::window::next_opening;
 
@@ -92,4 +94,8 @@ pub(super) fn canary(q: &Question<'_>) -> Verdict {
         _ => return Verdict::Allow,
     };
     wait(Reason::Canary, after(q.now, GATE_NET), text)
+}
+
+fn too_old(at: Timestamp, now: Timestamp, limit: Duration) -> bool {
+    now.duration_since(at) > jiff::SignedDuration::try_from(limit).unwrap_or_default()
 }

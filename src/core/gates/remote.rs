@@ -1,10 +1,11 @@
 //! What the API says of the account and the customer.
 
+use jiff::Timestamp;
+
 use super::local::{Named, protected};
-use super::{
-    FACTS_BEFORE_DELETE, FACTS_BEFORE_WRITE, Guard, Objection, Question, Verdict, held_by, too_old,
-};
+use super::{Guard, Objection, Question, Verdict, held_by};
 use crate::core::domain;
+use crate::core::freshness::Before;
 use crate::core::ids::TenantId;
 use crate::core::inventory::Customer;
 use crate::core::observation::{Census, CustomerSeen, Seen};
@@ -125,15 +126,14 @@ fn mismatch(read: &Customer, tenant: TenantId) -> Option<Objection> {
 }
 
 pub(super) fn fresh_facts(q: &Question<'_>) -> Verdict {
-    let limit = if q.deletes() { FACTS_BEFORE_DELETE } else { FACTS_BEFORE_WRITE };
-    match (&q.seen.census, q.inventory()) {
-        (Some(census), Some(inventory))
-            if !too_old(census.at, q.now, limit) && !too_old(inventory.read_at, q.now, limit) =>
-        {
-            Verdict::Allow
-        }
-        _ => Verdict::Stale,
-    }
+    let before = if q.deletes() { Before::Delete } else { Before::Change };
+    let inventory = q.inventory().map(|inventory| inventory.read_at);
+    let census = q.seen.census.as_ref().map(|census| census.at);
+    // A DELETE may rest on the list alone; see `presence`.
+    let customer = q.seen.customer.as_ref().filter(|_| !q.deletes()).map(|customer| customer.at);
+    let is_fresh = |at: Timestamp| q.seen.is_fresh(at, before, q.now);
+    let read = [inventory, census].into_iter().all(|at| at.is_some_and(is_fresh));
+    if read && customer.is_none_or(is_fresh) { Verdict::Allow } else { Verdict::Stale }
 }
 
 /// Invariant 7 once more, where it cannot be passed by: no DELETE on incomplete knowledge.
@@ -159,7 +159,13 @@ pub(super) fn customers_limit(q: &Question<'_>) -> Verdict {
     })
 }
 
+/// What a list lacks is looked for in another one before it counts.
 pub(super) fn customer_list(q: &Question<'_>) -> Verdict {
+    let unsure =
+        |census: &Seen<Census>| census.fact.entry.is_none() && !census.fact.lacks_the_tenant();
+    if q.seen.census.as_ref().is_some_and(unsure) {
+        return Verdict::Stale;
+    }
     ask(q, Guard::CustomerList, held_by)
 }
 

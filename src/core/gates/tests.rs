@@ -169,7 +169,7 @@ fn seen() -> Observation {
     Observation {
         customer: Some(Seen { fact: CustomerSeen::Present(customer.clone()), at: now() }),
         census: Some(Seen {
-            fact: Census { customers: 3, entry: Some(customer), conclusive: true },
+            fact: Census { customers: 3, entry: Some(customer), again: false },
             at: now(),
         }),
         orders: Some(Seen { fact: Vec::new(), at: now() }),
@@ -219,7 +219,10 @@ fn spoilt(guard: Guard) -> Case {
         }
         Guard::NothingActive => case.seen.orders.as_mut().unwrap().fact.push(order("1")),
         Guard::CustomersLimit => policy.customers_limit = 2,
-        Guard::CustomerList => case.seen.census.as_mut().unwrap().fact.entry = None,
+        Guard::CustomerList => {
+            let census = &mut case.seen.census.as_mut().unwrap().fact;
+            (census.entry, census.again) = (None, true);
+        }
         Guard::CustomerId => case.customers(|customer| customer.id = Some(tenant(8).to_string())),
         Guard::Relationship => case.customers(|c| c.relationship = Some("none".to_owned())),
         Guard::ProtectedDomain => {

@@ -37,16 +37,14 @@ pub(super) async fn note(
     .bind(&customers)
     .execute(&mut *conn)
     .await?;
-    if read.conclusive {
-        sqlx::query(
-            "DELETE FROM customers WHERE account = ?
-               AND tenant_id NOT IN (SELECT value ->> 0 FROM json_each(?))",
-        )
-        .bind(account.as_str())
-        .bind(&customers)
-        .execute(conn)
-        .await?;
-    }
+    sqlx::query(
+        "DELETE FROM customers WHERE account = ?
+           AND tenant_id NOT IN (SELECT value ->> 0 FROM json_each(?))",
+    )
+    .bind(account.as_str())
+    .bind(&customers)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

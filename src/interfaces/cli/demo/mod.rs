@@ -48,7 +48,6 @@ const HASTY: Timeouts = Timeouts {
     read: Duration::from_secs(3),
     write: Duration::from_secs(3),
     token: Duration::from_secs(3),
-    census_max_age: Duration::from_secs(5),
 };
 /// A demo that takes longer than this is stuck.
 const LONGEST: Duration = Duration::from_secs(30 * 60);
