@@ -35,8 +35,14 @@ pub async fn preview(account: &AccountRuntime, tenant: TenantId) -> Result<Previ
     if !gone {
         let lists = vec![Read::Orders, Read::Subscriptions, Read::Entitlements];
         observe(&account.client, tenant, lists, &mut seen).await?;
-        let rest = assess::follow_up_reads(&seen);
-        observe(&account.client, tenant, rest, &mut seen).await?;
+        loop {
+            let mut rest = assess::follow_up_reads(&seen);
+            rest.retain(|read| seen.read_at(read).is_none());
+            if rest.is_empty() {
+                break;
+            }
+            observe(&account.client, tenant, rest, &mut seen).await?;
+        }
     }
     let safety = account.rules.safety.get();
     let by_form = gates::admit_locally(tenant, None, &safety)

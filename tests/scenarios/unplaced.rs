@@ -133,3 +133,19 @@ async fn invariant_6_a_purchase_that_a_later_list_lacks_is_read_by_itself() {
     assert_eq!(cancelled, 4, "the cancellation was carried out");
     assert_eq!(scene.writes().len(), 5, "and no DELETE went before it");
 }
+
+#[tokio::test(start_paused = true)]
+async fn invariant_6_a_look_beforehand_follows_what_is_named_to_its_end() {
+    // Only an entitlement names the order, and only that order the subscription.
+    let scene = given([buy(Kind::NewCommerce)]).queued().await;
+    let bought = scene.simulator.purchases(tenant(1).as_uuid()).remove(0);
+    scene.rule(empty(Template::Orders)).rule(empty(Template::Subscriptions));
+    scene.rule(entitled(&json!({"id": bought.order_id})));
+    let account = scene.beside().await;
+    let seen = teardownd::runtime::preview::preview(&account, tenant(1)).await.unwrap();
+    let assessment = seen.assessment.unwrap();
+    let unfinished: Vec<&str> = assessment.unfinished().map(|p| p.key.as_str()).collect();
+    let subscription = format!("subscription:{}", bought.subscriptions[0].id);
+    assert!(unfinished.contains(&subscription.as_str()), "{unfinished:?}");
+    assert!(assessment.complete);
+}
