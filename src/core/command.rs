@@ -256,4 +256,6 @@ pub struct Answer {
     pub ms_code: Option<String>,
     /// Trimmed and redacted text.
     pub text: Option<String>,
+    /// Why it halts the account (invariants 1 and 2), if it does: stored in one step with the answer.
+    pub halts: Option<String>,
 }

@@ -54,9 +54,16 @@ impl Round {
 }
 
 impl Observation {
-    /// Notes that these reads, asked for at a time, are all in.
-    pub fn end_round(&mut self, asked: &[Read], asked_at: Timestamp, ended: Timestamp) {
-        let sent = asked.iter().filter_map(|read| self.read_at(read));
+    /// Notes the end of reads that were asked for at a time. `whole` says that each of them has its fact:
+    /// one that failed may have waited for the request budget all the time, which grants nothing.
+    pub fn end_round(
+        &mut self,
+        asked: &[Read],
+        whole: bool,
+        asked_at: Timestamp,
+        ended: Timestamp,
+    ) {
+        let sent = asked.iter().filter(|_| whole).filter_map(|read| self.read_at(read));
         let began = sent.filter(|at| asked_at <= *at).max().unwrap_or(ended);
         self.rounds.push(Round { began, ended });
     }
@@ -128,10 +135,15 @@ mod tests {
             ..Observation::default()
         };
         let census = Read::Census { not_before: at(-5) };
-        seen.end_round(&[Read::Orders, Read::Subscriptions, census], at(0), at(27));
+        let asked = [Read::Orders, Read::Subscriptions, census];
+        seen.end_round(&asked, true, at(0), at(27));
         assert_eq!(seen.rounds, [Round { began: at(25), ended: at(27) }]);
         assert!(!seen.is_fresh(at(0), Before::Delete, at(27)));
         assert!(seen.is_fresh(at(25), Before::Delete, at(37)));
+        // A read that failed has no time at which it was sent.
+        seen.rounds.clear();
+        seen.end_round(&asked, false, at(0), at(40));
+        assert!(!seen.is_fresh(at(25), Before::Delete, at(40)));
     }
 
     #[test]

@@ -323,8 +323,8 @@ impl Looker<'_> {
                 && resources.contains(&command.intent.resource)
         });
         let first = accepted.filter_map(|command| command.settled_at).find(|at| *at >= since)?;
-        let hours = settlement::CONFLICT_PATIENCE.as_secs() / 3600;
-        self.is_past(first, settlement::CONFLICT_PATIENCE).then(|| {
+        let hours = settlement::LONG_PATIENCE.as_secs() / 3600;
+        self.is_past(first, settlement::LONG_PATIENCE).then(|| {
             format!(
                 "the cancellation was accepted at {first:.0}, and {hours} hours later it is active"
             )

@@ -46,7 +46,7 @@ const LONG_CODES: &[(&str, Class)] = &[
     ("800073", Class::Wait),
     ("800074", Class::Wait),
     ("800082", Class::Wait),
-    ("900115", Class::Wait),
+    (PLAN_IN_USE, Class::Wait),
     ("900278", Class::Wait),
     ("900280", Class::Wait),
     // O
@@ -153,10 +153,14 @@ const SHORT_WAIT: &str = "2012";
 /// How long a change that is under way for [`SHORT_WAIT`] is waited for. Cancellations take minutes.
 const SHORT_PATIENCE: Duration = Duration::from_secs(3600);
 
-/// How long a 409 without a known code is waited for. While a renewal is queued, up to 24 hours from
+/// With 403: an Azure plan has active Azure subscriptions or reservations. As soon as none is listed any
+/// more, that ends by itself or something stands in no list, which only a person can find.
+const PLAN_IN_USE: &str = "900115";
+
+/// How long a 409 without a known code is waited for, and [`PLAN_IN_USE`]. While a renewal is queued, up to 24 hours from
 /// midnight UTC of the new term's day, a cancellation is answered so
 /// (kvamseek/partner-center, `create-a-new-subscription.md`); two hours more let it be carried out.
-pub const CONFLICT_PATIENCE: Duration = Duration::from_secs(26 * 3600);
+pub const LONG_PATIENCE: Duration = Duration::from_secs(26 * 3600);
 
 /// Further answers that an operator has classified, with `[codes]` of the configuration: status and
 /// code, and the class. They never weaken a guard: what they call done or gone is looked at as
@@ -264,8 +268,8 @@ pub fn patience(fault: &Fault) -> Patience {
         Patience::Once
     } else if fault.status == 400 && code == SHORT_WAIT {
         Patience::For(SHORT_PATIENCE)
-    } else if fault.status == 409 && built_in(409, code).is_none() {
-        Patience::For(CONFLICT_PATIENCE)
+    } else if fault.status == 409 && built_in(409, code).is_none() || code == PLAN_IN_USE {
+        Patience::For(LONG_PATIENCE)
     } else {
         Patience::Usual
     }

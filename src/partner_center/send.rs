@@ -31,16 +31,6 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// Whether it halts the account (invariants 1 and 2).
-    pub fn halts(&self) -> bool {
-        self.class == Some(Class::SafetyStop)
-    }
-
-    /// Why the command is unsettled, in words.
-    pub fn trouble_text(&self) -> String {
-        self.trouble.as_ref().map(ToString::to_string).unwrap_or_default()
-    }
-
     fn accepted(status: u16) -> Self {
         let answer = Answer {
             outcome: Some(Outcome::Accepted),
@@ -57,22 +47,26 @@ impl Sent {
         let mut answer = answer_of(&fault);
         answer.outcome = Some(Outcome::Refused);
         answer.text = answer.text.map(|text| text + note);
+        answer.halts = (class == Class::SafetyStop).then(|| format!("{fault}{note}"));
         let trouble = (class == Class::Access).then_some(error);
         Self { answer, fault: Some(fault), class: Some(class), trouble, failed }
     }
 
     /// Nothing is known of the effect, or nothing was sent.
     fn unsettled(status: Option<u16>, trouble: ApiError) -> Self {
-        let fault = trouble.as_fault().cloned();
+        let (fault, class) = (trouble.as_fault().cloned(), trouble.class());
+        let text = || fault.as_ref().map_or_else(|| trouble.to_string(), Fault::to_string);
+        let halts = (class == Some(Class::SafetyStop)).then(text);
         let answer = match &fault {
-            Some(fault) => answer_of(fault),
+            Some(fault) => Answer { halts, ..answer_of(fault) },
             None => Answer {
                 http_status: status,
                 text: Some(decode::tidy(&trouble.to_string())),
+                halts,
                 ..Answer::default()
             },
         };
-        let (class, failed) = (trouble.class(), trouble.failed_call());
+        let failed = trouble.failed_call();
         Self { answer, fault, class, trouble: Some(trouble), failed }
     }
 }
@@ -83,6 +77,7 @@ fn answer_of(fault: &Fault) -> Answer {
         http_status: Some(fault.status),
         ms_code: fault.code.clone(),
         text: Some(fault.text.clone()),
+        halts: None,
     }
 }
 

@@ -18,7 +18,7 @@ use crate::core::fault::{Class, Fault, Trouble};
 use crate::core::ids::{AccountName, CommandId, TenantId};
 use crate::core::reason::Reason;
 use crate::partner_center::{ApiError, Call, Client, Kind};
-use crate::store::{Result, Store, StoreError};
+use crate::store::{Result, Store};
 
 /// An account that cannot be reached is tried again this often.
 const PROBE_SOON: Duration = Duration::from_secs(60);
@@ -200,14 +200,18 @@ impl AccountRuntime {
     /// The store's: the halt goes on standing in memory.
     pub async fn store_halt(&self, store: &Store, now: Timestamp) -> Result<()> {
         while let Some(halt) = self.halting.unstored() {
-            if let Some((command, answer)) = &halt.answer {
-                let recorded = store.record_answer(*command, answer, now).await;
+            let recorded = match &halt.answer {
+                Some((command, answer)) => Some(store.record_answer(*command, answer, now).await),
+                None => None,
+            };
+            match recorded {
+                Some(Ok(())) => {}
+                Some(Err(error)) if error.is_out_of_reach() => return Err(error),
                 // Without a command to store it with, the halt stands by itself.
-                if let Some(error) = recorded.err().filter(StoreError::is_out_of_reach) {
-                    return Err(error);
+                Some(Err(_)) | None => {
+                    store.halt(&self.name, Reason::Halted.as_str(), &halt.text, now).await?;
                 }
             }
-            store.halt(&self.name, Reason::Halted.as_str(), &halt.text, now).await?;
             self.halting.stored(&halt);
         }
         Ok(())

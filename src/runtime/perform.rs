@@ -15,7 +15,7 @@ use super::refusal;
 use super::timekeeping;
 use crate::core::clock::{Clock, Entropy};
 use crate::core::command::{Command, Outcome};
-use crate::core::fault::{Class, FailedCall, Fault, Trouble};
+use crate::core::fault::{Class, FailedCall, Trouble};
 use crate::core::gates::Verdict;
 use crate::core::ids::TeardownId;
 use crate::core::observation::Observation;
@@ -123,9 +123,8 @@ impl Performer<'_> {
         let mut sent = client.send(command, correlation, permit, &may_go).await;
         let failed = sent.failed.take();
         let now = self.clock.now();
-        let recorded = if sent.halts() {
-            let text = sent.fault.as_ref().map_or_else(|| sent.trouble_text(), Fault::to_string);
-            self.account.raise_halt(text, Some((command.id, sent.answer.clone())));
+        let recorded = if let Some(text) = &sent.answer.halts {
+            self.account.raise_halt(text.clone(), Some((command.id, sent.answer.clone())));
             self.account.store_halt(self.store, now).await
         } else {
             self.store.record_answer(command.id, &sent.answer, now).await
@@ -156,7 +155,7 @@ impl Performer<'_> {
 
     /// What an answer, stored by now, means for the pass.
     async fn report(&self, command: &Command, sent: Sent) -> Result<Report> {
-        if sent.halts() {
+        if sent.answer.halts.is_some() {
             return Ok(self.halted());
         }
         if let Some(error) = &sent.trouble {

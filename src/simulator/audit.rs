@@ -85,7 +85,11 @@ pub(crate) fn delete(account: &Account, tenant: &Tenant, context: &Context<'_>) 
 /// The lists that have no complete reading within the allowed age.
 fn unread(account: &Account, tenant: &Tenant, context: &Context<'_>) -> Vec<&'static str> {
     let allowances = &context.options.allowances;
-    let age = allowances.inventory_age + allowances.inventory_latency;
+    let is_old = |since: Moment| {
+        let took = account.reading.took(tenant.id, since, context.now);
+        let age = (allowances.inventory_age + took).min(allowances.longest_reading);
+        since + age + allowances.inventory_latency < context.now
+    };
     let readings = &tenant.readings;
     // What an app without a user is refused there is nothing to be had of, also for other tenants.
     let refused = !context.user && !context.options.entitlements_app_only;
@@ -97,7 +101,7 @@ fn unread(account: &Account, tenant: &Tenant, context: &Context<'_>) -> Vec<&'st
     ]
     .into_iter()
     .filter(|(name, _)| !(refused && *name == "entitlements"))
-    .filter(|(_, since)| since.is_none_or(|since| since + age < context.now))
+    .filter(|(_, since)| since.is_none_or(is_old))
     .map(|(name, _)| name)
     .collect()
 }

@@ -20,6 +20,7 @@ mod life;
 mod options;
 mod profile;
 mod purchase;
+mod reading;
 mod realise;
 mod route;
 mod rules;

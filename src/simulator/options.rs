@@ -22,10 +22,12 @@ pub struct Allowances {
     /// How much earlier than its end a `Retry-After` window may be entered: two clocks that measure
     /// the same wait differ by this little.
     pub clock_slack: Duration,
-    /// How old the inventory behind a DELETE may be.
+    /// How old the inventory behind a DELETE may be, apart from the time that its reads took.
     pub inventory_age: Duration,
-    /// Comes on top of `inventory_age`: a read is dated by its arrival and so is the DELETE, with
-    /// the latency of both between.
+    /// How old it may be with that time.
+    pub longest_reading: Duration,
+    /// Comes on top of both: a read is dated by its arrival and so is the DELETE, with what lies
+    /// between them in the client.
     pub inventory_latency: Duration,
     /// An accepted write whose goal is still not reached after this may be repeated as a new one.
     pub reissue_after: Duration,
@@ -37,6 +39,7 @@ impl Default for Allowances {
             on_the_wire: Duration::from_secs(1),
             clock_slack: Duration::from_millis(50),
             inventory_age: Duration::from_secs(10),
+            longest_reading: Duration::from_mins(1),
             inventory_latency: Duration::from_secs(2),
             reissue_after: Duration::from_mins(20),
         }

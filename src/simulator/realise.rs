@@ -9,6 +9,7 @@ use super::dice::Dice;
 use super::life::{Appears, Life};
 use super::options::Options;
 use super::purchase::{Kind, Purchase};
+use super::reading::Reading;
 use super::sandbox::{Customer, Sandbox};
 use super::throttle::Throttle;
 use super::world::{
@@ -43,6 +44,7 @@ impl<'a> Maker<'a> {
             throttle: Throttle::default(),
             faults: Dice::new(!seed),
             customers_read: None,
+            reading: Reading::default(),
         }
     }
 

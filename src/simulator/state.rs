@@ -65,6 +65,7 @@ impl State {
             delay: self.dice.between(self.options.latency) + later,
             request_id: call.header("MS-RequestId").map(str::to_ascii_lowercase),
         };
+        self.note_wait(&visit);
         let (account, produced) = match route.template {
             Template::TokenV1 | Template::TokenV2 => (None, self.token(&visit)),
             _ => self.api(&visit),
@@ -274,12 +275,14 @@ impl State {
     fn throttled(&self, wait: Duration, form: RetryAfterForm, visit: &Visit<'_>) -> Produced {
         let seconds = wait.as_secs().max(1);
         let text = format!("Rate limit is exceeded. Try again in {seconds} seconds.");
+        // As long as it says, no longer.
+        let told = Duration::from_secs(seconds);
         let (value, closes) = match form {
-            RetryAfterForm::Seconds => (seconds.to_string(), wait),
+            RetryAfterForm::Seconds => (seconds.to_string(), told),
             // The date has whole seconds, so that its window is up to a second shorter.
             RetryAfterForm::Date => (
-                date_header(visit.answered_at() + Duration::from_secs(seconds)),
-                wait.saturating_sub(Duration::from_secs(1)),
+                date_header(visit.answered_at() + told),
+                told.saturating_sub(Duration::from_secs(1)),
             ),
         };
         let outcome = faults::gateway(429, text).header("retry-after", value);
@@ -375,6 +378,16 @@ impl State {
         life.unsettled = (!understood).then(|| id.clone());
         let until = visit.now + visit.delay;
         life.in_flight = Some(InFlight { id: id.clone(), call: visit.number, until });
+    }
+
+    /// A read takes its time, and a token that it needs does.
+    fn note_wait(&mut self, visit: &Visit<'_>) {
+        let is_token = matches!(visit.route.template, Template::TokenV1 | Template::TokenV2);
+        let account = self.account_of(visit.route, visit.call);
+        if let Some(index) = account.filter(|_| is_token || !visit.call.is_write()) {
+            let (customer, answered) = (visit.route.customer, visit.now + visit.delay);
+            self.accounts[index].reading.note(customer, visit.now, answered);
+        }
     }
 
     fn note_reading(

@@ -10,6 +10,7 @@ use super::app::App;
 use super::dice::Dice;
 use super::life::{Life, Moment};
 use super::purchase::Kind;
+use super::reading::Reading;
 use super::throttle::Throttle;
 
 /// An account as the simulator keeps it.
@@ -26,6 +27,8 @@ pub(crate) struct Account {
     pub(crate) faults: Dice,
     /// When the latest complete reading of the customer list was begun.
     pub(crate) customers_read: Option<Moment>,
+    /// The reads on their way of late.
+    pub(crate) reading: Reading,
 }
 
 /// When the latest complete reading of each of a customer's lists was begun.

@@ -5,13 +5,18 @@ use std::time::Duration;
 
 use teardownd::core::account::Proven;
 use teardownd::core::command::Command;
+use teardownd::core::fault::Class;
 use teardownd::core::ids::AccountName;
+use teardownd::core::settlement::Codes;
 use teardownd::simulator::Entry;
 
 use crate::harness::*;
 
+/// An answer that only an operator has called a safety stop.
+const TOLD: (u16, u32) = (400, 424_242);
+
 /// The codes that halt an account, with the status they come with.
-const SAFETY_STOPS: [(u16, u32); 2] = [(403, 800_019), (400, 900_127)];
+const SAFETY_STOPS: [(u16, u32); 3] = [(403, 800_019), (400, 900_127), TOLD];
 
 fn refusal(status: u16, code: u32) -> Effect {
     Effect::fault(status, code, "Not in this environment.")
@@ -20,7 +25,8 @@ fn refusal(status: u16, code: u32) -> Effect {
 /// Tenants with two purchases each, the third PATCH of which halts the account.
 async fn about_to_halt(status: u16, code: u32) -> Scene {
     let bought = [buy(Kind::Reservation), buy(Kind::NewCommerce)];
-    let scene = given_each(8, &bought).queued().await;
+    let told = Codes::new([((TOLD.0, TOLD.1.to_string()), Class::SafetyStop)]);
+    let scene = given_each(8, &bought).timing(|timing| timing.codes = told).queued().await;
     let halting = Rule::new(When::Nth(3), refusal(status, code)).method("PATCH");
     scene.rule(halting.on(Template::Order).on(Template::Subscription));
     scene
@@ -73,32 +79,39 @@ async fn invariant_2_a_halt_is_in_force_while_the_store_cannot_be_written() {
 
 #[tokio::test(start_paused = true)]
 async fn invariant_2_an_answer_that_halts_and_its_halt_are_stored_together_whenever_it_is_killed() {
-    let mut scene = about_to_halt(403, 800_019).await;
-    scene.start().await;
-    scene.until_call("the refusal", refused).await;
-    let step = scene.steps();
-    let mut kept = 0;
-    for kill_at in step..step + 24 {
-        let mut scene = about_to_halt(403, 800_019).await;
-        scene.start_until(Some(kill_at)).await;
-        scene.until_call("the refusal", refused).await;
-        scene.pass(secs(1)).await;
-        let is_recorded = !refused_commands(&scene).await.is_empty();
-        let is_halted = scene.account_row().await.halted.is_some();
-        assert_eq!(is_recorded, is_halted, "killed at step {kill_at}");
-        kept += usize::from(is_halted);
-        scene.kill();
-        let before = scene.writes().len();
+    for (status, code) in [SAFETY_STOPS[0], TOLD] {
+        let mut scene = about_to_halt(status, code).await;
         scene.start().await;
-        scene.pass(hours(1)).await;
-        if is_halted {
-            assert_eq!(scene.writes().len(), before, "killed at step {kill_at}");
+        scene.until_call("the refusal", refused).await;
+        let step = scene.steps();
+        let mut kept = 0;
+        for kill_at in step..step + 24 {
+            let mut scene = about_to_halt(status, code).await;
+            kept += usize::from(is_halted_when_killed(&mut scene, kill_at).await);
         }
-        assert!(scene.ask(Verb::Unhalt).await[0].applied || !is_halted);
-        scene.settle().await;
-        scene.assert_all_deleted().await;
+        assert!(kept > 0 && kept < 24, "kills on both sides of the answer {code}: {kept}");
     }
-    assert!(kept > 0 && kept < 24, "kills on both sides of the answer: {kept}");
+}
+
+/// Kills the daemon at this step of its store, and lets another one go on: whether there was a halt.
+async fn is_halted_when_killed(scene: &mut Scene, kill_at: u64) -> bool {
+    scene.start_until(Some(kill_at)).await;
+    scene.until_call("the refusal", refused).await;
+    scene.pass(secs(1)).await;
+    let is_recorded = !refused_commands(scene).await.is_empty();
+    let is_halted = scene.account_row().await.halted.is_some();
+    assert_eq!(is_recorded, is_halted, "killed at step {kill_at}");
+    scene.kill();
+    let before = scene.writes().len();
+    scene.start().await;
+    scene.pass(hours(1)).await;
+    if is_halted {
+        assert_eq!(scene.writes().len(), before, "killed at step {kill_at}");
+    }
+    assert!(scene.ask(Verb::Unhalt).await[0].applied || !is_halted);
+    scene.settle().await;
+    scene.assert_all_deleted().await;
+    is_halted
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,14 +6,7 @@ use crate::harness::*;
 
 /// A full look at everything while each answer takes this long.
 async fn all_are_deleted_with_answers_of(latency: Duration) {
-    let mut scene = given_mix(20, 7)
-        .api(|api| {
-            api.latency = (latency, latency);
-            // What the inventory may be old on top: the round of reads, up to a minute.
-            api.allowances.inventory_latency = (latency * 3).min(secs(50)) + secs(2);
-        })
-        .queued()
-        .await;
+    let mut scene = given_mix(20, 7).api(|api| api.latency = (latency, latency)).queued().await;
     scene.start().await;
     scene.settle_within(hours(12)).await;
     scene.assert_all_deleted().await;

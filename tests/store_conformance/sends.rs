@@ -105,7 +105,7 @@ pub(crate) async fn invariant_4_answers_settle_once(backend: &dyn Backend) {
         outcome: Some(Outcome::Refused),
         http_status: Some(400),
         ms_code: Some("800063".to_owned()),
-        text: None,
+        ..Answer::default()
     };
     bench.store.record_answer(id, &refused, at(3)).await.unwrap();
     // A late answer is a fact as well, but what is settled stays settled.

@@ -160,7 +160,8 @@ fn one_thing_that_is_not_there_is_told_by_its_own_code_or_its_name() {
 #[test]
 fn patience_with_what_nobody_knows_is_bounded() {
     for (status, code, expected) in [
-        (409, "4242", Patience::For(CONFLICT_PATIENCE)),
+        (409, "4242", Patience::For(LONG_PATIENCE)),
+        (403, "900115", Patience::For(LONG_PATIENCE)),
         (409, "900278", Patience::Usual),
         (400, "2012", Patience::For(SHORT_PATIENCE)),
         (400, "2001", Patience::Usual),
@@ -171,7 +172,7 @@ fn patience_with_what_nobody_knows_is_bounded() {
     ] {
         assert_eq!(patience(&fault(status, code)), expected, "{status} {code}");
     }
-    assert_eq!(patience(&bare(409)), Patience::For(CONFLICT_PATIENCE), "without a code");
+    assert_eq!(patience(&bare(409)), Patience::For(LONG_PATIENCE), "without a code");
     let told = Fault { told: Some(Class::Wait), ..fault(409, "4242") };
     assert_eq!(patience(&told), Patience::Usual, "an operator knows it");
     assert!(blames_the_token(&fault(403, "90000")) && !blames_the_token(&fault(403, "2032")));

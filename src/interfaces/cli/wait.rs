@@ -86,9 +86,8 @@ pub(crate) async fn until_ended(
 /// How to exit, or `None` to look again.
 fn judge(rows: &[Teardown], stops: &Stops, over: bool) -> Option<Exit> {
     // A pass on its way still moves its row, also where its account has just been halted.
-    let needs_person = |row: &Teardown| {
-        row.holds.stand() || row.lease.is_none() && stops.halted(&row.account)
-    };
+    let needs_person =
+        |row: &Teardown| row.holds.stand() || row.lease.is_none() && stops.halted(&row.account);
     let mut open = rows.iter().filter(|row| !row.state.is_terminal()).peekable();
     if open.peek().is_none() {
         let all = rows.iter().all(|row| row.state == State::Deleted);

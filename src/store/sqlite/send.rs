@@ -14,7 +14,6 @@ use crate::core::gates::{self, SafetyPolicy, Verdict};
 use crate::core::ids::{CommandId, Fence, TeardownId};
 use crate::core::observation::Observation;
 use crate::core::reason::Reason;
-use crate::core::settlement;
 use crate::core::teardown::Teardown;
 use crate::store::{Result, admission, rules};
 
@@ -199,9 +198,8 @@ pub(super) async fn record_answer(
         accounts::prove(conn, &command.account, Proven::of(&command.intent)).await?;
     }
     // One step with the answer: there is no moment at which the one is known and not the other.
-    let Answer { http_status, ms_code, text, .. } = answer.clone();
-    if let Some(text) = settlement::halts(http_status, ms_code, text) {
-        accounts::halt(conn, &command.account, Reason::Halted.as_str(), &text, now).await?;
+    if let Some(text) = &answer.halts {
+        accounts::halt(conn, &command.account, Reason::Halted.as_str(), text, now).await?;
     }
     Ok(())
 }

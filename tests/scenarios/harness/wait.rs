@@ -109,8 +109,9 @@ impl Scene {
             )
             .unwrap();
             let commands = self.store.commands(&row.account, row.tenant_id).await.unwrap();
-            for command in commands.iter().filter(|command| command.is_unsettled()) {
-                writeln!(text, "  unsettled {} {}", command.path, command.id).unwrap();
+            for command in &commands[commands.len().saturating_sub(5)..] {
+                let ended = (command.outcome, command.http_status, &command.ms_code);
+                writeln!(text, "  {} {} {ended:?}", command.path, command.id).unwrap();
             }
         }
         writeln!(text, "account {:?}", self.account_row().await).unwrap();

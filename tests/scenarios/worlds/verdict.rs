@@ -50,7 +50,7 @@ impl Verdict {
     }
 }
 
-/// Whether a row may have failed although everything is well: only a person can go on.
+/// Whether a row may have failed, or wait, although everything is well: only a person can go on.
 pub(super) fn is_excused(row: &Teardown, world: &World) -> bool {
     if play::is_nobody(row) {
         return true;
@@ -67,6 +67,11 @@ pub(super) fn is_excused(row: &Teardown, world: &World) -> bool {
             .iter()
             .any(|purchase| purchase.window_passed || purchase.kind == Kind::SavingsPlan),
         Some(Reason::DeleteRefused) => customer.cannot_be_deleted,
+        // A plan waits a day for what no list shows.
+        Some(Reason::PurchasePending | Reason::CancellationPending) => {
+            let has = |what: fn(&Purchase) -> bool| customer.purchases.iter().any(what);
+            has(|purchase| purchase.hidden) && has(|purchase| purchase.kind == Kind::AzurePlan)
+        }
         _ => false,
     }
 }
@@ -84,6 +89,9 @@ pub(super) fn judge(row: &Teardown, world: &World, scene: &Scene) -> Option<Find
         State::Failed => Some(Finding::new(&format!("failed: {reason}"), text)),
         state => {
             let hold = row.holds.first().map(|hold| hold.code.as_str());
+            if hold.is_none() && is_excused(row, world) {
+                return None;
+            }
             if play::is_nobody(row) && hold == Some("not_in_customer_list") {
                 return None;
             }
