@@ -135,16 +135,14 @@ fn customer_since<'a>(
         .ok_or_else(|| Decision::Read(vec![Read::Customer]))
 }
 
-/// A DELETE whose effect is unknown: the remote state first, then the same id again.
+/// A DELETE whose effect is unknown: the remote state first, then the same id again. Only the whole proof
+/// settles it: one answer alone may say "gone" of a customer that is there.
 fn unsettled(s: &Situation<'_>, command: &Command) -> Arm {
     let customer = customer_since(s, command.last_sent_at.unwrap_or(command.created_at))?;
-    let CustomerSeen::Gone { code, .. } = &customer.fact else {
-        return delete(s, Some(command.id), 1);
-    };
-    let mut step = s.step(State::Deleting);
-    let text = format!("the customer reads as gone ({code})");
-    step.settled.push((command.id, Outcome::GoalReached, text));
-    Ok(Decision::Transition(Box::new(step)))
+    match customer.fact {
+        CustomerSeen::Present(_) => delete(s, Some(command.id), 1),
+        CustomerSeen::Gone { .. } => proof(s, command),
+    }
 }
 
 /// The proof: a structured "gone" on the customer and then a complete list without it.

@@ -193,3 +193,48 @@ async fn invariant_3_nothing_is_touched_before_its_not_before() {
     scene.assert_all_deleted().await;
     assert!(scene.calls().iter().all(|entry| entry.at >= opens), "{:?}", scene.calls()[0]);
 }
+
+/// Waits until so many writes have gone out, no longer than a look or two of the scheduler take.
+async fn goes_on_at_once(scene: &Scene, writes: usize) {
+    let asked_at = scene.now();
+    scene.until_call("a write", |_| scene.writes().len() >= writes).await;
+    assert!(
+        scene.now().duration_since(asked_at).as_secs() <= 3,
+        "from {asked_at}: {}",
+        scene.now()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_14_a_grace_or_a_cap_that_a_reload_changes_is_in_effect_at_once() {
+    let given = given_each(3, &[buy(Kind::Reservation)]).safety(|safety| safety.grace = hours(20));
+    let mut scene = given.queued().await;
+    scene.start().await;
+    scene.pass(hours(2)).await;
+    let reads = scene.calls().len();
+    scene.pass(hours(2)).await;
+    assert_eq!(scene.calls().len(), reads, "nothing is read behind a closed gate");
+    // A shorter one is not over yet, and opens in its time.
+    scene.reload(|safety| safety.grace = hours(5));
+    scene.pass(mins(55)).await;
+    assert_eq!(scene.writes().len(), 0);
+    scene.pass(mins(6)).await;
+    assert!(!scene.writes().is_empty());
+
+    let given = given_each(5, &[]).safety(|safety| safety.grace = hours(20));
+    let mut scene = given.queued().await;
+    scene.start().await;
+    scene.pass(hours(2)).await;
+    scene.reload(|safety| (safety.grace, safety.max_deletions_per_hour) = (secs(0), 1));
+    goes_on_at_once(&scene, 1).await;
+    scene.pass(mins(10)).await;
+    assert_eq!(deletions(&scene).len(), 1);
+    scene.reload(|safety| (safety.max_deletions_per_hour, safety.max_deletions_per_day) = (75, 2));
+    goes_on_at_once(&scene, 2).await;
+    scene.pass(mins(10)).await;
+    assert_eq!(deletions(&scene).len(), 2);
+    scene.reload(|safety| safety.max_deletions_per_day = 75);
+    goes_on_at_once(&scene, 3).await;
+    scene.settle().await;
+    scene.assert_all_deleted().await;
+}

@@ -22,7 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 use self::local::Named;
 pub use self::policy::{SafetyPolicy, Share};
 use self::remote::Read;
-pub use self::stored::{GATES_OF_ACCOUNTS, is_open};
+pub use self::stored::{GATES_OF_ACCOUNTS, StoredGates};
 use super::account::{Account, Canary, Proven};
 use super::assess::{self, Assessment};
 use super::command::{Action, Intent};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{GATE_NET, Question, Verdict, after, wait};
+use super::{GATE_NET, Question, SafetyPolicy, Verdict, after, wait};
 use crate::core::reason::Reason;
 use crate::core::window::next_opening;
 
@@ -59,13 +59,34 @@ pub(super) fn cap_day(q: &Question<'_>) -> Verdict {
     cap(q, Reason::CapDay, DAY, q.policy.max_deletions_per_day)
 }
 
+/// How many more deletions the cap of an hour allows.
+pub(super) fn room_in_hour(
+    deletions: &[Timestamp],
+    policy: &SafetyPolicy,
+    now: Timestamp,
+) -> usize {
+    policy.max_deletions_per_hour.saturating_sub(within(deletions, now, HOUR).count())
+}
+
+/// How many more deletions the cap of a day allows.
+pub(super) fn room_in_day(deletions: &[Timestamp], policy: &SafetyPolicy, now: Timestamp) -> usize {
+    policy.max_deletions_per_day.saturating_sub(within(deletions, now, DAY).count())
+}
+
+fn within(
+    deletions: &[Timestamp],
+    now: Timestamp,
+    length: Duration,
+) -> impl Iterator<Item = &Timestamp> {
+    deletions.iter().filter(move |at| !too_old(**at, now, length))
+}
+
 /// A cap on deletions. A full one means waiting.
 fn cap(q: &Question<'_>, reason: Reason, length: Duration, cap: usize) -> Verdict {
     if !q.deletes() {
         return Verdict::Allow;
     }
-    let within: Vec<_> =
-        q.facts.deletions.iter().filter(|at| !too_old(**at, q.now, length)).collect();
+    let within: Vec<_> = within(&q.facts.deletions, q.now, length).collect();
     if within.len() < cap {
         return Verdict::Allow;
     }

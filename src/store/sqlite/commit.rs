@@ -105,7 +105,7 @@ pub(super) async fn facts(
 }
 
 /// The deletions under every name that the partner has had.
-async fn deletions(
+pub(super) async fn deletions(
     conn: &mut SqliteConnection,
     account: &Account,
     question: Option<&str>,

@@ -7,13 +7,12 @@ use jiff::Timestamp;
 use serde_json::json;
 use sqlx::SqliteConnection;
 
-use super::accounts;
 use super::rows::{Fields, time_text};
-use crate::core::account::Proven;
-use crate::core::gates::{GATE_NET, GATES_OF_ACCOUNTS, SafetyPolicy, is_open};
+use super::{accounts, commit};
+use crate::core::gates::{GATE_NET, GATES_OF_ACCOUNTS, SafetyPolicy, StoredGates};
 use crate::core::ids::AccountName;
 use crate::core::reason::Reason;
-use crate::store::rules::after;
+use crate::store::rules::{after, before};
 use crate::store::{Result, Waiting};
 
 /// The gates of [`GATES_OF_ACCOUNTS`] behind which rows of an account wait, each with the time at which
@@ -30,14 +29,15 @@ pub(super) const WAITING: &str = "
 
 /// The next step with the rows behind one gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    /// So many of them may go on.
-    LetGo(i64),
-    /// Their time has come and the gate is closed: they wait on.
-    Keep,
+struct Step {
+    /// So many of them may go on,
+    go: usize,
+    /// of those that were queued by then.
+    queued_by: Timestamp,
 }
 
 /// The gates behind which rows of an account wait, with the next step for those that do not just wait.
+/// The rest of the rows whose time has come waits on.
 async fn steps(
     conn: &mut SqliteConnection,
     name: &AccountName,
@@ -58,17 +58,41 @@ async fn steps(
     for row in &waiting {
         let f = Fields::new(row, "teardowns", "gate");
         let (gate, due) = (f.parse("gate", Reason::parse)?, f.time("due")?);
-        let step = if !is_open(gate, &account, &every, policy, now, wall) {
-            (due <= now).then_some(Step::Keep)
-        } else if gate == Reason::Canary && !account.proven.covers(EVERY_STEP) {
-            // The next one to go is alone too: the others would only read in vain.
-            Some(Step::LetGo(1))
-        } else {
-            Some(Step::LetGo(i64::MAX))
+        let deletions = match gate {
+            Reason::CapHour | Reason::CapDay => {
+                commit::deletions(conn, &account, None, now).await?
+            }
+            _ => Vec::new(),
         };
-        steps.push((gate, step));
+        let (oldest, queued_by) = match gate {
+            Reason::Grace => (oldest(conn, name, gate).await?, before(now, policy.grace)),
+            _ => (now, Timestamp::MAX),
+        };
+        let (account, every, deletions) = (&account, &every, &deletions[..]);
+        let gates = StoredGates { account, every, policy, deletions, oldest, now, wall };
+        let go = gates.room(gate);
+        steps.push((gate, (go > 0 || due <= now).then_some(Step { go, queued_by })));
     }
     Ok(steps)
+}
+
+/// Since when the oldest row behind a gate has been queued.
+async fn oldest(
+    conn: &mut SqliteConnection,
+    name: &AccountName,
+    gate: Reason,
+) -> Result<Timestamp> {
+    let found = sqlx::query(
+        "SELECT id, created_at FROM teardowns INDEXED BY teardowns_waiting
+         WHERE lower(account) = ? AND reason = ? AND lease_owner IS NULL
+           AND next_attempt_at IS NOT NULL AND state NOT IN ('deleted', 'aborted', 'failed')
+         ORDER BY created_at LIMIT 1",
+    )
+    .bind(name.as_str())
+    .bind(gate.as_str())
+    .fetch_one(conn)
+    .await?;
+    Fields::new(&found, "teardowns", "id").time("created_at")
 }
 
 /// Whether somebody waits, and [`recheck`] would change a row.
@@ -100,25 +124,21 @@ pub(super) async fn recheck(
 ) -> Result<()> {
     for (name, policy) in policies {
         for (gate, step) in steps(conn, name, policy, now, wall).await? {
-            match step {
-                Some(Step::LetGo(at_most)) => let_go(conn, name, gate, at_most, now).await?,
-                Some(Step::Keep) => keep(conn, name, gate, now).await?,
-                None => {}
+            if let Some(step) = step {
+                let_go(conn, name, gate, step, now).await?;
+                keep(conn, name, gate, now).await?;
             }
         }
     }
     Ok(())
 }
 
-/// The steps whose proof every account comes to; one of a reservation may never be needed.
-const EVERY_STEP: Proven = Proven { write: true, reservation: false, delete: true };
-
 /// Makes the rows due that have waited longest.
 async fn let_go(
     conn: &mut SqliteConnection,
     name: &AccountName,
     gate: Reason,
-    at_most: i64,
+    step: Step,
     now: Timestamp,
 ) -> Result<()> {
     sqlx::query(
@@ -126,12 +146,14 @@ async fn let_go(
              SELECT id FROM teardowns INDEXED BY teardowns_waiting
              WHERE lower(account) = ?1 AND reason = ?2 AND lease_owner IS NULL
                AND next_attempt_at IS NOT NULL AND state NOT IN ('deleted', 'aborted', 'failed')
+               AND created_at <= ?5
              ORDER BY updated_at, id LIMIT ?4)",
     )
     .bind(name.as_str())
     .bind(gate.as_str())
     .bind(time_text(now))
-    .bind(at_most)
+    .bind(i64::try_from(step.go).unwrap_or(i64::MAX))
+    .bind(time_text(step.queued_by))
     .execute(conn)
     .await?;
     Ok(())

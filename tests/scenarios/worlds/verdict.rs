@@ -68,7 +68,7 @@ pub(super) fn is_excused(row: &Teardown, world: &World) -> bool {
             .any(|purchase| purchase.window_passed || purchase.kind == Kind::SavingsPlan),
         Some(Reason::DeleteRefused) => customer.cannot_be_deleted,
         // A plan waits a day for what no list shows.
-        Some(Reason::PurchasePending | Reason::CancellationPending) => {
+        Some(Reason::PurchasePending | Reason::CancellationPending | Reason::DeadlineExceeded) => {
             let has = |what: fn(&Purchase) -> bool| customer.purchases.iter().any(what);
             has(|purchase| purchase.hidden) && has(|purchase| purchase.kind == Kind::AzurePlan)
         }
