@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::assess::Assessment;
+use super::assess::{Assessment, read_of};
 use super::command::{Action, Command, Intent, Outcome};
 use super::fault::Class;
 use super::ids::CommandId;
@@ -331,23 +331,32 @@ impl Looker<'_> {
         })
     }
 
-    /// A refusal ends nothing before the purchase itself has been looked at: somebody else may have
-    /// been first.
+    /// A refusal ends nothing before the purchase itself has been looked at, since somebody else may
+    /// have been first, and what must be inactive before it, since a list may lag behind.
     fn refused(&self, purchase: &Purchase, since: Timestamp, why: String) -> Need {
-        self.unconfirmed(purchase, since).unwrap_or(Need::Refused(why))
+        if let Some(look) = self.unconfirmed(purchase, since) {
+            return look;
+        }
+        let before: BTreeSet<Read> = purchase.after.iter().filter_map(|key| read_of(key)).collect();
+        let doubtful = self.unread(before, since);
+        if doubtful.is_empty() { Need::Refused(why) } else { Need::Confirm(doubtful) }
     }
 
     /// The look at the purchase by itself that is missing since then. An Azure subscription may not be
     /// readable by itself; then its list has to say it.
     fn unconfirmed(&self, purchase: &Purchase, since: Timestamp) -> Option<Need> {
-        let was_read = |read: &Read| self.assessment.by_id.get(read).is_some_and(|at| *at >= since);
-        let mut doubtful = purchase.reads_by_id();
-        doubtful.retain(|read| !was_read(read));
+        let doubtful = self.unread(purchase.reads_by_id(), since);
         if !doubtful.is_empty() {
             return Some(Need::Confirm(doubtful));
         }
         let by_list = purchase.kind == Kind::AzureSubscription;
         (by_list && self.assessment.read_at < since).then_some(Need::Read)
+    }
+
+    /// Those that were not made since then.
+    fn unread(&self, mut reads: BTreeSet<Read>, since: Timestamp) -> BTreeSet<Read> {
+        reads.retain(|read| self.assessment.by_id.get(read).is_none_or(|at| *at < since));
+        reads
     }
 
     /// A new attempt after `pause`, on facts newer than the last answer.

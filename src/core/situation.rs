@@ -11,6 +11,7 @@ use super::backoff;
 use super::command::{Action, Command, Outcome};
 use super::fault::{Class, Fault, Trouble};
 use super::freshness::{Before, JUST_READ};
+use super::ids::is_resource_id;
 use super::machine::{Decision, Situation, Transition, Wake};
 use super::memory::Settled;
 use super::observation::{CustomerSeen, Entitlements, Read};
@@ -199,9 +200,15 @@ impl Situation<'_> {
         let mut reads = vec![Read::Orders, Read::Subscriptions, Read::Entitlements];
         for suspect in &self.teardown.suspects {
             reads.push(Read::Order(suspect.clone()));
-            // An id in a text does not say of what it is.
-            if self.seen.named_orders.get(suspect).is_some_and(|read| read.fact.is_none()) {
-                reads.push(Read::Subscription(suspect.clone()));
+            match self.seen.named_orders.get(suspect).map(|read| &read.fact) {
+                // An id in a text does not say of what it is.
+                Some(None) => reads.push(Read::Subscription(suspect.clone())),
+                // A list may lag behind what the refusal knows.
+                Some(Some(order)) => {
+                    let held = order.lines.iter().filter_map(|line| line.subscription_id.clone());
+                    reads.extend(held.filter(|id| is_resource_id(id)).map(Read::Subscription));
+                }
+                None => {}
             }
         }
         reads.extend(assess::follow_up_reads(self.seen));

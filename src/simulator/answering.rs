@@ -129,3 +129,9 @@ pub(crate) fn is_understood(answer: &Answer) -> bool {
         _ => false,
     }
 }
+
+/// The code in a fault; empty where there is none.
+pub(crate) fn code_of(answer: &Answer) -> String {
+    let body = json(answer).unwrap_or_default();
+    field_of(&body, "code").map(ToString::to_string).unwrap_or_default()
+}

@@ -92,7 +92,8 @@ fn unread(account: &Account, tenant: &Tenant, context: &Context<'_>) -> Vec<&'st
     };
     let readings = &tenant.readings;
     // What an app without a user is refused there is nothing to be had of, also for other tenants.
-    let refused = !context.user && !context.options.entitlements_app_only;
+    let by_option = !context.user && !context.options.entitlements_app_only;
+    let refused = by_option || account.entitlements.are_refused_to_all;
     [
         ("customers", account.customers_read),
         ("orders", readings.orders),

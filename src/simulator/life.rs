@@ -177,13 +177,13 @@ impl Life {
     }
 
     /// Whether another write is one too many: the goal was asked for and accepted, the thing has not
-    /// come back since, and an unreached goal is younger than `patience`.
+    /// come back since, and a goal that the client has not seen reached is younger than `patience`.
     pub(crate) fn needs_no_write(&self, now: Moment, patience: Duration) -> bool {
         let Some(asked) = self.asked else { return false };
-        match asked.reached {
-            Some(reached) if reached <= now => self.status(now) == asked.goal,
-            _ => now.saturating_sub(asked.at) < patience,
-        }
+        let is_reached = asked.reached.is_some_and(|reached| reached <= now);
+        let came_back = is_reached && self.status(now) != asked.goal;
+        let was_shown = is_reached && self.shown_active == Some(false);
+        !came_back && (was_shown || now.saturating_sub(asked.at) < patience)
     }
 
     /// A whole answer has shown it in `status`.

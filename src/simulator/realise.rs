@@ -13,7 +13,7 @@ use super::reading::Reading;
 use super::sandbox::{Customer, Sandbox};
 use super::throttle::Throttle;
 use super::world::{
-    Account, AzureSubscription, Entitled, Line, Order, Readings, Subscription, Tenant,
+    Account, AzureSubscription, Entitled, Entitlements, Line, Order, Readings, Subscription, Tenant,
 };
 
 /// Everything needed to draw what the description leaves open.
@@ -44,6 +44,7 @@ impl<'a> Maker<'a> {
             throttle: Throttle::default(),
             faults: Dice::new(!seed),
             customers_read: None,
+            entitlements: Entitlements::default(),
             reading: Reading::default(),
         }
     }

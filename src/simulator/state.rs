@@ -334,6 +334,13 @@ impl State {
         };
         let understood = whole.is_some_and(answering::is_understood);
         if let Some(index) = account {
+            if let (Template::Entitlements, Some(customer), Some(answer)) =
+                (visit.route.template, visit.route.customer, whole)
+                && matches!(answer.status, 200 | 403)
+            {
+                let code = (answer.status == 403).then(|| answering::code_of(answer));
+                self.accounts[index].entitlements.answered(customer, code);
+            }
             if visit.call.is_write() {
                 self.settle(index, visit, understood);
             } else if understood && !visit.effect.as_ref().is_some_and(Effect::spoils_reading) {

@@ -27,8 +27,36 @@ pub(crate) struct Account {
     pub(crate) faults: Dice,
     /// When the latest complete reading of the customer list was begun.
     pub(crate) customers_read: Option<Moment>,
+    /// What was answered to the reading of entitlements.
+    pub(crate) entitlements: Entitlements,
     /// The reads on their way of late.
     pub(crate) reading: Reading,
+}
+
+/// The code that says of an app that it may not read entitlements (fact sheet, section 5).
+const NOT_FOR_APPS: &str = "900329";
+
+/// Whether the app has been told that it may not read entitlements: by the code that says so, or by the
+/// same refusal to two customers, with none given in between.
+#[derive(Debug, Default)]
+pub(crate) struct Entitlements {
+    /// The code of the latest refusal, and the customer.
+    refused: Option<(String, Uuid)>,
+    pub(crate) are_refused_to_all: bool,
+}
+
+impl Entitlements {
+    /// Notes an answer, with the code of a refusal.
+    pub(crate) fn answered(&mut self, customer: Uuid, code: Option<String>) {
+        let Some(code) = code else {
+            *self = Self::default();
+            return;
+        };
+        let to_another = |(known, other): &(String, Uuid)| *known == code && *other != customer;
+        self.are_refused_to_all |=
+            code == NOT_FOR_APPS || self.refused.as_ref().is_some_and(to_another);
+        self.refused = Some((code, customer));
+    }
 }
 
 /// When the latest complete reading of each of a customer's lists was begun.

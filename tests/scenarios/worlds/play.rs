@@ -191,7 +191,8 @@ impl Play<'_> {
     async fn ask_all(&mut self, verb: Verb, filter: Filter) {
         let request = OperatorRequest {
             reason: Some("the fair hour".to_owned()),
-            not_before: (verb == Verb::Set).then(|| self.scene.now()),
+            // Long ago by any clock.
+            not_before: (verb == Verb::Set).then(|| self.scene.now() - hours(100)),
             ..OperatorRequest::new(verb, filter, "ops")
         };
         let effects = self.ask(&request).await;
