@@ -236,6 +236,9 @@ impl Looker<'_> {
         if self.came_back(purchase, command) {
             return self.goal(purchase, command);
         }
+        if self.was_cleared(purchase, settled_at) {
+            return self.again(purchase, settled_at, Duration::ZERO);
+        }
         let text = || refusal_text(command, &self.policy.codes);
         match class {
             // It is active by now, and can be cancelled.
@@ -277,6 +280,16 @@ impl Looker<'_> {
                 && resources.contains(&command.intent.resource)
                 && command.outcome == Some(Outcome::Accepted)
                 && !self.came_back(purchase, command)
+        })
+    }
+
+    /// Whether something that must be inactive first was cancelled after a refusal: what was in its way is
+    /// gone.
+    fn was_cleared(&self, purchase: &Purchase, refused_at: Timestamp) -> bool {
+        self.memory.commands.iter().any(|command| {
+            purchase.after.contains(&command.intent.resource)
+                && matches!(command.outcome, Some(Outcome::Accepted | Outcome::GoalReached))
+                && command.settled_at.is_some_and(|at| refused_at < at)
         })
     }
 
@@ -428,6 +441,7 @@ impl Looker<'_> {
                     && !self.came_back(purchase, command)
                     && refusal_class(command, &self.policy.codes) == Class::OtherRoute
                     && !self.was_mended(command)
+                    && !command.settled_at.is_some_and(|at| self.was_cleared(purchase, at))
             })
         })
     }

@@ -196,3 +196,19 @@ async fn invariant_7_an_unsettled_delete_is_remembered_across_a_failure() {
         assert_eq!(ids.len(), 1, "adopted under its own id");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn invariant_8_one_read_that_says_gone_settles_no_delete_without_an_answer() {
+    let mut scene = given([]).queued().await;
+    scene.rule(Rule::new(When::First(1), Effect::unavailable()).method("DELETE"));
+    scene.start().await;
+    scene.until_call("the DELETE", is_delete).await;
+    let odd = Effect::fault(404, 4242, "Odd.");
+    scene.rule(Rule::new(When::First(1), odd).method("GET").on(Template::Customer));
+    scene.settle_within(mins(10)).await;
+    scene.assert_careful();
+    assert_deleted(&scene.row(1).await);
+    let sent: Vec<_> = scene.writes().into_iter().map(|entry| entry.request_id).collect();
+    assert_eq!(sent.len(), 2, "{sent:?}");
+    assert_eq!(sent[0], sent[1], "the customer list had it: the same id goes out again");
+}
