@@ -7,6 +7,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _, SqliteConnection};
 use teardownd::core::gates::Guard;
 use teardownd::core::reason::Reason;
+use teardownd::core::teardown::Teardown;
 
 use super::harness::*;
 use super::{Written, attempts, buyer, written_since};
@@ -173,10 +174,12 @@ struct Stage {
 
 impl Stage {
     async fn new() -> Self {
-        let mut scene = Given::new([buyer(1), buyer(2)]).set();
+        let given = Given::new([buyer(1), buyer(2)]).safety(|safety| safety.dry_run = true);
+        let mut scene = given.set();
         scene.enqueue(&[1]).await;
         scene.start().await;
-        scene.until_call("a write is next", |call| call.template == Template::Customers).await;
+        let is_next = |rows: &[Teardown]| rows[0].reason == Some(Reason::DryRun);
+        scene.until_rows("a write is next", mins(1), is_next).await;
         let path = scene.store.path().to_owned();
         let shell = block_on(SqliteConnectOptions::new().filename(path).connect()).unwrap();
         let before = scene.writes().len();
@@ -218,8 +221,9 @@ impl Stage {
         self.command("cancel_order", &resource, "PATCH", &path, &body, 0).unwrap();
     }
 
-    /// What goes out from now on.
+    /// What goes out as soon as it may.
     async fn since(&mut self) -> Written {
+        self.scene.reload(|safety| safety.dry_run = false);
         self.scene.pass(hours(3)).await;
         written_since(&self.scene, self.before)
     }

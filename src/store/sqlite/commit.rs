@@ -24,13 +24,21 @@ pub(super) async fn commit(
 ) -> Result<Committed> {
     let mut row = queue::teardown(conn, commit.teardown).await?;
     rules::check_commit(&row, commit)?;
+    // First, or a reading would settle a forged command as if it had been one.
+    let forged = match commit.settled.is_empty() && commit.commands.is_empty() {
+        true => None,
+        false => forged::set_aside(conn, &row, now).await?,
+    };
     for (id, outcome, text) in &commit.settled {
         send::settle(conn, *id, *outcome, text, now).await?;
     }
     if let Some(read) = &commit.purchases {
         save_purchases(conn, row.id, read, now).await?;
     }
-    let admission = admit(conn, &row, commit, now).await?;
+    let admission = match forged {
+        Some(verdict) => Admission { admitted: Vec::new(), verdict: Some(verdict) },
+        None => admit(conn, &row, commit, now).await?,
+    };
     let from = row.state;
     let step = rules::apply(&mut row, commit, &admission, now);
     save(conn, &row, from).await?;
@@ -55,9 +63,6 @@ async fn admit(
 ) -> Result<Admission> {
     if commit.commands.is_empty() {
         return Ok(Admission { admitted: Vec::new(), verdict: None });
-    }
-    if let Some(verdict) = forged::set_aside(conn, row, now).await? {
-        return Ok(Admission { admitted: Vec::new(), verdict: Some(verdict) });
     }
     let deleting = commit.commands.iter().any(|c| c.intent.action == Action::DeleteCustomer);
     let mut facts = facts(conn, row, None, deleting, commit.policy, now).await?;
