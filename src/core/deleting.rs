@@ -52,8 +52,7 @@ fn stage<'a>(s: &Situation<'a>) -> Stage<'a> {
         Some(Outcome::Accepted | Outcome::GoalReached) => Stage::Accepted(command),
         Some(Outcome::Withdrawn) => Stage::Before,
         Some(Outcome::Refused) => match s.verdict(command) {
-            // What is gone or in progress may be so by an earlier DELETE, or by an earlier sending of
-            // this one.
+            // An earlier DELETE, or an earlier sending of this one, may be why it is gone or in progress.
             Class::AlreadyDone | Class::CustomerGone | Class::Wait if s.memory.delete_is_out() => {
                 Stage::Accepted(command)
             }

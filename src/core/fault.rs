@@ -186,5 +186,5 @@ pub enum Trouble {
         text: String,
     },
     /// The API refuses the read, for now or for good.
-    Permanent(Fault),
+    Refused(Fault),
 }

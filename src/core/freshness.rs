@@ -1,9 +1,9 @@
 //! How old what a write rests on may be: one rule, asked by the machine before a step and by the gates
 //! before the write.
 //!
-//! What a write rests on is read in one round, side by side, and is as old as its oldest part. The
+//! The facts behind a write are read in one round, side by side, and are as old as the oldest of them. The
 //! time that the API itself took is granted on top, up to a minute: a slow API is no failure. Waiting for
-//! the own request budget is not granted.
+//! the own request budget before a read is not granted; waiting between the pages of one list is.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::observation::{Observation, Read};
 
-/// What the facts are for.
+/// The step that the facts are read for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Before {
     /// A PATCH or POST.
@@ -24,8 +24,8 @@ pub enum Before {
 /// is too slow to be worked with.
 pub const LONGEST: Duration = Duration::from_secs(60);
 
-/// What was read no longer ago than this is as good as new: a customer list is shared with whoever needs
-/// one, and what a tenant has read is not read again with its older parts.
+/// Facts that were read no longer ago than this are as good as new: a customer list is shared with whoever
+/// needs one, and a tenant does not read them again with its older ones.
 pub const JUST_READ: Duration = Duration::from_secs(5);
 
 impl Before {
@@ -63,9 +63,9 @@ impl Observation {
         asked_at: Timestamp,
         ended: Timestamp,
     ) {
-        let sent = asked.iter().filter(|_| whole).filter_map(|read| self.read_at(read));
-        let began = sent.filter(|at| asked_at <= *at).max().unwrap_or(ended);
-        self.rounds.push(Round { began, ended });
+        let sent = asked.iter().filter_map(|read| self.read_at(read));
+        let last_sent = sent.filter(|at| asked_at <= *at).max().filter(|_| whole);
+        self.rounds.push(Round { began: last_sent.unwrap_or(ended), ended });
     }
 
     /// Whether what was read at `at` is still good enough at `now`.
@@ -107,7 +107,7 @@ mod tests {
             (vec![], 11, false),
             (vec![(0, 20)], 30, true),
             (vec![(0, 20)], 31, false),
-            // What was read later waits for nothing that came before it.
+            // A later reading waits for nothing that came before it.
             (vec![(-20, 0), (0, 20)], 30, true),
             (vec![(-20, 0), (0, 20)], 31, false),
             // Between two rounds nothing is read.

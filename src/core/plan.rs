@@ -223,7 +223,7 @@ impl Looker<'_> {
             }
             Some(Outcome::Withdrawn) | None => return self.fresh(purchase),
         };
-        // What is "in progress" may be our own cancellation: accepted before, or sent without an answer.
+        // Our own cancellation may be what is "in progress": accepted before, or sent without an answer.
         let cancels = command.intent.action != Action::ActivateSubscription;
         let went_unseen = cancels && command.sends > 1;
         if class == Class::Wait && (went_unseen || self.is_under_way(purchase)) {
@@ -366,7 +366,7 @@ impl Looker<'_> {
         (by_list && self.assessment.read_at < since).then_some(Need::Read)
     }
 
-    /// Those that were not made since then.
+    /// The reads among these that were not made since then.
     fn unread(&self, mut reads: BTreeSet<Read>, since: Timestamp) -> BTreeSet<Read> {
         reads.retain(|read| self.assessment.by_id.get(read).is_none_or(|at| *at < since));
         reads

@@ -157,8 +157,9 @@ const SHORT_PATIENCE: Duration = Duration::from_secs(3600);
 /// more, that ends by itself or something stands in no list, which only a person can find.
 const PLAN_IN_USE: &str = "900115";
 
-/// How long a 409 without a known code is waited for, and the refusal of an Azure plan that is in use. While a renewal is queued, up to 24 hours from
-/// midnight UTC of the new term's day, a cancellation is answered so
+/// How long a 409 without a known code is waited for, and the refusal of an Azure plan that is in use.
+/// While a renewal is queued, up to 24 hours from midnight UTC of the new term's day, a cancellation is
+/// answered with such a 409
 /// (kvamseek/partner-center, `create-a-new-subscription.md`); two hours more let it be carried out.
 pub const LONG_PATIENCE: Duration = Duration::from_secs(26 * 3600);
 

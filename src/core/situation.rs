@@ -45,7 +45,7 @@ impl Situation<'_> {
                 Decision::Transition(Box::new(step))
             }
             Trouble::Transient { text, wait } => self.set_back_for(text, *wait),
-            Trouble::Permanent(fault) => self.refused_read(fault),
+            Trouble::Refused(fault) => self.refused_read(fault),
         })
     }
 
@@ -130,8 +130,8 @@ impl Situation<'_> {
         self.round(Before::Change, &[Read::Customer, self.census()]).map(Some)
     }
 
-    /// Makes sure that the customer list holds the customer. What a list lacks is looked for in
-    /// another one before it counts: the first may have been begun before the customer was created.
+    /// Makes sure that the customer list holds the customer. One that a list lacks is looked for in
+    /// another list before that counts: the first may have been begun before the customer was created.
     ///
     /// # Errors
     /// The read; or, where a DELETE is out and the list lacks the customer, which could still be read a
@@ -397,6 +397,11 @@ impl Situation<'_> {
     /// inactive, or is not there. With the customer everything is gone. The DELETE has a proof of its
     /// own. What never went out is withdrawn, also where it is not what would be decided now.
     fn settled_by_reading(&self, state: State) -> Vec<Settled> {
+        let unsettled: Vec<_> =
+            self.memory.commands.iter().filter(|command| command.is_unsettled()).collect();
+        if unsettled.is_empty() {
+            return Vec::new();
+        }
         let inventory = assess::whole(self.seen, self.memory.on_record());
         let seen = |command: &Command| match &inventory {
             _ if state == State::Deleted => Some("the customer is gone"),
@@ -410,8 +415,7 @@ impl Situation<'_> {
             }
             Some(_) | None => None,
         };
-        let unsettled = self.memory.commands.iter().filter(|command| command.is_unsettled());
-        let settled = unsettled.filter_map(|command| {
+        let settled = unsettled.into_iter().filter_map(|command| {
             let outcome =
                 if command.was_sent() { Outcome::GoalReached } else { Outcome::Withdrawn };
             seen(command).map(|text| (command.id, outcome, text.to_owned()))

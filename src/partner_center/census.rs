@@ -30,7 +30,7 @@ impl Client {
     /// The complete customer list, as far as one tenant needs it. A list is shared with every caller
     /// whose `not_before` lies no later than the start of its reading.
     ///
-    /// What it lacks is not there: it came in one page, or two complete readings in a row agree. While
+    /// A customer that it lacks is not there: it came in one page, or two complete readings in a row agree. While
     /// other customers are being deleted, pages shift under the reader.
     ///
     /// # Errors

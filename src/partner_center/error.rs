@@ -139,7 +139,7 @@ pub enum Kind {
     /// The customer, or the relationship with it, is gone: read it by id.
     CustomerGone,
     /// The API refuses the call, for now or for good: the machine says what that means.
-    Permanent(Fault),
+    Refused(Fault),
     /// The whole account must be halted (invariants 1 and 2).
     SafetyStop,
 }
@@ -330,7 +330,7 @@ impl ApiError {
                         Kind::Transient
                     }
                     Class::Permanent | Class::Unknown | Class::OtherRoute | Class::Wait => {
-                        Kind::Permanent(fault.clone())
+                        Kind::Refused(fault.clone())
                     }
                     Class::Unauthorized => Kind::Outage(CredentialRefused),
                     Class::Access => Kind::Outage(AccessRefused),
@@ -374,11 +374,11 @@ mod tests {
         assert_eq!(kind_of(503, Some("900192")), Kind::Outage(TroubleKind::Unreachable));
         assert_eq!(kind_of(404, None), Kind::Transient);
         assert_eq!(kind_of(408, None), Kind::Transient);
-        assert!(matches!(kind_of(403, Some("800073")), Kind::Permanent(_)));
+        assert!(matches!(kind_of(403, Some("800073")), Kind::Refused(_)));
         assert_eq!(kind_of(403, Some("800019")), Kind::SafetyStop);
         assert_eq!(kind_of(404, Some("60003")), Kind::CustomerGone);
         assert_eq!(kind_of(403, Some("2032")), Kind::Outage(TroubleKind::AccessRefused));
-        assert!(matches!(kind_of(400, Some("4242")), Kind::Permanent(_)));
+        assert!(matches!(kind_of(400, Some("4242")), Kind::Refused(_)));
     }
 
     #[test]

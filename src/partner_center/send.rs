@@ -20,8 +20,6 @@ use crate::core::settlement;
 pub struct Sent {
     /// What is to be stored. Without an outcome the command stays unsettled.
     pub answer: Answer,
-    /// The fault, where the answer was one.
-    pub fault: Option<Fault>,
     /// What is to be done about the fault.
     pub class: Option<Class>,
     /// Why the command is unsettled, always there when it is; or why a refusal may be the account's.
@@ -37,27 +35,28 @@ impl Sent {
             http_status: Some(status),
             ..Answer::default()
         };
-        Self { answer, fault: None, class: None, trouble: None, failed: None }
+        Self { answer, class: None, trouble: None, failed: None }
     }
 
     /// `note` names the entry of `[codes]` that decides, if one does: it stands in the history.
     fn refused(exchange: Exchange, fault: Fault, note: &str) -> Self {
-        let error = ApiError::fault(exchange, fault.clone());
-        let (class, failed) = (settlement::classify(&fault), error.failed_call());
+        let class = settlement::classify(&fault);
         let mut answer = answer_of(&fault);
         answer.outcome = Some(Outcome::Refused);
         answer.text = answer.text.map(|text| text + note);
         answer.halts = (class == Class::SafetyStop).then(|| format!("{fault}{note}"));
+        let error = ApiError::fault(exchange, fault);
+        let failed = error.failed_call();
         let trouble = (class == Class::Access).then_some(error);
-        Self { answer, fault: Some(fault), class: Some(class), trouble, failed }
+        Self { answer, class: Some(class), trouble, failed }
     }
 
     /// Nothing is known of the effect, or nothing was sent.
     fn unsettled(status: Option<u16>, trouble: ApiError) -> Self {
-        let (fault, class) = (trouble.as_fault().cloned(), trouble.class());
-        let text = || fault.as_ref().map_or_else(|| trouble.to_string(), Fault::to_string);
+        let (fault, class) = (trouble.as_fault(), trouble.class());
+        let text = || fault.map_or_else(|| trouble.to_string(), Fault::to_string);
         let halts = (class == Some(Class::SafetyStop)).then(text);
-        let answer = match &fault {
+        let answer = match fault {
             Some(fault) => Answer { halts, ..answer_of(fault) },
             None => Answer {
                 http_status: status,
@@ -67,7 +66,7 @@ impl Sent {
             },
         };
         let failed = trouble.failed_call();
-        Self { answer, fault, class, trouble: Some(trouble), failed }
+        Self { answer, class, trouble: Some(trouble), failed }
     }
 }
 

@@ -176,9 +176,9 @@ impl AccountRuntime {
             }
             Kind::CustomerGone => {
                 let fault = error.as_fault().cloned().unwrap_or_default();
-                Ok(Trouble::Permanent(Fault { told: Some(Class::CustomerGone), ..fault }))
+                Ok(Trouble::Refused(Fault { told: Some(Class::CustomerGone), ..fault }))
             }
-            Kind::Permanent(fault) => Ok(Trouble::Permanent(fault)),
+            Kind::Refused(fault) => Ok(Trouble::Refused(fault)),
         }
     }
 

@@ -77,7 +77,7 @@ pub async fn observe(
     }
     let gone = seen.customer.as_ref().is_some_and(|c| matches!(c.fact, CustomerSeen::Gone { .. }));
     let of_tenant = |error: &ApiError| {
-        matches!(error.kind(), Kind::Transient | Kind::CustomerGone | Kind::Permanent(_))
+        matches!(error.kind(), Kind::Transient | Kind::CustomerGone | Kind::Refused(_))
     };
     errors.retain(|(of_customer, error)| !(gone && *of_customer && of_tenant(error)));
     let lightness = |error: &ApiError| match error.kind() {

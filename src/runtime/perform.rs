@@ -186,7 +186,7 @@ impl Performer<'_> {
         let trouble = self.account.failed(error, tenant, self.store, self.clock).await?;
         Ok(Report::Trouble(match trouble {
             // A refusal that did not settle the command is no refusal: the same id goes out again.
-            Trouble::Permanent(fault) => {
+            Trouble::Refused(fault) => {
                 Trouble::Transient { text: fault.text, wait: Duration::ZERO }
             }
             Trouble::Transient { .. } | Trouble::Account { .. } => trouble,
@@ -201,7 +201,7 @@ pub fn weightiest(reports: Vec<Report>) -> Report {
         Report::Settled => 0,
         Report::Stale => 1,
         Report::Trouble(Trouble::Transient { .. }) => 2,
-        Report::Trouble(Trouble::Permanent(_)) => 3,
+        Report::Trouble(Trouble::Refused(_)) => 3,
         Report::Trouble(Trouble::Account { reason: Reason::Halted, .. }) => 5,
         Report::Trouble(Trouble::Account { .. }) => 4,
         Report::Stopped => 6,

@@ -86,7 +86,7 @@ pub(crate) fn delete(account: &Account, tenant: &Tenant, context: &Context<'_>) 
 fn unread(account: &Account, tenant: &Tenant, context: &Context<'_>) -> Vec<&'static str> {
     let allowances = &context.options.allowances;
     let is_old = |since: Moment| {
-        let took = account.reading.took(tenant.id, since, context.now);
+        let took = account.read_times.took(tenant.id, since, context.now);
         let age = (allowances.inventory_age + took).min(allowances.longest_reading);
         since + age + allowances.inventory_latency < context.now
     };

@@ -20,7 +20,7 @@ mod life;
 mod options;
 mod profile;
 mod purchase;
-mod reading;
+mod read_times;
 mod realise;
 mod route;
 mod rules;

@@ -9,11 +9,12 @@ use super::dice::Dice;
 use super::life::{Appears, Life};
 use super::options::Options;
 use super::purchase::{Kind, Purchase};
-use super::reading::Reading;
+use super::read_times::ReadTimes;
 use super::sandbox::{Customer, Sandbox};
 use super::throttle::Throttle;
 use super::world::{
-    Account, AzureSubscription, Entitled, Entitlements, Line, Order, Readings, Subscription, Tenant,
+    Account, AzureSubscription, Entitled, EntitlementRefusals, Line, Order, Readings, Subscription,
+    Tenant,
 };
 
 /// Everything needed to draw what the description leaves open.
@@ -44,8 +45,8 @@ impl<'a> Maker<'a> {
             throttle: Throttle::default(),
             faults: Dice::new(!seed),
             customers_read: None,
-            entitlements: Entitlements::default(),
-            reading: Reading::default(),
+            entitlements: EntitlementRefusals::default(),
+            read_times: ReadTimes::default(),
         }
     }
 

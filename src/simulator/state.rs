@@ -387,13 +387,13 @@ impl State {
         life.in_flight = Some(InFlight { id: id.clone(), call: visit.number, until });
     }
 
-    /// A read takes its time, and a token that it needs does.
+    /// Notes the time that a read takes, or a token that it needs.
     fn note_wait(&mut self, visit: &Visit<'_>) {
         let is_token = matches!(visit.route.template, Template::TokenV1 | Template::TokenV2);
         let account = self.account_of(visit.route, visit.call);
         if let Some(index) = account.filter(|_| is_token || !visit.call.is_write()) {
             let (customer, answered) = (visit.route.customer, visit.now + visit.delay);
-            self.accounts[index].reading.note(customer, visit.now, answered);
+            self.accounts[index].read_times.note(customer, visit.now, answered);
         }
     }
 

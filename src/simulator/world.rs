@@ -10,7 +10,7 @@ use super::app::App;
 use super::dice::Dice;
 use super::life::{Life, Moment};
 use super::purchase::Kind;
-use super::reading::Reading;
+use super::read_times::ReadTimes;
 use super::throttle::Throttle;
 
 /// An account as the simulator keeps it.
@@ -27,10 +27,10 @@ pub(crate) struct Account {
     pub(crate) faults: Dice,
     /// When the latest complete reading of the customer list was begun.
     pub(crate) customers_read: Option<Moment>,
-    /// What was answered to the reading of entitlements.
-    pub(crate) entitlements: Entitlements,
-    /// The reads on their way of late.
-    pub(crate) reading: Reading,
+    /// How the reading of entitlements was refused.
+    pub(crate) entitlements: EntitlementRefusals,
+    /// When the latest reads were on their way.
+    pub(crate) read_times: ReadTimes,
 }
 
 /// The code that says of an app that it may not read entitlements (fact sheet, section 5).
@@ -39,13 +39,13 @@ const NOT_FOR_APPS: &str = "900329";
 /// Whether the app has been told that it may not read entitlements: by the code that says so, or by the
 /// same refusal to two customers, with none given in between.
 #[derive(Debug, Default)]
-pub(crate) struct Entitlements {
+pub(crate) struct EntitlementRefusals {
     /// The code of the latest refusal, and the customer.
     refused: Option<(String, Uuid)>,
     pub(crate) are_refused_to_all: bool,
 }
 
-impl Entitlements {
+impl EntitlementRefusals {
     /// Notes an answer, with the code of a refusal.
     pub(crate) fn answered(&mut self, customer: Uuid, code: Option<String>) {
         let Some(code) = code else {

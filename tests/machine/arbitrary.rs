@@ -203,7 +203,7 @@ fn trouble() -> impl Strategy<Value = Trouble> {
         prop::sample::select(vec!["60003", "9", "2032"]),
     )
         .prop_map(|(status, code)| {
-            Trouble::Permanent(Fault {
+            Trouble::Refused(Fault {
                 status,
                 code: Some(code.to_owned()),
                 text: "text".to_owned(),

@@ -142,32 +142,31 @@ async fn invariant_7_lists_that_lag_behind_are_overtaken_by_what_the_refusal_nam
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn invariant_7_a_subscription_that_came_back_is_found_by_the_order_that_a_refusal_names() {
-    // The list shows it as suspended, although it is active again by then.
-    let plan = buy(Kind::AzurePlan).takes(secs(1)).comes_back(ComesBack::After(secs(15)));
-    let scene = given([plan])
-        .api(|api| api.list_lag = secs(30))
+/// A customer with this, torn down while the lists lag behind and polls come often.
+async fn torn_down_with_lag(bought: Purchase, lag: Duration) -> Scene {
+    let scene = given([bought])
+        .api(|api| api.list_lag = lag)
         .timing(|timing| timing.polling_max = secs(8))
         .running()
         .await;
     scene.settle().await;
     scene.assert_careful();
     assert_deleted(&scene.row(1).await);
+    scene
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_7_a_subscription_that_came_back_is_found_by_the_order_that_a_refusal_names() {
+    // The list shows it as suspended, although it is active again by then.
+    let plan = buy(Kind::AzurePlan).takes(secs(1)).comes_back(ComesBack::After(secs(15)));
+    let scene = torn_down_with_lag(plan, secs(30)).await;
     assert_eq!(scene.writes().iter().filter(|entry| is_delete(entry)).count(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_add_on_that_came_back_is_found_when_its_subscription_is_refused() {
     let bought = buy(Kind::NewCommerce).add_ons(2).comes_back(ComesBack::AfterLooks(1));
-    let scene = given([bought.takes(secs(2))])
-        .api(|api| api.list_lag = secs(27))
-        .timing(|timing| timing.polling_max = secs(8))
-        .running()
-        .await;
-    scene.settle().await;
-    scene.assert_careful();
-    assert_deleted(&scene.row(1).await);
+    let scene = torn_down_with_lag(bought.takes(secs(2)), secs(27)).await;
     let refused = scene.calls().into_iter().any(|call| is_write(&call) && call.status == Some(400));
     assert!(refused, "{:#?}", scene.writes());
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::*;
-use crate::core::observation::Seen;
+use crate::core::observation::{Entitlements, Seen};
 
 fn at(day: i64) -> Timestamp {
     Timestamp::from_second(1_750_000_000 + day * 86_400).unwrap()

@@ -159,7 +159,7 @@ pub(super) fn customers_limit(q: &Question<'_>) -> Verdict {
     })
 }
 
-/// What a list lacks is looked for in another one before it counts.
+/// A customer that a list lacks is looked for in another list before that counts.
 pub(super) fn customer_list(q: &Question<'_>) -> Verdict {
     let unsure =
         |census: &Seen<Census>| census.fact.entry.is_none() && !census.fact.lacks_the_tenant();

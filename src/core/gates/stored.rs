@@ -31,7 +31,7 @@ pub const GATES_OF_ACCOUNTS: [Reason; 12] = [
 /// The steps whose proof every account comes to; one of a reservation may never be needed.
 const EVERY_STEP: Proven = Proven { write: true, reservation: false, delete: true };
 
-/// What the gates of an account are judged by.
+/// The facts by which the gates of an account are judged.
 #[derive(Debug)]
 pub struct StoredGates<'a> {
     /// The row of the account.

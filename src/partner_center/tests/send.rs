@@ -155,7 +155,8 @@ async fn invariant_4_everything_else_leaves_the_command_unsettled() {
         let sent = send(Ok(answer)).await;
         assert_eq!(sent.answer.outcome, None, "{status}");
         assert_eq!((sent.answer.http_status, sent.class), (Some(status), Some(class)));
-        assert!(sent.fault.is_some() && sent.trouble.is_some() && sent.answer.text.is_some());
+        let trouble = sent.trouble.expect("it says why");
+        assert!(trouble.as_fault().is_some() && sent.answer.text.is_some());
     }
 }
 

@@ -30,9 +30,9 @@ pub(super) const WAITING: &str = "
 /// The next step with the rows behind one gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Step {
-    /// So many of them may go on,
+    /// How many of them may go on.
     go: usize,
-    /// of those that were queued by then.
+    /// Rows that were queued later than this wait on all the same.
     queued_by: Timestamp,
 }
 
@@ -55,20 +55,20 @@ async fn steps(
     }
     let (account, every) = accounts::load_with_every(conn, name).await?;
     let mut steps = Vec::new();
+    // Both caps count the same deletions.
+    let mut deletions = None;
     for row in &waiting {
         let f = Fields::new(row, "teardowns", "gate");
         let (gate, due) = (f.parse("gate", Reason::parse)?, f.time("due")?);
-        let deletions = match gate {
-            Reason::CapHour | Reason::CapDay => {
-                commit::deletions(conn, &account, None, now).await?
-            }
-            _ => Vec::new(),
-        };
+        if matches!(gate, Reason::CapHour | Reason::CapDay) && deletions.is_none() {
+            deletions = Some(commit::deletions(conn, &account, None, now).await?);
+        }
         let (oldest, queued_by) = match gate {
             Reason::Grace => (oldest(conn, name, gate).await?, before(now, policy.grace)),
             _ => (now, Timestamp::MAX),
         };
-        let (account, every, deletions) = (&account, &every, &deletions[..]);
+        let counted = deletions.as_deref().unwrap_or_default();
+        let (account, every, deletions) = (&account, &every, counted);
         let gates = StoredGates { account, every, policy, deletions, oldest, now, wall };
         let go = gates.room(gate);
         steps.push((gate, (go > 0 || due <= now).then_some(Step { go, queued_by })));

@@ -310,7 +310,7 @@ impl AccountCheck {
         use TroubleKind::{AccessRefused, CredentialRefused};
         let refused = matches!(
             error.kind(),
-            Kind::Outage(CredentialRefused | AccessRefused) | Kind::SafetyStop | Kind::Permanent(_)
+            Kind::Outage(CredentialRefused | AccessRefused) | Kind::SafetyStop | Kind::Refused(_)
         );
         let outcome = if refused { "refused" } else { "failed" };
         self.reads.insert(read.to_owned(), json!(outcome));
@@ -354,7 +354,7 @@ fn remedy(error: &ApiError, address: &url::Url) -> String {
             "do not go on: check that partner_tenant is the one of the integration sandbox".to_owned()
         }
         Kind::CustomerGone
-        | Kind::Permanent(_)
+        | Kind::Refused(_)
         | Kind::Outage(TroubleKind::AccessRefused) => {
             "register the app in the app management of the sandbox account's Partner Center, and read \
              Microsoft's text for the role or agreement that is missing"

@@ -10,9 +10,9 @@ use super::life::Moment;
 /// Reads that ended longer ago than this are forgotten; no inventory is as old.
 const KEPT: Duration = Duration::from_mins(5);
 
-/// A read on its way: of the customer, or of the account's customer list, or of a token.
+/// The time of a read on its way: of the customer, or of the account's customer list, or of a token.
 #[derive(Debug, Clone, Copy)]
-struct Read {
+struct Span {
     customer: Option<Uuid>,
     arrived: Moment,
     answered: Moment,
@@ -20,21 +20,21 @@ struct Read {
 
 /// The latest reads of an account, in the order of arrival.
 #[derive(Debug, Default)]
-pub(crate) struct Reading(VecDeque<Read>);
+pub(crate) struct ReadTimes(VecDeque<Span>);
 
-impl Reading {
+impl ReadTimes {
     /// Notes a read.
     pub(crate) fn note(&mut self, customer: Option<Uuid>, arrived: Moment, answered: Moment) {
         while self.0.front().is_some_and(|read| read.answered + KEPT < arrived) {
             self.0.pop_front();
         }
-        self.0.push_back(Read { customer, arrived, answered });
+        self.0.push_back(Span { customer, arrived, answered });
     }
 
     /// For how much of the time between `since` and `now` a read was on its way that an inventory of
     /// the customer may rest on. Reads side by side count once.
     pub(crate) fn took(&self, customer: Uuid, since: Moment, now: Moment) -> Duration {
-        let own = |read: &&Read| read.customer.is_none_or(|id| id == customer);
+        let own = |read: &&Span| read.customer.is_none_or(|id| id == customer);
         let mut took = Duration::ZERO;
         let mut counted = since;
         for read in self.0.iter().filter(own) {
@@ -54,7 +54,7 @@ mod tests {
     fn reads_side_by_side_count_once_and_those_of_others_not_at_all() {
         let secs = Duration::from_secs;
         let [own, other] = [1, 2].map(Uuid::from_u128);
-        let mut reading = Reading::default();
+        let mut times = ReadTimes::default();
         for (customer, arrived, answered) in [
             (Some(own), 0, 4),
             (None, 1, 5),
@@ -62,10 +62,10 @@ mod tests {
             (Some(own), 2, 3),
             (Some(own), 10, 14),
         ] {
-            reading.note(customer, secs(arrived), secs(answered));
+            times.note(customer, secs(arrived), secs(answered));
         }
-        assert_eq!(reading.took(own, secs(0), secs(20)), secs(9));
-        assert_eq!(reading.took(own, secs(3), secs(12)), secs(4));
-        assert_eq!(reading.took(own, secs(20), secs(30)), secs(0));
+        assert_eq!(times.took(own, secs(0), secs(20)), secs(9));
+        assert_eq!(times.took(own, secs(3), secs(12)), secs(4));
+        assert_eq!(times.took(own, secs(20), secs(30)), secs(0));
     }
 }
