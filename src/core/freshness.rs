@@ -3,7 +3,7 @@
 //!
 //! The facts behind a write are read in one round, side by side, and are as old as the oldest of them. The
 //! time that the API itself took is granted on top, up to a minute: a slow API is no failure. Waiting for
-//! the own request budget before a read is not granted; waiting between the pages of one list is.
+//! the own request budget is not granted.
 
 use std::time::Duration;
 
@@ -41,44 +41,37 @@ impl Before {
 /// Reads made side by side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Round {
-    /// When the last of them was sent: before that some waited for the request budget.
-    pub began: Timestamp,
+    /// How long the API took over the slowest of them.
+    pub took: Duration,
     /// When all of them were in.
     pub ended: Timestamp,
 }
 
 impl Round {
-    fn took(self, since: Timestamp) -> SignedDuration {
-        self.ended.duration_since(self.began.max(since)).max(SignedDuration::ZERO)
+    fn took_since(self, since: Timestamp) -> SignedDuration {
+        self.ended.duration_since(since).clamp(SignedDuration::ZERO, signed(self.took))
     }
 }
 
 impl Observation {
-    /// Notes the end of reads that were asked for at a time. `whole` says that each of them has its fact:
-    /// one that failed may have waited for the request budget all the time, which grants nothing.
-    pub fn end_round(
-        &mut self,
-        asked: &[Read],
-        whole: bool,
-        asked_at: Timestamp,
-        ended: Timestamp,
-    ) {
-        let sent = asked.iter().filter_map(|read| self.read_at(read));
-        let last_sent = sent.filter(|at| asked_at <= *at).max().filter(|_| whole);
-        self.rounds.push(Round { began: last_sent.unwrap_or(ended), ended });
+    /// Notes the end of reads that were asked for at a time. A list that somebody else had begun to read
+    /// before grants nothing, and neither does a read that failed.
+    pub fn end_round(&mut self, asked: &[Read], asked_at: Timestamp, ended: Timestamp) {
+        let made = asked.iter().filter_map(|read| self.read(read));
+        let took = made.filter(|(at, _)| asked_at <= *at).map(|(_, took)| took).max();
+        self.rounds.push(Round { took: took.unwrap_or_default(), ended });
     }
 
     /// Whether what was read at `at` is still good enough at `now`.
     pub fn is_fresh(&self, at: Timestamp, before: Before, now: Timestamp) -> bool {
-        let reading: SignedDuration = self.rounds.iter().map(|round| round.took(at)).sum();
+        let reading: SignedDuration = self.rounds.iter().map(|round| round.took_since(at)).sum();
         now.duration_since(at) <= (signed(before.allowed()) + reading).min(signed(LONGEST))
     }
 
     /// How long the latest round took, where that is so long that its facts cannot be acted on.
     pub fn is_too_slow(&self) -> Option<Duration> {
-        let took = self.rounds.last()?.took(Timestamp::MIN);
-        let too_slow = took + signed(JUST_READ) > signed(LONGEST);
-        too_slow.then(|| took.unsigned_abs())
+        let took = self.rounds.last()?.took;
+        (took + JUST_READ > LONGEST).then_some(took)
     }
 }
 
@@ -95,8 +88,15 @@ mod tests {
         Timestamp::from_second(1_750_000_000 + second).unwrap()
     }
 
+    fn secs(seconds: i64) -> Duration {
+        Duration::from_secs(seconds.unsigned_abs())
+    }
+
     fn read_in(rounds: &[(i64, i64)]) -> Observation {
-        let round = |(began, ended): &(i64, i64)| Round { began: at(*began), ended: at(*ended) };
+        let round = |(began, ended): &(i64, i64)| {
+            let took = secs(ended - began);
+            Round { took, ended: at(*ended) }
+        };
         Observation { rounds: rounds.iter().map(round).collect(), ..Observation::default() }
     }
 
@@ -125,25 +125,25 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_the_budget_grants_nothing_to_what_came_before_it() {
-        // A list that another tenant has read a moment ago belongs to no round.
+    fn what_waits_for_the_budget_grants_nothing() {
+        // A list that another tenant began to read a moment ago is no read of this round.
         let census = Census { customers: 0, entry: None, again: false };
         let mut seen = Observation {
-            orders: Some(Seen { fact: Vec::new(), at: at(0) }),
-            subscriptions: Some(Seen { fact: Vec::new(), at: at(25) }),
-            census: Some(Seen { fact: census, at: at(-3) }),
+            orders: Some(Seen { fact: Vec::new(), at: at(0), took: secs(3) }),
+            subscriptions: Some(Seen { fact: Vec::new(), at: at(25), took: secs(2) }),
+            census: Some(Seen { fact: census, at: at(-3), took: secs(20) }),
             ..Observation::default()
         };
-        let census = Read::Census { not_before: at(-5) };
-        let asked = [Read::Orders, Read::Subscriptions, census];
-        seen.end_round(&asked, true, at(0), at(27));
-        assert_eq!(seen.rounds, [Round { began: at(25), ended: at(27) }]);
+        let asked = [Read::Orders, Read::Subscriptions, Read::Census { not_before: at(-5) }];
+        seen.end_round(&asked, at(0), at(27));
+        assert_eq!(seen.rounds, [Round { took: secs(3), ended: at(27) }]);
         assert!(!seen.is_fresh(at(0), Before::Delete, at(27)));
         assert!(seen.is_fresh(at(25), Before::Delete, at(37)));
-        // A read that failed has no time at which it was sent.
+        assert!(!seen.is_fresh(at(25), Before::Delete, at(38)));
+        // A read that failed has brought no fact.
         seen.rounds.clear();
-        seen.end_round(&asked, false, at(0), at(40));
-        assert!(!seen.is_fresh(at(25), Before::Delete, at(40)));
+        seen.end_round(&[Read::Entitlements], at(0), at(40));
+        assert_eq!(seen.rounds, [Round { took: secs(0), ended: at(40) }]);
     }
 
     #[test]

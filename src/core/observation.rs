@@ -1,6 +1,7 @@
 //! What a reconcile pass has seen of the world: the input of the decision, besides what is stored.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -35,13 +36,23 @@ impl CustomerSeen {
     }
 }
 
-/// A fact and when the read that brought it was *started*.
+/// A fact, and of the read that brought it when it was *started* and how long the API took.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen<T> {
     /// The fact.
     pub fact: T,
     /// Start of the read.
     pub at: Timestamp,
+    /// How long its requests were on their way. The time that one of them waited for the own request
+    /// budget is left out, also between two pages of a list.
+    pub took: Duration,
+}
+
+impl<T> Seen<T> {
+    /// A fact that took no request, or a request that was answered at once.
+    pub const fn at_once(fact: T, at: Timestamp) -> Self {
+        Self { fact, at, took: Duration::ZERO }
+    }
 }
 
 /// The account's complete customer list, reduced to what the guards and the proof need.
@@ -123,17 +134,25 @@ impl Observation {
 
     /// When this was read, if it was.
     pub fn read_at(&self, read: &Read) -> Option<Timestamp> {
+        self.read(read).map(|(at, _)| at)
+    }
+
+    /// When this was read and how long that took, if it was.
+    pub(super) fn read(&self, read: &Read) -> Option<(Timestamp, Duration)> {
+        fn of<T>(seen: Option<&Seen<T>>) -> Option<(Timestamp, Duration)> {
+            seen.map(|seen| (seen.at, seen.took))
+        }
         match read {
-            Read::Customer => self.customer.as_ref().map(|seen| seen.at),
-            Read::Census { .. } => self.census.as_ref().map(|seen| seen.at),
-            Read::Orders => self.orders.as_ref().map(|seen| seen.at),
-            Read::Order(id) => self.named_orders.get(id).map(|seen| seen.at),
-            Read::Subscriptions => self.subscriptions.as_ref().map(|seen| seen.at),
-            Read::Subscription(id) => self.named_subscriptions.get(id).map(|seen| seen.at),
-            Read::Entitlements => self.entitlements.as_ref().map(|seen| seen.at),
-            Read::AzureEntitlements(plan) => self.azure.get(plan).map(|seen| seen.at),
+            Read::Customer => of(self.customer.as_ref()),
+            Read::Census { .. } => of(self.census.as_ref()),
+            Read::Orders => of(self.orders.as_ref()),
+            Read::Order(id) => of(self.named_orders.get(id)),
+            Read::Subscriptions => of(self.subscriptions.as_ref()),
+            Read::Subscription(id) => of(self.named_subscriptions.get(id)),
+            Read::Entitlements => of(self.entitlements.as_ref()),
+            Read::AzureEntitlements(plan) => of(self.azure.get(plan)),
             Read::AzureEntitlement(plan, id) => {
-                self.named_azure.get(&(plan.clone(), id.clone())).map(|seen| seen.at)
+                of(self.named_azure.get(&(plan.clone(), id.clone())))
             }
         }
     }

@@ -41,10 +41,10 @@ impl Client {
         not_before: Timestamp,
     ) -> Result<Seen<Census>, ApiError> {
         let list = self.shared_customers(not_before).await?;
-        let Seen { fact: CustomerList { customers, count }, at } = list.as_ref();
+        let Seen { fact: CustomerList { customers, count }, at, took } = list.as_ref();
         let entry = customers.iter().find(|customer| is_tenant(customer, tenant)).cloned();
         let census = Census { customers: *count, entry, again: false };
-        Ok(Seen { fact: census, at: *at })
+        Ok(Seen { fact: census, at: *at, took: *took })
     }
 
     /// Reads the customer list now, to see whether it can be.
@@ -95,14 +95,14 @@ impl Client {
             return Err(ApiError::damaged(CUSTOMERS, what));
         }
         // What both say held from before the first one on, so that is how old the agreement is.
-        Ok(Seen { at: first.list.at, ..second.list })
+        Ok(Seen { at: first.list.at, took: first.list.took + second.list.took, ..second.list })
     }
 
     async fn read_customers_once(&self) -> Result<Reading, ApiError> {
         let mut url = calls::address(&self.base, &["customers"])
             .map_err(|damage| ApiError::damaged(CUSTOMERS, damage))?;
         url.query_pairs_mut().append_pair("size", PAGE_SIZE);
-        let Listing { at, items, pages, last } =
+        let Listing { at, took, items, pages, last } =
             self.list(CUSTOMERS, Bucket::of_account(Resource::Customer), url).await?;
         let customers: Vec<Customer> = items
             .iter()
@@ -113,7 +113,7 @@ impl Client {
             customers.iter().filter_map(|c| c.id.as_deref()).map(str::to_lowercase).collect();
         let account = self.account().to_string();
         metrics::gauge!("teardownd_customers", "account" => account).set(ids.len() as f64);
-        let list = Seen { fact: CustomerList { customers, count: ids.len() }, at };
+        let list = Seen { fact: CustomerList { customers, count: ids.len() }, at, took };
         Ok(Reading { list, ids, pages })
     }
 }

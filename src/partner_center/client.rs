@@ -94,12 +94,19 @@ pub struct Client {
 #[derive(Debug)]
 pub(super) struct Answered {
     pub(super) at: Timestamp,
+    /// How long it was on its way.
+    pub(super) took: Duration,
     pub(super) response: Response,
     pub(super) exchange: Exchange,
     codes: Codes,
 }
 
 impl Answered {
+    /// What it shows.
+    pub(super) const fn seen<T>(&self, fact: T) -> Seen<T> {
+        Seen { fact, at: self.at, took: self.took }
+    }
+
     /// The answer read as a fault.
     pub(super) fn fault(&self) -> Fault {
         self.judged(decode::fault_in(&self.response))
@@ -272,7 +279,7 @@ impl Client {
         if second.response.status == 401 {
             return Err(ApiError::refused_token(second.exchange, second.fault()));
         }
-        Ok(Answered { at: first.at, ..second })
+        Ok(Answered { at: first.at, took: first.took + second.took, ..second })
     }
 
     async fn get_once(
@@ -325,9 +332,11 @@ impl Client {
         let at = self.wire.clock.now();
         let sent = SentAs { request_id: Some(request_id), correlation_id, at };
         let exchange = Exchange::sent(call, sent);
+        let sent_at = self.wire.clock.uptime();
         let response = self.wire.exchange(exchange, request).await?;
+        let took = self.wire.clock.uptime().saturating_sub(sent_at);
         let exchange = exchange.answered(&response, self.wire.clock.wall());
-        let answered = Answered { at, response, exchange, codes: self.codes() };
+        let answered = Answered { at, took, response, exchange, codes: self.codes() };
         if answered.response.status == 429 {
             let asked = throttle::retry_after(&answered.response, self.wire.clock.wall());
             let until = self.gate.close(asked, at).await;

@@ -1,6 +1,7 @@
 //! Lists read to their end (invariant 6).
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -25,6 +26,8 @@ const LARGEST_LIST: usize = 32 * 1024 * 1024;
 pub(super) struct Listing {
     /// When the request for its first page was sent.
     pub(super) at: Timestamp,
+    /// How long its pages were on their way.
+    pub(super) took: Duration,
     /// Every item of every page.
     pub(super) items: Vec<Value>,
     /// How many pages it came in.
@@ -45,7 +48,7 @@ impl Client {
         let (mut first_at, mut all, mut pages) = (None, Vec::new(), 0);
         let asked = url.clone();
         let (mut url, mut continuation): (Url, Option<String>) = (url, None);
-        let mut bytes = 0;
+        let (mut bytes, mut took) = (0, Duration::ZERO);
         loop {
             guard
                 .admit_link(&url, continuation.as_deref())
@@ -60,6 +63,7 @@ impl Client {
             let Page { items, next } = decode::page(value).map_err(|d| last.damaged(d))?;
             guard.admit_items(&items).map_err(|d| last.damaged(d))?;
             let at = *first_at.get_or_insert(last.at);
+            took += last.took;
             all.extend(items);
             pages += 1;
             if all.len() > MOST_ITEMS {
@@ -67,7 +71,7 @@ impl Client {
                 return Err(last.damaged(Damaged(what)));
             }
             let Some(NextLink { uri, continuation: token }) = next else {
-                return Ok(Listing { at, items: all, pages, last });
+                return Ok(Listing { at, took, items: all, pages, last });
             };
             if pages == MOST_PAGES {
                 let what = format!("the list has more than {MOST_PAGES} pages");

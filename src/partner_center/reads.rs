@@ -32,6 +32,8 @@ const ENTITLEMENTS_PAUSE: Duration = Duration::from_secs(24 * 3600);
 pub(super) struct Entitled {
     /// Whether the books were asked.
     known: bool,
+    /// When the latest request that was given some was sent.
+    given_at: Option<Timestamp>,
     /// When they were last refused to it, unless they were given since.
     refused_at: Option<Timestamp>,
     /// The latest refusal that none was given after: who met it, its status and its code.
@@ -60,7 +62,7 @@ impl Client {
             Err(fault) if settlement::may_be_gone(&fault) => CustomerSeen::gone(fault, false),
             Err(fault) => return Err(ApiError::fault(answered.exchange, fault)),
         };
-        Ok(Seen { fact, at: answered.at })
+        Ok(answered.seen(fact))
     }
 
     /// Every order of a customer. New orders may take 15 minutes to appear.
@@ -175,17 +177,17 @@ impl Client {
     ) -> Result<Seen<Option<Vec<Entitlement>>>, ApiError> {
         let asked_at = self.wire.clock.now();
         if self.may_not_ask(asked_at).await? {
-            return Ok(Seen { fact: None, at: asked_at });
+            return Ok(Seen::at_once(None, asked_at));
         }
         let path = ["customers", &tenant.to_string(), "entitlements"];
         let bucket = Bucket::of_customer(Resource::Customer, tenant);
         match self.items(ENTITLEMENTS, bucket, &path, decode::entitlement).await {
-            Ok(Seen { fact, at }) => {
-                let given = Entitled { known: true, ..Entitled::default() };
+            Ok(Seen { fact, at, took }) => {
+                let given = Entitled { known: true, given_at: Some(at), ..Entitled::default() };
                 if self.entitled(|held| std::mem::replace(held, given)).refused_at.is_some() {
                     self.note_entitlements(None).await;
                 }
-                Ok(Seen { fact: Some(fact.into_iter().flatten().collect()), at })
+                Ok(Seen { fact: Some(fact.into_iter().flatten().collect()), at, took })
             }
             Err(error) if self.is_refusal_of_app(tenant, &error) => {
                 tracing::warn!(
@@ -194,7 +196,7 @@ impl Client {
                 );
                 self.entitled(|entitled| entitled.refused_at = Some(asked_at));
                 self.note_entitlements(Some(asked_at)).await;
-                Ok(Seen { fact: None, at: asked_at })
+                Ok(Seen::at_once(None, asked_at))
             }
             Err(error) => Err(error),
         }
@@ -214,7 +216,7 @@ impl Client {
             return Err(ApiError::fault(answered.exchange, fault));
         }
         let fact = decoded(&answered, &value, decode::legal_business)?;
-        Ok(Seen { fact, at: answered.at })
+        Ok(answered.seen(fact))
     }
 
     /// Whether the account's audit log knows a customer that was deleted as an integration
@@ -258,8 +260,9 @@ impl Client {
     }
 
     /// Whether the API refuses entitlements to an app without a user: code 900329, or the same refusal
-    /// to two tenants with none given in between. Which of them really comes is not documented. What
-    /// one tenant meets alone concerns that one: the cross-check of all others must not be lost by it.
+    /// to two tenants with none given in between, nor to a request sent later than they were. Which of
+    /// them really comes is not documented. What one tenant meets alone concerns that one: the
+    /// cross-check of all others must not be lost by it.
     fn is_refusal_of_app(&self, tenant: TenantId, error: &ApiError) -> bool {
         let (fault, refuses) = match error {
             ApiError::Unauthorized { fault, .. } => (fault, true),
@@ -276,7 +279,11 @@ impl Client {
             return false;
         }
         let (status, code) = (fault.status, &fault.code);
+        let sent_at = error.exchange().and_then(|exchange| exchange.sent).map(|sent| sent.at);
         self.entitled(|entitled| {
+            if code.as_deref() != Some(NO_APP_ONLY) && sent_at <= entitled.given_at {
+                return false;
+            }
             let also = entitled.refused.replace((tenant, status, code.clone()));
             code.as_deref() == Some(NO_APP_ONLY)
                 || also.is_some_and(|(other, of, with)| {
@@ -297,7 +304,7 @@ impl Client {
         let listing = self.list(call, bucket, url).await.map_err(ApiError::of_a_customer_s_list)?;
         let fact = listing.items.iter().map(decode).collect::<Result<_, _>>();
         let fact = fact.map_err(|damage| listing.last.damaged(damage))?;
-        Ok(Seen { fact, at: listing.at })
+        Ok(Seen { fact, at: listing.at, took: listing.took })
     }
 
     /// Reads a resource that may not be there, which a 404 with a code of its own says, or one that
@@ -362,7 +369,7 @@ fn demand_same<T>(
     same: impl Fn(&T) -> bool,
 ) -> Result<Seen<Option<T>>, ApiError> {
     if fact.as_ref().is_none_or(same) {
-        return Ok(Seen { fact, at: answered.at });
+        return Ok(answered.seen(fact));
     }
     Err(answered.damaged(Damaged::new("it is about another resource than was asked for")))
 }

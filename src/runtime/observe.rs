@@ -35,9 +35,9 @@ async fn fetch(client: &Client, tenant: TenantId, read: Read) -> Result<Fact, Ap
         }
         Read::Subscriptions => Fact::Subscriptions(client.subscriptions(tenant).await?),
         Read::Entitlements => {
-            let Seen { fact, at } = client.entitlements(tenant).await?;
+            let Seen { fact, at, took } = client.entitlements(tenant).await?;
             let fact = fact.map_or(Entitlements::Refused, Entitlements::Listed);
-            Fact::Entitlements(Seen { fact, at })
+            Fact::Entitlements(Seen { fact, at, took })
         }
         Read::AzureEntitlements(plan) => {
             let seen = client.azure_entitlements(tenant, &plan).await?;

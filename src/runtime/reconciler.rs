@@ -171,7 +171,7 @@ impl Pass<'_> {
                     outcome = observe(&account.client, tenant, reads, &mut self.seen) => outcome,
                 };
                 let (store, clock) = (self.shared.store.as_ref(), &self.shared.clock);
-                self.seen.end_round(&asked, outcome.is_ok(), asked_at, clock.now());
+                self.seen.end_round(&asked, asked_at, clock.now());
                 // Also where another read of these failed: each answer counts.
                 let answered = self.answered(&asked, asked_at);
                 if !answered.is_empty() {

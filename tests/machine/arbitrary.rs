@@ -132,7 +132,7 @@ fn ago() -> impl Strategy<Value = Timestamp> {
 fn seen<T: std::fmt::Debug + Clone>(
     fact: impl Strategy<Value = T>,
 ) -> impl Strategy<Value = Option<Seen<T>>> {
-    prop::option::weighted(0.8, (fact, ago()).prop_map(|(fact, at)| Seen { fact, at }))
+    prop::option::weighted(0.8, (fact, ago()).prop_map(|(fact, at)| Seen::at_once(fact, at)))
 }
 
 const ORDERS: [&str; 2] = ["o1", "o2"];
@@ -188,8 +188,8 @@ fn azure() -> impl Strategy<Value = BTreeMap<String, Seen<Vec<AzureEntitlement>>
     let entitlement = prop::sample::select(vec!["active", "inactive"]).prop_map(|status| {
         AzureEntitlement { id: "e1".to_owned(), name: None, status: Some(status.to_owned()) }
     });
-    let list =
-        (prop::collection::vec(entitlement, 0..2), ago()).prop_map(|(fact, at)| Seen { fact, at });
+    let list = (prop::collection::vec(entitlement, 0..2), ago())
+        .prop_map(|(fact, at)| Seen::at_once(fact, at));
     prop::collection::btree_map(
         prop::sample::select(&SUBSCRIPTIONS[..]).prop_map(str::to_owned),
         list,
@@ -379,9 +379,9 @@ pub fn refused_delete(rounds: u32) -> Parts {
         text: Some("something is active".to_owned()),
     };
     let seen = Observation {
-        orders: Some(Seen { fact: vec![order("o1", "completed")], at: before(1) }),
-        subscriptions: Some(Seen { fact: Vec::new(), at: before(1) }),
-        entitlements: Some(Seen { fact: Entitlements::Listed(Vec::new()), at: before(1) }),
+        orders: Some(Seen::at_once(vec![order("o1", "completed")], before(1))),
+        subscriptions: Some(Seen::at_once(Vec::new(), before(1))),
+        entitlements: Some(Seen::at_once(Entitlements::Listed(Vec::new()), before(1))),
         ..Observation::default()
     };
     Parts { teardown, memory: Memory { commands: vec![delete], ..Memory::default() }, seen }

@@ -265,13 +265,13 @@ impl World {
                         by_code: true,
                     }
                 };
-                seen.customer = Some(Seen { fact, at });
+                seen.customer = Some(Seen::at_once(fact, at));
             }
             Read::Census { .. } => {
                 let entry = there.then(customer);
                 let again = seen.census.as_ref().is_some_and(|list| list.fact.entry.is_none());
                 let fact = Census { customers: 1, entry, again };
-                seen.census = Some(Seen { fact, at });
+                seen.census = Some(Seen::at_once(fact, at));
             }
             Read::Orders => {
                 let orders = visible("order:")
@@ -280,24 +280,24 @@ impl World {
                         order(&id, if self.is_active(t) { "completed" } else { "cancelled" })
                     })
                     .collect();
-                seen.orders = Some(Seen { fact: orders, at });
+                seen.orders = Some(Seen::at_once(orders, at));
             }
             Read::Order(id) => {
                 let found = visible("order:").into_iter().find(|(_, known)| known == id);
                 let fact = found.map(|(t, id)| {
                     order(&id, if self.is_active(t) { "completed" } else { "cancelled" })
                 });
-                seen.named_orders.insert(id.clone(), Seen { fact, at });
+                seen.named_orders.insert(id.clone(), Seen::at_once(fact, at));
             }
             Read::Subscriptions => {
                 let all = visible("subscription:").into_iter();
                 let fact = all.map(|(t, id)| self.subscription_of(t, &id)).collect();
-                seen.subscriptions = Some(Seen { fact, at });
+                seen.subscriptions = Some(Seen::at_once(fact, at));
             }
             Read::Subscription(id) => {
                 let found = visible("subscription:").into_iter().find(|(_, known)| known == id);
                 let fact = found.map(|(t, id)| self.subscription_of(t, &id));
-                seen.named_subscriptions.insert(id.clone(), Seen { fact, at });
+                seen.named_subscriptions.insert(id.clone(), Seen::at_once(fact, at));
             }
             Read::Entitlements => {
                 let listed = visible("order:")
@@ -315,20 +315,20 @@ impl World {
                         ..Entitlement::default()
                     })
                     .collect();
-                seen.entitlements = Some(Seen { fact: Entitlements::Listed(listed), at });
+                seen.entitlements = Some(Seen::at_once(Entitlements::Listed(listed), at));
             }
             Read::AzureEntitlements(plan) => {
                 let list = visible(&format!("azure:{plan}/"))
                     .into_iter()
                     .map(|(t, id)| self.azure_of(t, id))
                     .collect();
-                seen.azure.insert(plan.clone(), Seen { fact: list, at });
+                seen.azure.insert(plan.clone(), Seen::at_once(list, at));
             }
             Read::AzureEntitlement(plan, id) => {
                 let all = visible(&format!("azure:{plan}/"));
                 let found = all.into_iter().find(|(_, known)| known == id);
                 let fact = found.map(|(t, id)| self.azure_of(t, id));
-                seen.named_azure.insert((plan.clone(), id.clone()), Seen { fact, at });
+                seen.named_azure.insert((plan.clone(), id.clone()), Seen::at_once(fact, at));
             }
         }
     }

@@ -33,7 +33,7 @@ attempts! {
     };
     red_team_a_delete_while_something_is_active, guard_mutation_nothing_active = NothingActive => |without| {
         wanted(without, Action::DeleteCustomer, |forged| {
-            forged.seen.orders = Some(Seen { fact: vec![active_order()], at: forged.now });
+            forged.seen.orders = Some(Seen::at_once(vec![active_order()], forged.now));
         })
     };
     red_team_a_delete_on_facts_of_eleven_seconds_ago, guard_mutation_fresh_facts = FreshFacts => |without| {
@@ -55,7 +55,7 @@ attempts! {
                 text: "gone".to_owned(),
                 by_code: true,
             };
-            forged.seen.customer = Some(Seen { fact: gone, at: forged.now });
+            forged.seen.customer = Some(Seen::at_once(gone, forged.now));
         })
     };
     red_team_a_write_against_a_deny_entry, guard_mutation_protection = Protection => |without| {
@@ -138,14 +138,14 @@ pub(super) fn as_read(at: Timestamp) -> Observation {
         relationship: Some("reseller".to_owned()),
     };
     Observation {
-        customer: Some(Seen { fact: CustomerSeen::Present(customer.clone()), at }),
-        census: Some(Seen {
-            fact: Census { customers: 3, entry: Some(customer), again: false },
+        customer: Some(Seen::at_once(CustomerSeen::Present(customer.clone()), at)),
+        census: Some(Seen::at_once(
+            Census { customers: 3, entry: Some(customer), again: false },
             at,
-        }),
-        orders: Some(Seen { fact: Vec::new(), at }),
-        subscriptions: Some(Seen { fact: Vec::new(), at }),
-        entitlements: Some(Seen { fact: Entitlements::Listed(Vec::new()), at }),
+        )),
+        orders: Some(Seen::at_once(Vec::new(), at)),
+        subscriptions: Some(Seen::at_once(Vec::new(), at)),
+        entitlements: Some(Seen::at_once(Entitlements::Listed(Vec::new()), at)),
         ..Observation::default()
     }
 }

@@ -45,6 +45,18 @@ fn fullest_windows_of(
     by_class.into_iter().map(|(class, times)| (class, fullest(&times))).collect()
 }
 
+/// The pages of a list wait for the budget too, and what they show grows old meanwhile.
+#[tokio::test(start_paused = true)]
+async fn invariant_7_a_list_whose_pages_waited_for_the_budget_is_too_old_for_a_delete() {
+    for (budget, page_size) in [(25, 2), (60, 1), (60, 3)] {
+        let given = given_mix(9, 11).budget(budget).api(|api| api.page_size = Some(page_size));
+        let mut scene = given.queued().await;
+        scene.start().await;
+        scene.settle_within(hours(12)).await;
+        scene.assert_all_deleted().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn invariant_9_no_61_seconds_hold_more_than_the_budget_and_no_429_is_ever_seen() {
     for budget in [12_u32, 25, 60] {

@@ -62,7 +62,7 @@ fn item(key: &str) -> Item {
 /// Fresh facts about a tenant with these orders.
 fn bought(number: u32, orders: &[&str], now: jiff::Timestamp) -> Observation {
     let fact = orders.iter().map(|id| order(id)).collect();
-    Observation { orders: Some(Seen { fact, at: now }), ..seen(tenant(number), now) }
+    Observation { orders: Some(Seen::at_once(fact, now)), ..seen(tenant(number), now) }
 }
 
 /// A row claimed, with these orders stored.

@@ -192,14 +192,14 @@ pub(crate) fn seen(tenant: TenantId, now: Timestamp) -> Observation {
         relationship: Some("reseller".to_owned()),
     };
     Observation {
-        customer: Some(Seen { fact: CustomerSeen::Present(customer.clone()), at: now }),
-        census: Some(Seen {
-            fact: Census { customers: 3, entry: Some(customer), again: false },
-            at: now,
-        }),
-        orders: Some(Seen { fact: Vec::new(), at: now }),
-        subscriptions: Some(Seen { fact: Vec::new(), at: now }),
-        entitlements: Some(Seen { fact: Entitlements::Listed(Vec::new()), at: now }),
+        customer: Some(Seen::at_once(CustomerSeen::Present(customer.clone()), now)),
+        census: Some(Seen::at_once(
+            Census { customers: 3, entry: Some(customer), again: false },
+            now,
+        )),
+        orders: Some(Seen::at_once(Vec::new(), now)),
+        subscriptions: Some(Seen::at_once(Vec::new(), now)),
+        entitlements: Some(Seen::at_once(Entitlements::Listed(Vec::new()), now)),
         ..Observation::default()
     }
 }

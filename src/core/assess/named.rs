@@ -13,12 +13,15 @@ use crate::core::routes::Standing;
 /// whatever is named and stands in no list.
 pub fn follow_up_reads(seen: &Observation) -> Vec<Read> {
     let mut reads: Vec<Read> = Vec::new();
+    // A thing that was read by id stays part of the inventory, so that it is never older than its list.
     if seen.subscriptions.is_some() {
         let subscriptions = merged_subscriptions(seen);
-        let plans = active_plans(&subscriptions);
-        reads.extend(plans.map(|plan| Read::AzureEntitlements(plan.id.clone())));
+        for plan in active_plans(&subscriptions) {
+            reads.push(Read::AzureEntitlements(plan.id.clone()));
+            let named = seen.named_azure.keys().filter(|(of, _)| *of == plan.id);
+            reads.extend(named.map(|(of, id)| Read::AzureEntitlement(of.clone(), id.clone())));
+        }
     }
-    // A thing that was read by id stays part of the inventory.
     reads.extend(seen.named_orders.keys().cloned().map(Read::Order));
     reads.extend(seen.named_subscriptions.keys().cloned().map(Read::Subscription));
     reads.extend(unplaced(seen));

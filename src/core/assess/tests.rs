@@ -52,8 +52,8 @@ fn order(status: &str, quantities: &[i64]) -> Order {
 /// What a customer with one order, or one subscription, has bought, read on a day.
 fn bought(orders: Vec<Order>, subscriptions: Vec<Subscription>, day: i64) -> Vec<Purchase> {
     judge(&Observation {
-        orders: Some(Seen { fact: orders, at: at(day) }),
-        subscriptions: Some(Seen { fact: subscriptions, at: at(day) }),
+        orders: Some(Seen::at_once(orders, at(day))),
+        subscriptions: Some(Seen::at_once(subscriptions, at(day))),
         ..Observation::default()
     })
 }
@@ -155,12 +155,30 @@ fn orders_are_inactive_by_their_status_or_when_every_line_is_emptied() {
 }
 
 #[test]
+fn what_was_read_by_id_is_read_again_with_its_list() {
+    let plan = subscription("azure", "DZH318Z0BPS6:0001", "active");
+    let ids = ["e", "of another plan"].map(|id| {
+        let plan = if id == "e" { "s" } else { "gone" };
+        (plan.to_owned(), id.to_owned())
+    });
+    let seen = Observation {
+        subscriptions: Some(Seen::at_once(vec![plan], at(1))),
+        named_azure: ids.map(|id| (id, Seen::at_once(None, at(1)))).into(),
+        named_orders: [("o".to_owned(), Seen::at_once(None, at(1)))].into(),
+        ..Observation::default()
+    };
+    let azure = Read::AzureEntitlement("s".to_owned(), "e".to_owned());
+    let lists = Read::AzureEntitlements("s".to_owned());
+    assert_eq!(follow_up_reads(&seen), [lists, azure, Read::Order("o".to_owned())]);
+}
+
+#[test]
 fn an_order_that_waits_for_an_upload_is_given_a_day_and_then_needs_a_person() {
     let read = |status: &str, created_at, seconds: i64| {
         let order = Order { created_at, ..order(status, &[1]) };
         let at = Timestamp::from_second(at(0).as_second() + seconds).unwrap();
         let purchases = judge(&Observation {
-            orders: Some(Seen { fact: vec![order], at }),
+            orders: Some(Seen::at_once(vec![order], at)),
             ..Observation::default()
         });
         (purchases[0].standing, purchases[0].blocked())
@@ -189,8 +207,8 @@ fn an_order_with_a_reservation_in_it_goes_first_whatever_else_it_holds() {
     ] {
         let listed = held.into_iter().map(entitlement).collect();
         let purchases = judge(&Observation {
-            orders: Some(Seen { fact: vec![order("completed", &[1])], at: at(1) }),
-            entitlements: Some(Seen { fact: Entitlements::Listed(listed), at: at(1) }),
+            orders: Some(Seen::at_once(vec![order("completed", &[1])], at(1))),
+            entitlements: Some(Seen::at_once(Entitlements::Listed(listed), at(1))),
             ..Observation::default()
         });
         assert_eq!(purchases[0].kind, kind);
@@ -209,8 +227,8 @@ fn invariant_14_no_step_of_the_clock_makes_an_order_older_than_it_is() {
     let order = order("completed", &[1]);
     let is_too_old = |day, ahead_days: i64| {
         let seen = Observation {
-            orders: Some(Seen { fact: vec![order.clone()], at: at(day) }),
-            subscriptions: Some(Seen { fact: Vec::new(), at: at(day) }),
+            orders: Some(Seen::at_once(vec![order.clone()], at(day))),
+            subscriptions: Some(Seen::at_once(Vec::new(), at(day))),
             ahead: SignedDuration::from_hours(ahead_days * 24),
             ..Observation::default()
         };

@@ -120,7 +120,7 @@ impl Quota {
         runtime: &AccountRuntime,
     ) -> Result<Self, Failure> {
         let (read, trouble) = match runtime.client.customer_list().await {
-            Ok(Seen { fact, at }) => (Some((fact.count, at, tenants(&fact))), None),
+            Ok(Seen { fact, at, .. }) => (Some((fact.count, at, tenants(&fact))), None),
             Err(error) => {
                 let known = context.store.customers(&account.name).await?;
                 let read = known.map(|known| {

@@ -148,6 +148,8 @@ fn timing(luck: &mut Luck, given: &mut Given) {
         timing.reissue_after = luck.span(mins(2), mins(20));
         given.api.allowances.reissue_after = timing.reissue_after;
     }
+    // What comes back unnoticed is cancelled anew after that time, and not before.
+    timing.deadline = timing.deadline.max(timing.reissue_after + mins(10));
     if luck.chance(0.3) {
         timing.max_attempts = luck.number(3, 20) as u32;
     }
