@@ -1,8 +1,10 @@
 //! `backup` and `restore` with the real program.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Stdio;
+use std::time::Duration;
 
-use crate::gate::until;
+use crate::gate::{pause, until};
 use crate::stage::{Stage, brisk};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -113,4 +115,31 @@ async fn old_knowledge_deletes_nobody() {
     daemon.stop().await;
     assert_eq!(stage.simulator.snapshot().customers_left, 1, "the one that was aborted");
     stage.assert_careful();
+}
+
+/// A kill may strike before, within and after each step: what was denied since the backup stays denied,
+/// and the next restore goes through.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restore_that_is_killed_loses_no_deny_entry() {
+    let stage = Stage::populated(2, brisk()).await;
+    let daemon = stage.ready().await;
+    stage.enqueue_all().await;
+    stage.until_all_ended().await;
+    daemon.stop().await;
+    stage.done(&["backup", "copy.db"]).await;
+    for turn in 0..20_u32 {
+        let domain = format!("denied-{turn}.onmicrosoft.com");
+        stage.done(&["protect", &domain, "--reason", "it is in use"]).await;
+        let mut restore = stage.command(&["restore", "copy.db"]);
+        let mut restore = restore.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        pause(Duration::from_millis(15) * turn).await;
+        restore.kill().await.unwrap();
+
+        stage.done(&["restore", "copy.db"]).await;
+        let listed = stage.run(&["protect", "--list"]).await;
+        for earlier in 0..=turn {
+            let domain = format!("denied-{earlier}.onmicrosoft.com");
+            assert!(listed.out.contains(&domain), "{turn}: {domain}: {listed:?}");
+        }
+    }
 }
