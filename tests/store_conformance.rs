@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use suite::{Backend, start};
 use teardownd::store::Store;
-use teardownd::store::sqlite::{MigrateMode, SqliteSettings};
+use teardownd::store::{MigrateMode, SqliteSettings};
 
 /// A database file of its own.
 #[derive(Debug)]

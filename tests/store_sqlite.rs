@@ -32,7 +32,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, SqliteConnection};
 use suite::{Bench, policy, start};
 use teardownd::store::Store;
-use teardownd::store::sqlite::{MigrateMode, SqliteSettings};
+use teardownd::store::{MigrateMode, SqliteSettings};
 
 /// A database in a folder of its own.
 struct Place {

@@ -16,7 +16,7 @@ use crate::runtime::daemon::EngineSettings;
 use crate::runtime::ledger::StoreLedger;
 use crate::runtime::live::AccountRules;
 use crate::runtime::scheduler::ClaimCheck;
-use crate::store::sqlite::free_bytes;
+use crate::store::free_bytes;
 use crate::store::{DaemonInfo, Store};
 
 /// What the parts of the engine share.

@@ -2,40 +2,39 @@
 //!
 //! `now` is the caller's clock. Times are kept to the millisecond. A method that takes a [`Fence`](crate::core::ids::Fence)
 //! refuses with [`StoreError::LeaseLost`] when the row has moved on to another claim.
+//!
+//! A step loads rows, asks a rule what becomes of them and saves them. The arrows lead one way:
+//! `steps` -> `tables` -> `rules` -> `model`. `file` is what concerns the SQLite file itself.
+//!
+//! One connection writes, a few others read beside it. Every statement hops to the connection's thread, so
+//! there are few of them and they work on sets.
 
-mod admission;
-mod audit;
-mod consent;
-mod customers;
-mod files;
-pub mod lock;
-mod operator;
-mod protect;
-mod reload;
-mod requests;
+mod door;
+mod file;
+mod lanes;
+mod model;
 mod rules;
-pub(crate) mod shared;
-pub mod sqlite;
-mod stops;
-mod survey;
-mod typed;
-mod types;
-mod window;
+mod steps;
+mod tables;
 
-pub use audit::{AuditEntry, AuditRange, RefusedEnqueue, RequestRecord};
-pub use consent::{ApproveRequest, ArmRequest};
-pub use customers::{CustomersRead, KnownCustomer, KnownCustomers, ListedCustomer};
-pub use operator::{Ack, OperatorRequest, RequestEffect, Verb, Writes};
-pub use reload::ReloadAnswer;
-pub use rules::{DAEMON, due_at};
-pub use sqlite::{Door, OPERATIONS, Passage, Step, Store};
-pub use survey::{AccountSurvey, Move, Survey, SurveyRequest, Tally};
-pub use types::{
-    ClaimRequest, Claimed, Commit, Committed, DaemonInfo, EnqueueOutcome, FAULTS_KEPT, Filter,
-    Next, PurchaseRecord, PurchasesRead, StoredFault, StoredPurchase, TransitionRecord, Waiting,
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use sqlx::SqliteConnection;
+use tokio::sync::Mutex as AsyncMutex;
+
+pub use self::door::{Door, OPERATIONS, Passage, Step};
+use self::file::Files;
+pub use self::file::lock;
+pub(crate) use self::file::shared;
+pub use self::file::{
+    BackupReport, Carried, MigrateMode, MigrationReport, RestoreReport, SqliteSettings, backup,
+    free_bytes, restore,
 };
-pub use window::paced;
-
+use self::lanes::Lanes;
+use self::lock::RunLock;
+pub use self::model::*;
+pub use self::rules::{DAEMON, due_at, paced};
 use crate::core::ids::{TeardownId, TenantId};
 use crate::core::reason::Reason;
 
@@ -101,3 +100,90 @@ impl StoreError {
 
 /// Result of a store call.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// Names who holds a database that stays locked.
+fn held(path: &Path, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Busy(text) => file::busy(path, &text),
+        other => other,
+    }
+}
+
+/// The store. Every method is one transaction: it happens whole or not at all. Clones share the
+/// connections.
+#[derive(Debug, Clone)]
+pub struct Store {
+    path: PathBuf,
+    writer: Arc<Lanes>,
+    readers: Arc<Lanes>,
+    door: Door,
+    /// The files that were opened.
+    files: Files,
+    /// Keeps the write-ahead log in being, whatever becomes of the other connections, and sees when they
+    /// store something. Nothing is stored through this one.
+    anchor: Arc<AsyncMutex<Option<SqliteConnection>>>,
+    /// What the latest survey has counted of the rows that have ended.
+    ended: Arc<Mutex<Option<steps::Ended>>>,
+}
+
+impl Store {
+    /// The same store behind another door.
+    #[must_use]
+    pub fn behind(&self, door: Door) -> Self {
+        Self { door, ..self.clone() }
+    }
+
+    /// The store of the process that holds this lock: from now on the lock file is looked at, too.
+    ///
+    /// # Errors
+    /// [`StoreError::Gone`] when the files are not those that are locked.
+    pub fn guarded_by(self, lock: &RunLock) -> Result<Self> {
+        let files = Files::of(self.files.named(), Some(lock))?;
+        Ok(Self { files, ..self })
+    }
+
+    /// One step that may change something. It takes the database's write lock at once, so that what
+    /// it reads cannot change before it writes; other processes wait up to the busy timeout. A step
+    /// that fails changes nothing, and none is made on files that were moved, removed or replaced since
+    /// they were opened.
+    async fn write<T>(
+        &self,
+        operation: &'static str,
+        step: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T>,
+    ) -> Result<T> {
+        let step = async |tx: &mut SqliteConnection| {
+            self.files.check()?;
+            step(tx).await
+        };
+        self.write_anywhere(operation, step).await
+    }
+
+    /// As [`write`](Self::write), wherever the files are by now: what an answer taught is kept with the
+    /// command that was sent.
+    async fn write_anywhere<T>(
+        &self,
+        operation: &'static str,
+        step: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T>,
+    ) -> Result<T> {
+        let done = self.door.pass(operation, self.writer.transact("BEGIN IMMEDIATE", step)).await;
+        done.map_err(|error| held(&self.path, error))
+    }
+
+    /// One statement that only reads.
+    async fn read<T>(
+        &self,
+        operation: &'static str,
+        step: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T>,
+    ) -> Result<T> {
+        self.door.pass(operation, self.readers.run(step)).await
+    }
+
+    /// One step that only reads, all of it from one moment.
+    async fn snapshot<T>(
+        &self,
+        operation: &'static str,
+        step: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T>,
+    ) -> Result<T> {
+        self.door.pass(operation, self.readers.transact("BEGIN DEFERRED", step)).await
+    }
+}

@@ -12,7 +12,7 @@ use serde_json::Value;
 use teardownd::core::clock::Clock as _;
 use teardownd::runtime::clock::SystemClock;
 use teardownd::simulator::{Customer, Effect, Kind, Mix, Purchase, RetryAfterForm, Rule, When};
-use teardownd::store::sqlite::free_bytes;
+use teardownd::store::free_bytes;
 use tokio::process::{Child, Command};
 use uuid::Uuid;
 

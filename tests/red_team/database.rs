@@ -9,8 +9,8 @@ use teardownd::core::command::{Action, NewCommand};
 use teardownd::core::gates::SafetyPolicy;
 use teardownd::core::ids::{AccountName, CommandId};
 use teardownd::core::teardown::{NewTeardown, State};
-use teardownd::store::sqlite::{MigrateMode, SqliteSettings};
 use teardownd::store::{ClaimRequest, Claimed, Commit, Next, Store};
+use teardownd::store::{MigrateMode, SqliteSettings};
 use uuid::Uuid;
 
 use super::engine::{as_read, intent};

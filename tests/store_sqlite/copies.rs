@@ -9,7 +9,7 @@ use teardownd::core::ids::AccountName;
 use teardownd::core::reason::Reason;
 use teardownd::core::teardown::State;
 use teardownd::store::lock::{Holder, RunLock};
-use teardownd::store::sqlite::{Carried, RestoreReport, Store, backup, restore};
+use teardownd::store::{Carried, RestoreReport, Store, backup, restore};
 use teardownd::store::{Result, StoreError, Verb};
 
 use crate::suite::{Bench, at, default_account, start, tenant};

@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 use teardownd::core::reason::Reason;
 use teardownd::store::StoreError;
 use teardownd::store::lock::{Holder, RunLock};
-use teardownd::store::sqlite::{MigrateMode, SqliteSettings, Store, free_bytes};
+use teardownd::store::{MigrateMode, SqliteSettings, Store, free_bytes};
 
 use crate::suite::{at, start, tenant, wanted};
 use crate::{Place, plain, run, value};

@@ -8,11 +8,11 @@ use teardownd::core::approval::Inventory;
 use teardownd::core::ids::AccountName;
 use teardownd::core::reason::Reason;
 use teardownd::core::teardown::State;
-use teardownd::store::sqlite::{Carried, RestoreReport, restore};
 use teardownd::store::{
     ApproveRequest, ArmRequest, CustomersRead, Filter, ListedCustomer, OperatorRequest, StoreError,
     Verb,
 };
+use teardownd::store::{Carried, RestoreReport, restore};
 use uuid::Uuid;
 
 use crate::copies::close;

@@ -10,7 +10,7 @@ use super::exit::{Ending, Exit, Failure, Report};
 use super::open;
 use crate::interfaces::assemble;
 use crate::runtime::clock::SystemEntropy;
-use crate::store::sqlite::{Carried, RestoreReport, backup as copy_to, restore as copy_from};
+use crate::store::{Carried, RestoreReport, backup as copy_to, restore as copy_from};
 
 /// `backup FILE`
 pub(crate) async fn backup(globals: &Globals, args: &FileArgs) -> Ending {

@@ -10,7 +10,7 @@ use crate::core::clock::Clock;
 use crate::interfaces::config::Config;
 use crate::runtime::clock::SystemClock;
 use crate::runtime::timekeeping;
-use crate::store::sqlite::{MigrateMode, SqliteSettings};
+use crate::store::{MigrateMode, SqliteSettings};
 use crate::store::{Result, Store};
 
 /// The machine's clock.

@@ -117,7 +117,7 @@ impl Meter {
             }
         }
         let path = &self.config.database.path;
-        if let Ok(free) = crate::store::sqlite::free_bytes(path) {
+        if let Ok(free) = crate::store::free_bytes(path) {
             catalogue::STORE_FREE.set(&[], bytes(free));
         }
         let mut log = path.as_os_str().to_owned();

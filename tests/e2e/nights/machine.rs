@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::process::{Signal, geteuid};
-use teardownd::store::sqlite::free_bytes;
+use teardownd::store::free_bytes;
 
 use crate::exposition::Exposition;
 use crate::gate::until;

@@ -14,8 +14,8 @@ use futures::FutureExt as _;
 use futures::executor::block_on;
 use teardownd::core::clock::{BoxFuture, Clock};
 use teardownd::partner_center::transport::{Request, Response, Transport, TransportError};
-use teardownd::store::sqlite::{MigrateMode, SqliteSettings};
 use teardownd::store::{Door, Passage, Step, Store};
+use teardownd::store::{MigrateMode, SqliteSettings};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 

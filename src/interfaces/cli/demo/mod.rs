@@ -32,8 +32,8 @@ use crate::runtime::clock::{SystemClock, SystemEntropy};
 use crate::runtime::daemon::Daemon;
 use crate::simulator::server::{ServerHandle, serve};
 use crate::simulator::{FaultProfile, Kind, Mix, Options, Sandbox, Simulator};
-use crate::store::sqlite::{MigrateMode, SqliteSettings};
 use crate::store::{Filter, Store};
+use crate::store::{MigrateMode, SqliteSettings};
 
 /// The API's latency in the demo.
 const LATENCY: Duration = Duration::from_millis(50);

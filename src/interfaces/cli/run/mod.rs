@@ -36,8 +36,8 @@ use crate::runtime::customers;
 use crate::runtime::daemon::{Daemon, MAINTENANCE};
 use crate::runtime::discovery;
 use crate::store::lock::{Holder, RunLock};
-use crate::store::sqlite::{MigrateMode, SqliteSettings};
 use crate::store::{Door, Store, StoreError};
+use crate::store::{MigrateMode, SqliteSettings};
 
 /// A scheduler that has not looked for so long is not ready.
 const TICK_LIMIT: Duration = Duration::from_secs(30);

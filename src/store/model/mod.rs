@@ -1,0 +1,25 @@
+//! Plain data: what goes into the store and comes out of it.
+
+mod audit;
+mod consent;
+mod customers;
+mod operator;
+mod reload;
+mod survey;
+mod teardown;
+pub(super) mod time;
+
+pub use audit::{AuditEntry, AuditRange, RefusedEnqueue, RequestRecord};
+pub(super) use audit::{ENQUEUE, merged};
+pub use consent::{ApproveRequest, ArmRequest};
+pub use customers::{CustomersRead, KnownCustomer, KnownCustomers, ListedCustomer};
+pub(super) use operator::joined;
+pub use operator::{Ack, OperatorRequest, RequestEffect, Verb, Writes};
+pub(super) use reload::KEPT;
+pub use reload::ReloadAnswer;
+pub(super) use survey::MOVES_AT_ONCE;
+pub use survey::{AccountSurvey, Move, Survey, SurveyRequest, Tally};
+pub use teardown::{
+    ClaimRequest, Claimed, Commit, Committed, DaemonInfo, EnqueueOutcome, FAULTS_KEPT, Filter,
+    Next, PurchaseRecord, PurchasesRead, StoredFault, StoredPurchase, TransitionRecord, Waiting,
+};

@@ -1,0 +1,70 @@
+//! Failed calls: appended by commits, bounded and removed by the triggers of the table.
+
+use serde_json::json;
+use sqlx::SqliteConnection;
+
+use crate::core::fault::FailedCall;
+use crate::core::ids::{AccountName, TenantId};
+use crate::core::reason::Reason;
+use crate::core::teardown::Teardown;
+use crate::store::model::time::millis;
+use crate::store::tables::sqlite::rows::{self, time_text};
+use crate::store::{Result, StoredFault};
+
+pub(super) async fn append(
+    conn: &mut SqliteConnection,
+    row: &Teardown,
+    reason: Option<Reason>,
+    calls: &[FailedCall],
+) -> Result<()> {
+    if calls.is_empty() {
+        return Ok(());
+    }
+    let values: Vec<_> = calls
+        .iter()
+        .map(|call| {
+            json!({
+                "at": time_text(millis(call.at)),
+                "method": call.method,
+                "route": call.route,
+                "request_id": call.request_id,
+                "correlation_id": call.correlation_id,
+                "http_status": call.http_status,
+                "ms_code": call.ms_code,
+                "text": call.text,
+                "answer_ids": call.answer_ids,
+                "body": call.body,
+            })
+        })
+        .collect();
+    sqlx::query(
+        "INSERT INTO faults (teardown_id, account, tenant_id, reason, at, method, route, request_id,
+             correlation_id, http_status, ms_code, text, answer_ids, body)
+         SELECT ?1, ?2, ?3, ?4, value ->> 'at', value ->> 'method', value ->> 'route',
+             value ->> 'request_id', value ->> 'correlation_id', value ->> 'http_status',
+             value ->> 'ms_code', value ->> 'text', value ->> 'answer_ids',
+             value ->> 'body'
+         FROM json_each(?5)",
+    )
+    .bind(row.id.0)
+    .bind(row.account.as_str())
+    .bind(row.tenant_id.to_string())
+    .bind(reason.map(|reason| reason.as_str()))
+    .bind(json!(values).to_string())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn of_tenant(
+    conn: &mut SqliteConnection,
+    account: &AccountName,
+    tenant: TenantId,
+) -> Result<Vec<StoredFault>> {
+    let found = sqlx::query("SELECT * FROM faults WHERE account = ? AND tenant_id = ? ORDER BY id")
+        .bind(account.as_str())
+        .bind(tenant.to_string())
+        .fetch_all(conn)
+        .await?;
+    rows::readable(&found, rows::fault)
+}

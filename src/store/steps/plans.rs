@@ -1,0 +1,46 @@
+//! How SQLite finds what is asked for at every claim and every write: by an index, so that it takes
+//! no longer when the tables have grown for a year.
+
+use sqlx::{Connection as _, Row as _, SqliteConnection};
+
+use crate::store::file::MIGRATOR;
+use super::{claim, gates, send};
+
+/// The steps of a statement, as SQLite explains them.
+async fn plan(sql: &str) -> Vec<String> {
+    let mut conn = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+    MIGRATOR.run(&mut conn).await.unwrap();
+    let steps = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
+        .fetch_all(&mut conn)
+        .await
+        .unwrap();
+    steps.iter().map(|step| step.get("detail")).collect()
+}
+
+async fn assert_found_by(sql: &str, indexes: &[&str]) {
+    let plan = plan(sql).await;
+    for index in indexes {
+        let found = plan.iter().any(|step| step.contains("SEARCH") && step.contains(index));
+        assert!(found, "not found by {index}: {plan:#?}");
+    }
+    let tables = ["SCAN teardowns", "SCAN commands", "SCAN c", "SCAN t", "SCAN due"];
+    let scan = plan.iter().find(|step| tables.iter().any(|table| step.starts_with(table)));
+    assert_eq!(scan, None, "{plan:#?}");
+}
+
+#[tokio::test]
+async fn what_is_due_is_found_in_its_order_by_the_index() {
+    assert_found_by(claim::DUE, &["teardowns_claim (<expr>=?)"]).await;
+    let sorts = plan(claim::DUE).await.into_iter().filter(|step| step.contains("ORDER BY"));
+    assert_eq!(sorts.count(), 0);
+}
+
+#[tokio::test]
+async fn calls_under_way_are_found_by_their_index() {
+    assert_found_by(send::CALLS, &["commands_calling (account=?)"]).await;
+}
+
+#[tokio::test]
+async fn rows_behind_gates_are_found_by_their_index() {
+    assert_found_by(gates::WAITING, &["teardowns_waiting (<expr>=? AND reason=?"]).await;
+}

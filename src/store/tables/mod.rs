@@ -1,0 +1,3 @@
+//! The tables: load and save, and nothing else.
+
+pub(super) mod sqlite;

@@ -1,0 +1,3 @@
+//! The tables in SQLite.
+
+pub(in crate::store) mod rows;
