@@ -35,6 +35,9 @@ use self::lanes::Lanes;
 use self::lock::RunLock;
 pub use self::model::*;
 pub use self::rules::{DAEMON, due_at, paced};
+/// A connection in a transaction, as steps hand it to the tables.
+pub(crate) type Tx = SqliteConnection;
+
 use crate::core::ids::{TeardownId, TenantId};
 use crate::core::reason::Reason;
 
@@ -123,7 +126,7 @@ pub struct Store {
     /// store something. Nothing is stored through this one.
     anchor: Arc<AsyncMutex<Option<SqliteConnection>>>,
     /// What the latest survey has counted of the rows that have ended.
-    ended: Arc<Mutex<Option<steps::Ended>>>,
+    ended: Arc<Mutex<Option<tables::survey::Ended>>>,
 }
 
 impl Store {

@@ -11,7 +11,7 @@ pub(crate) mod shared;
 
 pub use self::backup::{BackupReport, backup};
 pub(super) use self::identity::{Files, busy};
-pub use self::open::{MigrateMode, MigrationReport, SqliteSettings, free_bytes};
 #[cfg(test)]
 pub(super) use self::open::MIGRATOR;
+pub use self::open::{MigrateMode, MigrationReport, SqliteSettings, free_bytes};
 pub use self::restore::{Carried, RestoreReport, restore};

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::time::time_text;
-use super::{OperatorRequest, TransitionRecord};
+use super::{ApproveRequest, ArmRequest, Filter, OperatorRequest, TransitionRecord, joined};
 use crate::core::command::Command;
 use crate::core::ids::{AccountName, TenantId};
 use crate::core::reason::Reason;
@@ -116,28 +116,61 @@ impl RequestRecord {
         }
     }
 
-    /// What is stored of a request that was applied at once.
-    pub(in crate::store) fn of(request: &OperatorRequest, answer: String, now: Timestamp) -> Self {
-        use super::joined;
-        let filter = &request.filter;
+    /// What is stored of an approval.
+    pub(in crate::store) fn of_approval(
+        request: &ApproveRequest,
+        answer: String,
+        now: Timestamp,
+    ) -> Self {
         Self {
-            id: 0,
-            verb: request.verb.as_str().to_owned(),
+            verb: "approve".to_owned(),
+            actor: request.actor.clone(),
+            reason: request.reason.clone(),
+            ..Self::about(&request.filter, answer, now)
+        }
+    }
+
+    /// What is stored of an account that was armed or disarmed.
+    pub(in crate::store) fn of_arming(
+        request: &ArmRequest,
+        answer: String,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            verb: request.verb().to_owned(),
+            account: Some(request.account.as_str().to_owned()),
+            actor: request.actor.clone(),
+            reason: request.reason.clone(),
+            ..Self::about(&Filter::default(), answer, now)
+        }
+    }
+
+    fn about(filter: &Filter, answer: String, now: Timestamp) -> Self {
+        Self {
             account: filter.account.as_ref().map(|name| name.as_str().to_owned()),
             tenant_id: joined(&filter.tenants, ToString::to_string),
-            domain: joined(&request.domains, ToString::to_string),
             teardown_id: joined(&filter.ids, ToString::to_string),
             batch: filter.batch.clone(),
             state: joined(&filter.states, |state| state.as_str().to_owned()),
+            created_at: now,
+            answered_at: Some(now),
+            answer: Some(answer),
+            ..Self::default()
+        }
+    }
+
+    /// What is stored of a request that was applied at once.
+    pub(in crate::store) fn of(request: &OperatorRequest, answer: String, now: Timestamp) -> Self {
+        Self {
+            verb: request.verb.as_str().to_owned(),
+            domain: joined(&request.domains, ToString::to_string),
             actor: request.actor.clone(),
             reason: request.reason.clone(),
             until: request.until.map(time_text),
             try_anyway: request.try_anyway,
             priority: request.priority,
             not_before: request.not_before.map(time_text),
-            created_at: now,
-            answered_at: Some(now),
-            answer: Some(answer),
+            ..Self::about(&request.filter, answer, now)
         }
     }
 }

@@ -1,22 +1,63 @@
 //! Sends and answers of commands (invariant 4).
 
-use std::time::Duration;
-
 use jiff::Timestamp;
-use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::{accounts, commit, forged, queue};
+use super::{account, commit, forged};
 use crate::core::account::Proven;
 use crate::core::command::{Action, Answer, Outcome};
-use crate::core::gates::{self, SafetyPolicy, Verdict};
+use crate::core::gates;
+use crate::core::gates::{SafetyPolicy, Verdict};
 use crate::core::ids::{CommandId, Fence, TeardownId};
 use crate::core::observation::Observation;
 use crate::core::reason::Reason;
 use crate::core::teardown::Teardown;
-use crate::store::Result;
-use crate::store::rules::{self, admission};
-use crate::store::tables::sqlite::rows::{Fields, time_text};
+use crate::store::model::time::millis;
+use crate::store::rules::admission;
+use crate::store::tables::{accounts, commands, teardowns, transitions};
+use crate::store::{Result, Store, Tx, rules};
+
+impl Store {
+    /// Asks the gates once more for a committed command, and if they allow it counts the send. Must
+    /// precede every send, also a repeated one.
+    ///
+    /// A command that was never sent and is refused by [`Verdict::Hold`] or [`Verdict::Halt`] is
+    /// settled as withdrawn. The hold or the halt itself is stored as in [`commit`](Self::commit),
+    /// but the lease stays with the caller.
+    #[allow(clippy::too_many_arguments)]
+    pub async fn begin_send(
+        &self,
+        command: CommandId,
+        teardown: TeardownId,
+        fence: Fence,
+        correlation: Uuid,
+        seen: &Observation,
+        policy: &SafetyPolicy,
+        now: Timestamp,
+    ) -> Result<Verdict> {
+        let send = Send { command, teardown, fence, correlation, seen, policy };
+        let begin = async |tx: &mut Tx| begin(tx, &send, millis(now)).await;
+        let verdict = self.write("begin_send", begin).await?;
+        // The last moment before the request goes out.
+        self.files.check()?;
+        Ok(verdict)
+    }
+
+    /// Stores what a send taught. Needs no fence: an answer is a fact, whoever holds the lease. An
+    /// accepted command proves its class for the account; an answer that halts the account does so in the
+    /// same step.
+    pub async fn record_answer(
+        &self,
+        command: CommandId,
+        answer: &Answer,
+        now: Timestamp,
+    ) -> Result<()> {
+        self.write_anywhere("record_answer", async |tx| {
+            record_answer(tx, command, answer, millis(now)).await
+        })
+        .await
+    }
+}
 
 /// A send about to begin.
 pub(super) struct Send<'a> {
@@ -28,26 +69,22 @@ pub(super) struct Send<'a> {
     pub(super) policy: &'a SafetyPolicy,
 }
 
-pub(super) async fn begin(
-    conn: &mut SqliteConnection,
-    send: &Send<'_>,
-    now: Timestamp,
-) -> Result<Verdict> {
-    let mut row = queue::teardown(conn, send.teardown).await?;
+pub(super) async fn begin(tx: &mut Tx, send: &Send<'_>, now: Timestamp) -> Result<Verdict> {
+    let mut row = teardowns::load(tx, send.teardown).await?;
     rules::check_lease(&row, send.fence)?;
-    let verdict = match forged::set_aside(conn, &row, now).await? {
+    let verdict = match forged::set_aside(tx, &row, now).await? {
         Some(verdict) => verdict,
-        None => ask(conn, &row, send, now).await?,
+        None => ask(tx, &row, send, now).await?,
     };
     match &verdict {
         Verdict::Hold { guard, text } => {
             if let Some(event) = rules::hold(&mut row, *guard, text, guard.as_str(), now) {
-                commit::save(conn, &row, row.state).await?;
-                commit::record(conn, &row, &[event], now).await?;
+                teardowns::save(tx, &row, row.state).await?;
+                transitions::record(tx, &row, &[event], now).await?;
             }
         }
         Verdict::Halt { guard, text } => {
-            accounts::halt(conn, &row.account, guard.as_str(), text, now).await?;
+            account::halt(tx, &row.account, guard.as_str(), text, now).await?;
         }
         Verdict::Allow | Verdict::Wait { .. } | Verdict::Stale => {}
     }
@@ -55,152 +92,62 @@ pub(super) async fn begin(
 }
 
 /// Asks the gates about a command that is as it was derived, and counts the send or withdraws it.
-async fn ask(
-    conn: &mut SqliteConnection,
-    row: &Teardown,
-    send: &Send<'_>,
-    now: Timestamp,
-) -> Result<Verdict> {
-    let command = commit::command(conn, send.command).await?;
+async fn ask(tx: &mut Tx, row: &Teardown, send: &Send<'_>, now: Timestamp) -> Result<Verdict> {
+    let command = commands::load(tx, send.command).await?;
     admission::check_send(&command, row)?;
     let deleting = command.intent.action == Action::DeleteCustomer;
-    let mut facts = commit::facts(conn, row, Some(command.id), deleting, send.policy, now).await?;
-    facts.calls = calls(conn, row, command.id, now).await?;
+    let mut facts = commit::facts(tx, row, Some(command.id), deleting, send.policy, now).await?;
+    facts.calls = commands::calls(tx, row, command.id, now).await?;
     let verdict = gates::admit(&command.intent, &facts, send.seen, send.policy, now);
     match &verdict {
         Verdict::Allow => {
-            count_send(conn, send, now).await?;
+            commands::count_send(tx, send.command, send.correlation, now).await?;
             if let Some(canary) = facts.as_canary(&command.intent) {
-                accounts::set_canary(conn, &row.account, canary).await?;
+                accounts::set_canary(tx, &row.account, canary).await?;
             }
         }
         Verdict::Hold { .. } | Verdict::Halt { .. } if !command.was_sent() => {
-            withdraw(conn, command.id, now).await?;
+            commands::withdraw(tx, command.id, now).await?;
         }
         Verdict::Hold { .. } | Verdict::Halt { .. } | Verdict::Wait { .. } | Verdict::Stale => {}
     }
     Ok(verdict)
 }
 
-/// A call is given up after this, whatever became of it: `Timeouts::write` is a minute.
-const LONGEST_CALL: Duration = Duration::from_secs(120);
-
-/// Parameters: account, the command that is left out, how long ago a call may have begun.
-pub(super) const CALLS: &str = "
-    SELECT ?1 AS account, count(*) AS calls FROM commands INDEXED BY commands_calling
-    WHERE account = ?1 AND calling = 1 AND id <> ?2 AND last_sent_at > ?3";
-
-/// How many calls of other commands of the account are under way.
-async fn calls(
-    conn: &mut SqliteConnection,
-    row: &Teardown,
-    command: CommandId,
-    now: Timestamp,
-) -> Result<usize> {
-    let found = sqlx::query(CALLS)
-        .bind(row.account.as_str())
-        .bind(command.to_string())
-        .bind(time_text(crate::store::model::time::before(now, LONGEST_CALL)))
-        .fetch_one(conn)
-        .await?;
-    Fields::new(&found, "commands", "account").number("calls")
-}
-
-async fn count_send(conn: &mut SqliteConnection, send: &Send<'_>, now: Timestamp) -> Result<()> {
-    sqlx::query(
-        "UPDATE commands SET calling = 1, sends = sends + 1, first_sent_at = coalesce(first_sent_at, ?1),
-             last_sent_at = ?1, correlation_id = ?2
-         WHERE id = ?3",
-    )
-    .bind(time_text(now))
-    .bind(send.correlation.as_hyphenated().to_string())
-    .bind(send.command.to_string())
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-async fn withdraw(conn: &mut SqliteConnection, id: CommandId, now: Timestamp) -> Result<()> {
-    sqlx::query("UPDATE commands SET outcome = 'withdrawn', settled_at = ? WHERE id = ?")
-        .bind(time_text(now))
-        .bind(id.to_string())
-        .execute(conn)
-        .await?;
-    Ok(())
-}
-
-/// Withdraws what was committed for the tenant and never sent.
-pub(super) async fn withdraw_unsent(
-    conn: &mut SqliteConnection,
-    row: &Teardown,
-    now: Timestamp,
-) -> Result<()> {
-    sqlx::query(
-        "UPDATE commands SET outcome = 'withdrawn', settled_at = ?
-         WHERE account = ? AND tenant_id = ? AND outcome IS NULL AND sends = 0",
-    )
-    .bind(time_text(now))
-    .bind(row.account.as_str())
-    .bind(row.tenant_id.to_string())
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
 /// Settles a command by what was read. One that an answer has settled since stays as it is.
 pub(super) async fn settle(
-    conn: &mut SqliteConnection,
+    tx: &mut Tx,
     id: CommandId,
     outcome: Outcome,
     text: &str,
     now: Timestamp,
 ) -> Result<()> {
-    let command = commit::command(conn, id).await?;
+    let command = commands::load(tx, id).await?;
     admission::check_settle(&command, outcome)?;
     if !command.is_unsettled() {
         return Ok(());
     }
-    sqlx::query("UPDATE commands SET outcome = ?, settled_at = ?, text = ? WHERE id = ?")
-        .bind(outcome.as_str())
-        .bind(time_text(now))
-        .bind(text)
-        .bind(id.to_string())
-        .execute(&mut *conn)
-        .await?;
+    commands::settle(tx, id, outcome, text, now).await?;
     if outcome == Outcome::Accepted {
-        accounts::prove(conn, &command.account, Proven::of(&command.intent)).await?;
+        account::prove(tx, &command.account, Proven::of(&command.intent)).await?;
     }
     Ok(())
 }
 
 pub(super) async fn record_answer(
-    conn: &mut SqliteConnection,
+    tx: &mut Tx,
     id: CommandId,
     answer: &Answer,
     now: Timestamp,
 ) -> Result<()> {
-    let command = commit::command(conn, id).await?;
-    sqlx::query(
-        "UPDATE commands SET calling = 0, http_status = ?1, ms_code = ?2, text = ?3,
-             settled_at = CASE WHEN outcome IS NULL AND ?4 IS NOT NULL THEN ?5
-                               ELSE settled_at END,
-             outcome = coalesce(outcome, ?4)
-         WHERE id = ?6",
-    )
-    .bind(answer.http_status)
-    .bind(&answer.ms_code)
-    .bind(&answer.text)
-    .bind(answer.outcome.map(Outcome::as_str))
-    .bind(time_text(now))
-    .bind(id.to_string())
-    .execute(&mut *conn)
-    .await?;
+    let command = commands::load(tx, id).await?;
+    commands::answer(tx, id, answer, now).await?;
     if answer.outcome == Some(Outcome::Accepted) {
-        accounts::prove(conn, &command.account, Proven::of(&command.intent)).await?;
+        account::prove(tx, &command.account, Proven::of(&command.intent)).await?;
     }
     // One step with the answer: there is no moment at which the one is known and not the other.
     if let Some(text) = &answer.halts {
-        accounts::halt(conn, &command.account, Reason::Halted.as_str(), text, now).await?;
+        account::halt(tx, &command.account, Reason::Halted.as_str(), text, now).await?;
     }
     Ok(())
 }

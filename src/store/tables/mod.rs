@@ -1,3 +1,5 @@
 //! The tables: load and save, and nothing else.
 
-pub(super) mod sqlite;
+mod sqlite;
+
+pub(super) use sqlite::*;

@@ -3,15 +3,15 @@
 
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 
+use super::{commands, leases, waiting};
 use crate::store::file::MIGRATOR;
-use super::{claim, gates, send};
 
 /// The steps of a statement, as SQLite explains them.
 async fn plan(sql: &str) -> Vec<String> {
-    let mut conn = SqliteConnection::connect("sqlite::memory:").await.unwrap();
-    MIGRATOR.run(&mut conn).await.unwrap();
+    let mut tx = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+    MIGRATOR.run(&mut tx).await.unwrap();
     let steps = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
-        .fetch_all(&mut conn)
+        .fetch_all(&mut tx)
         .await
         .unwrap();
     steps.iter().map(|step| step.get("detail")).collect()
@@ -30,17 +30,17 @@ async fn assert_found_by(sql: &str, indexes: &[&str]) {
 
 #[tokio::test]
 async fn what_is_due_is_found_in_its_order_by_the_index() {
-    assert_found_by(claim::DUE, &["teardowns_claim (<expr>=?)"]).await;
-    let sorts = plan(claim::DUE).await.into_iter().filter(|step| step.contains("ORDER BY"));
+    assert_found_by(leases::DUE, &["teardowns_claim (<expr>=?)"]).await;
+    let sorts = plan(leases::DUE).await.into_iter().filter(|step| step.contains("ORDER BY"));
     assert_eq!(sorts.count(), 0);
 }
 
 #[tokio::test]
 async fn calls_under_way_are_found_by_their_index() {
-    assert_found_by(send::CALLS, &["commands_calling (account=?)"]).await;
+    assert_found_by(commands::CALLS, &["commands_calling (account=?)"]).await;
 }
 
 #[tokio::test]
 async fn rows_behind_gates_are_found_by_their_index() {
-    assert_found_by(gates::WAITING, &["teardowns_waiting (<expr>=? AND reason=?"]).await;
+    assert_found_by(waiting::WAITING, &["teardowns_waiting (<expr>=? AND reason=?"]).await;
 }

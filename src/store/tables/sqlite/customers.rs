@@ -1,14 +1,13 @@
 //! The customers of an account, and since when each is known.
 
 use serde_json::json;
-use sqlx::SqliteConnection;
 
+use super::rows::{Fields, time_text};
 use crate::core::ids::AccountName;
-use crate::store::tables::sqlite::rows::{Fields, time_text};
-use crate::store::{CustomersRead, KnownCustomer, KnownCustomers, Result};
+use crate::store::{CustomersRead, KnownCustomer, KnownCustomers, Result, Tx};
 
-pub(super) async fn note(
-    conn: &mut SqliteConnection,
+pub(in crate::store) async fn note(
+    tx: &mut Tx,
     account: &AccountName,
     read: &CustomersRead,
 ) -> Result<()> {
@@ -20,7 +19,7 @@ pub(super) async fn note(
     .bind(account.as_str())
     .bind(&at)
     .bind(i64::try_from(read.count).unwrap_or(i64::MAX))
-    .execute(&mut *conn)
+    .execute(&mut *tx)
     .await?;
     if newest.rows_affected() == 0 {
         return Ok(());
@@ -35,7 +34,7 @@ pub(super) async fn note(
     .bind(account.as_str())
     .bind(&at)
     .bind(&customers)
-    .execute(&mut *conn)
+    .execute(&mut *tx)
     .await?;
     sqlx::query(
         "DELETE FROM customers WHERE account = ?
@@ -43,23 +42,23 @@ pub(super) async fn note(
     )
     .bind(account.as_str())
     .bind(&customers)
-    .execute(conn)
+    .execute(tx)
     .await?;
     Ok(())
 }
 
-pub(super) async fn known(
-    conn: &mut SqliteConnection,
+pub(in crate::store) async fn known(
+    tx: &mut Tx,
     account: &AccountName,
 ) -> Result<Option<KnownCustomers>> {
     let list = sqlx::query("SELECT * FROM customer_lists WHERE account = ?")
         .bind(account.as_str())
-        .fetch_optional(&mut *conn)
+        .fetch_optional(&mut *tx)
         .await?;
     let Some(list) = list else { return Ok(None) };
     let found = sqlx::query("SELECT * FROM customers WHERE account = ? ORDER BY tenant_id")
         .bind(account.as_str())
-        .fetch_all(conn)
+        .fetch_all(tx)
         .await?;
     let f = Fields::new(&list, "customer_lists", "account");
     let customers = found.iter().map(|row| {

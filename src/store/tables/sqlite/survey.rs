@@ -5,46 +5,45 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, SqliteConnection};
 
-use super::accounts::resource;
+use super::rows;
+use super::rows::{Fields, time_text};
 use crate::core::ids::AccountName;
 use crate::core::reason::Reason;
 use crate::core::teardown::{State, Status};
-use crate::store::model::ENQUEUE;
-use crate::store::model::MOVES_AT_ONCE;
 use crate::store::model::time::{before, elapsed};
-use crate::store::tables::sqlite::rows::{self, Fields, time_text};
-use crate::store::{AccountSurvey, Move, Result, Survey, SurveyRequest, Tally};
+use crate::store::model::{ENQUEUE, MOVES_AT_ONCE};
+use crate::store::{AccountSurvey, Move, Result, Survey, SurveyRequest, Tally, Tx};
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+pub(in crate::store) const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Whether a person has taken note of the row that stands under this name.
-fn acknowledged(row: &str) -> String {
+pub(in crate::store) fn acknowledged(row: &str) -> String {
     format!("EXISTS (SELECT 1 FROM acks WHERE acks.teardown_id = {row}.id)")
 }
 
-pub(super) async fn survey(
-    conn: &mut SqliteConnection,
+pub(in crate::store) async fn survey(
+    tx: &mut Tx,
     request: &SurveyRequest,
     ended_before: &Mutex<Option<Ended>>,
     now: Timestamp,
 ) -> Result<Survey> {
-    let mut tallies = active(conn, request.stuck_after, now).await?;
+    let mut tallies = active(tx, request.stuck_after, now).await?;
     let known = ended_before.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let ended = ended(conn, known).await?;
+    let ended = ended(tx, known).await?;
     tallies.extend(ended.tallies.iter().cloned());
     *ended_before.lock().unwrap_or_else(PoisonError::into_inner) = Some(ended);
     let mut accounts = BTreeMap::new();
-    count_unsettled(conn, &mut accounts).await?;
-    note_uncancellable(conn, &mut accounts).await?;
-    count_refused(conn, &mut accounts).await?;
-    count_deletions(conn, &mut accounts, now).await?;
-    count_requests(conn, &mut accounts, before(now, request.budget_window)).await?;
+    count_unsettled(tx, &mut accounts).await?;
+    note_uncancellable(tx, &mut accounts).await?;
+    count_refused(tx, &mut accounts).await?;
+    count_deletions(tx, &mut accounts, now).await?;
+    count_requests(tx, &mut accounts, before(now, request.budget_window)).await?;
     let (moves, last_move) = match request.moves_after {
-        Some(after) => moves(conn, after).await?,
-        None => (Vec::new(), latest_move(conn).await?),
+        Some(after) => moves(tx, after).await?,
+        None => (Vec::new(), latest_move(tx).await?),
     };
     Ok(Survey { tallies, accounts, moves, last_move })
 }
@@ -52,8 +51,8 @@ pub(super) async fn survey(
 // ---- teardowns --------------------------------------------------------------------------------------
 
 /// The rows before their end. They are few, whatever has ended: an index holds them alone.
-async fn active(
-    conn: &mut SqliteConnection,
+pub(in crate::store) async fn active(
+    tx: &mut Tx,
     stuck_after: Duration,
     now: Timestamp,
 ) -> Result<Vec<Tally>> {
@@ -82,7 +81,7 @@ async fn active(
     let found = sqlx::query(AssertSqlSafe(sql))
         .bind(time_text(now))
         .bind(time_text(before(now, stuck_after)))
-        .fetch_all(conn)
+        .fetch_all(tx)
         .await?;
     Ok(rows::sound(&found, tally))
 }
@@ -98,13 +97,13 @@ pub(in crate::store) struct Ended {
 /// How far the history goes that tells of ends, retries and new rows, how far retention has gone, and
 /// which rows are acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Mark {
+pub(in crate::store) struct Mark {
     history: i64,
     cutoff: String,
     acks: String,
 }
 
-async fn mark(conn: &mut SqliteConnection, after: i64) -> Result<Mark> {
+pub(in crate::store) async fn mark(tx: &mut Tx, after: i64) -> Result<Mark> {
     let row = sqlx::query(
         "SELECT coalesce((SELECT max(id) FROM transitions WHERE id > ?1
                  AND to_state IN ('deleted', 'aborted', 'failed', 'queued')), ?1) AS history,
@@ -112,15 +111,15 @@ async fn mark(conn: &mut SqliteConnection, after: i64) -> Result<Mark> {
              (SELECT count(*) || ' ' || coalesce(max(at), '') FROM acks) AS acks",
     )
     .bind(after)
-    .fetch_one(conn)
+    .fetch_one(tx)
     .await?;
     let f = Fields::new(&row, "transitions", "history");
     Ok(Mark { history: f.get("history")?, cutoff: f.get("cutoff")?, acks: f.get("acks")? })
 }
 
-async fn ended(conn: &mut SqliteConnection, known: Option<Ended>) -> Result<Ended> {
+pub(in crate::store) async fn ended(tx: &mut Tx, known: Option<Ended>) -> Result<Ended> {
     let after = known.as_ref().map_or(0, |ended| ended.mark.history);
-    let mark = mark(conn, after).await?;
+    let mark = mark(tx, after).await?;
     if let Some(ended) = known.filter(|ended| ended.mark == mark) {
         return Ok(ended);
     }
@@ -130,7 +129,7 @@ async fn ended(conn: &mut SqliteConnection, known: Option<Ended>) -> Result<Ende
                 NULL AS due_since
          FROM teardowns NOT INDEXED WHERE state IN ('deleted', 'aborted') GROUP BY 1, 2",
     )
-    .fetch_all(&mut *conn)
+    .fetch_all(&mut *tx)
     .await?;
     // Of those of one tenant that failed, the newest counts for operators.
     let acknowledged = acknowledged("t");
@@ -144,12 +143,12 @@ async fn ended(conn: &mut SqliteConnection, known: Option<Ended>) -> Result<Ende
                 count(*) AS teardowns, NULL AS due_since
          FROM teardowns AS t NOT INDEXED WHERE state = 'failed' GROUP BY 1, 2, 4, 7, 8"
     );
-    let failed = sqlx::query(AssertSqlSafe(sql)).fetch_all(conn).await?;
+    let failed = sqlx::query(AssertSqlSafe(sql)).fetch_all(tx).await?;
     let tallies = [rows::sound(&done, tally), rows::sound(&failed, tally)].concat();
     Ok(Ended { mark, tallies })
 }
 
-fn tally(row: &SqliteRow) -> Result<Tally> {
+pub(in crate::store) fn tally(row: &SqliteRow) -> Result<Tally> {
     let f = Fields::new(row, "teardowns", "state");
     Ok(Tally {
         account: f.account()?,
@@ -167,10 +166,10 @@ fn tally(row: &SqliteRow) -> Result<Tally> {
 
 // ---- accounts ---------------------------------------------------------------------------------------
 
-type Accounts = BTreeMap<AccountName, AccountSurvey>;
+pub(in crate::store) type Accounts = BTreeMap<AccountName, AccountSurvey>;
 
 /// What is unsettled of a tenant without an active teardown waits for a `retry`, not for the API.
-async fn count_unsettled(conn: &mut SqliteConnection, accounts: &mut Accounts) -> Result<()> {
+pub(in crate::store) async fn count_unsettled(tx: &mut Tx, accounts: &mut Accounts) -> Result<()> {
     let acknowledged = acknowledged("t");
     let sql = format!(
         "SELECT c.account AS account, count(*) AS commands,
@@ -181,7 +180,7 @@ async fn count_unsettled(conn: &mut SqliteConnection, accounts: &mut Accounts) -
            AND t.state NOT IN ('deleted', 'aborted', 'failed')
          GROUP BY c.account"
     );
-    let found = sqlx::query(AssertSqlSafe(sql)).fetch_all(conn).await?;
+    let found = sqlx::query(AssertSqlSafe(sql)).fetch_all(tx).await?;
     for row in &found {
         let f = Fields::new(row, "commands", "account");
         let account = accounts.entry(f.account()?).or_default();
@@ -191,7 +190,10 @@ async fn count_unsettled(conn: &mut SqliteConnection, accounts: &mut Accounts) -
     Ok(())
 }
 
-async fn note_uncancellable(conn: &mut SqliteConnection, accounts: &mut Accounts) -> Result<()> {
+pub(in crate::store) async fn note_uncancellable(
+    tx: &mut Tx,
+    accounts: &mut Accounts,
+) -> Result<()> {
     let acknowledged = acknowledged("teardowns");
     let sql = format!(
         "SELECT lower(account) AS account, min(uncancellable_at) AS soonest FROM teardowns
@@ -199,7 +201,7 @@ async fn note_uncancellable(conn: &mut SqliteConnection, accounts: &mut Accounts
            AND NOT {acknowledged}
          GROUP BY 1"
     );
-    let found = sqlx::query(AssertSqlSafe(sql)).fetch_all(conn).await?;
+    let found = sqlx::query(AssertSqlSafe(sql)).fetch_all(tx).await?;
     for row in &found {
         let f = Fields::new(row, "teardowns", "account");
         accounts.entry(f.account()?).or_default().uncancellable_at = f.time_opt("soonest")?;
@@ -207,14 +209,14 @@ async fn note_uncancellable(conn: &mut SqliteConnection, accounts: &mut Accounts
     Ok(())
 }
 
-async fn count_refused(conn: &mut SqliteConnection, accounts: &mut Accounts) -> Result<()> {
+pub(in crate::store) async fn count_refused(tx: &mut Tx, accounts: &mut Accounts) -> Result<()> {
     let found = sqlx::query(
         "SELECT lower(account) AS account, reason, count(*) AS refused FROM operator_requests
          WHERE verb = ? AND answered_at IS NOT NULL AND account IS NOT NULL AND reason IS NOT NULL
          GROUP BY 1, 2",
     )
     .bind(ENQUEUE)
-    .fetch_all(conn)
+    .fetch_all(tx)
     .await?;
     for row in &found {
         let f = Fields::new(row, "operator_requests", "account");
@@ -226,8 +228,8 @@ async fn count_refused(conn: &mut SqliteConnection, accounts: &mut Accounts) -> 
     Ok(())
 }
 
-async fn count_deletions(
-    conn: &mut SqliteConnection,
+pub(in crate::store) async fn count_deletions(
+    tx: &mut Tx,
     accounts: &mut Accounts,
     now: Timestamp,
 ) -> Result<()> {
@@ -238,7 +240,7 @@ async fn count_deletions(
          ORDER BY account, created_at",
     )
     .bind(time_text(before(now, DAY)))
-    .fetch_all(conn)
+    .fetch_all(tx)
     .await?;
     for row in &found {
         let f = Fields::new(row, "commands", "account");
@@ -251,8 +253,8 @@ async fn count_deletions(
     Ok(())
 }
 
-async fn count_requests(
-    conn: &mut SqliteConnection,
+pub(in crate::store) async fn count_requests(
+    tx: &mut Tx,
     accounts: &mut Accounts,
     since: Timestamp,
 ) -> Result<()> {
@@ -261,11 +263,11 @@ async fn count_requests(
          GROUP BY account, resource",
     )
     .bind(time_text(since))
-    .fetch_all(conn)
+    .fetch_all(tx)
     .await?;
     for row in &found {
         let f = Fields::new(row, "sends", "account");
-        let resource = f.parse("resource", resource)?;
+        let resource = f.parse("resource", super::sends::resource)?;
         let account = accounts.entry(f.account()?).or_default();
         account.requests.insert(resource, f.number("sends")?);
     }
@@ -274,13 +276,13 @@ async fn count_requests(
 
 // ---- moves ------------------------------------------------------------------------------------------
 
-async fn latest_move(conn: &mut SqliteConnection) -> Result<i64> {
-    let row = sqlx::query("SELECT coalesce(max(id), 0) AS id FROM transitions").fetch_one(conn);
+pub(in crate::store) async fn latest_move(tx: &mut Tx) -> Result<i64> {
+    let row = sqlx::query("SELECT coalesce(max(id), 0) AS id FROM transitions").fetch_one(tx);
     Fields::new(&row.await?, "transitions", "id").get("id")
 }
 
 /// Holds and releases stand in the history too, with one state on both sides; they are no moves.
-async fn moves(conn: &mut SqliteConnection, after: i64) -> Result<(Vec<Move>, i64)> {
+pub(in crate::store) async fn moves(tx: &mut Tx, after: i64) -> Result<(Vec<Move>, i64)> {
     let found = sqlx::query(
         "SELECT id, account, at, from_state, to_state,
              (SELECT at FROM transitions AS p WHERE p.teardown_id = t.teardown_id AND p.id < t.id
@@ -292,7 +294,7 @@ async fn moves(conn: &mut SqliteConnection, after: i64) -> Result<(Vec<Move>, i6
     )
     .bind(after)
     .bind(i64::try_from(MOVES_AT_ONCE).unwrap_or(i64::MAX))
-    .fetch_all(conn)
+    .fetch_all(tx)
     .await?;
     let last = match found.last() {
         Some(row) => Fields::new(row, "transitions", "id").get("id")?,

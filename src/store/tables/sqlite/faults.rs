@@ -1,18 +1,18 @@
 //! Failed calls: appended by commits, bounded and removed by the triggers of the table.
 
 use serde_json::json;
-use sqlx::SqliteConnection;
 
+use super::rows;
+use super::rows::time_text;
 use crate::core::fault::FailedCall;
 use crate::core::ids::{AccountName, TenantId};
 use crate::core::reason::Reason;
 use crate::core::teardown::Teardown;
 use crate::store::model::time::millis;
-use crate::store::tables::sqlite::rows::{self, time_text};
-use crate::store::{Result, StoredFault};
+use crate::store::{Result, StoredFault, Tx};
 
-pub(super) async fn append(
-    conn: &mut SqliteConnection,
+pub(in crate::store) async fn append(
+    tx: &mut Tx,
     row: &Teardown,
     reason: Option<Reason>,
     calls: &[FailedCall],
@@ -51,20 +51,20 @@ pub(super) async fn append(
     .bind(row.tenant_id.to_string())
     .bind(reason.map(|reason| reason.as_str()))
     .bind(json!(values).to_string())
-    .execute(conn)
+    .execute(tx)
     .await?;
     Ok(())
 }
 
-pub(super) async fn of_tenant(
-    conn: &mut SqliteConnection,
+pub(in crate::store) async fn of_tenant(
+    tx: &mut Tx,
     account: &AccountName,
     tenant: TenantId,
 ) -> Result<Vec<StoredFault>> {
     let found = sqlx::query("SELECT * FROM faults WHERE account = ? AND tenant_id = ? ORDER BY id")
         .bind(account.as_str())
         .bind(tenant.to_string())
-        .fetch_all(conn)
+        .fetch_all(tx)
         .await?;
     rows::readable(&found, rows::fault)
 }

@@ -1,0 +1,117 @@
+//! Steps that only look.
+
+use jiff::Timestamp;
+
+use crate::core::account::Account;
+use crate::core::command::Command;
+use crate::core::ids::{AccountName, TeardownId, TenantId};
+use crate::core::protection::Protection;
+use crate::core::teardown::Teardown;
+use crate::store::model::time::millis;
+use crate::store::tables::{
+    accounts, acks, audit, commands, customers, daemon, faults, protections, purchases, survey,
+    teardowns, transitions,
+};
+use crate::store::{
+    Ack, AuditEntry, AuditRange, DaemonInfo, Filter, KnownCustomers, Result, Store, StoredFault,
+    StoredPurchase, Survey, SurveyRequest, TransitionRecord, Tx, held, lanes,
+};
+
+impl Store {
+    /// Rows that match, newest first.
+    pub async fn list(&self, filter: &Filter) -> Result<Vec<Teardown>> {
+        self.read("list", async |tx| teardowns::list(tx, filter).await).await
+    }
+
+    /// Stored purchases of a row, by key.
+    pub async fn purchases(&self, teardown: TeardownId) -> Result<Vec<StoredPurchase>> {
+        self.read("purchases", async |tx| purchases::of_teardown(tx, teardown).await).await
+    }
+
+    /// Every command ever committed for a tenant of an account, oldest first.
+    pub async fn commands(&self, account: &AccountName, tenant: TenantId) -> Result<Vec<Command>> {
+        self.read("commands", async |tx| commands::of_tenant(tx, account, tenant).await).await
+    }
+
+    /// History of the rows of a tenant, oldest first.
+    pub async fn history(
+        &self,
+        account: Option<&AccountName>,
+        tenant: TenantId,
+    ) -> Result<Vec<TransitionRecord>> {
+        self.read("history", async |tx| transitions::of_tenant(tx, account, tenant).await).await
+    }
+
+    /// The failures kept of every teardown of a tenant, oldest first: the newest
+    /// [`FAULTS_KEPT`](crate::store::FAULTS_KEPT) of each.
+    pub async fn faults(
+        &self,
+        account: &AccountName,
+        tenant: TenantId,
+    ) -> Result<Vec<StoredFault>> {
+        self.read("faults", async |tx| faults::of_tenant(tx, account, tenant).await).await
+    }
+
+    /// The row of an account, fresh if there is none. `*` is the row of everything.
+    pub async fn account(&self, name: &AccountName) -> Result<Account> {
+        self.read("account", async |tx| accounts::load(tx, name).await).await
+    }
+
+    /// Every stored account, `*` among them if it was ever paused.
+    pub async fn accounts(&self) -> Result<Vec<Account>> {
+        self.read("accounts", async |tx| accounts::load_all(tx).await).await
+    }
+
+    /// Every deny entry, by account, kind and subject.
+    pub async fn protections(&self) -> Result<Vec<Protection>> {
+        self.read("protections", async |tx| protections::load_all(tx).await).await
+    }
+
+    /// The acknowledgements in force, by row. One ends when its row changes its state or its hold.
+    pub async fn acks(&self) -> Result<Vec<Ack>> {
+        self.read("acks", async |tx| acks::load_all(tx).await).await
+    }
+
+    /// What the latest complete customer list of an account taught, if one was ever read.
+    pub async fn customers(&self, account: &AccountName) -> Result<Option<KnownCustomers>> {
+        self.snapshot("customers", async |tx| customers::known(tx, account).await).await
+    }
+
+    /// The entries of a range in time order.
+    pub async fn audit(&self, range: &AuditRange) -> Result<Vec<AuditEntry>> {
+        self.snapshot("audit", async |tx| audit::entries(tx, range).await).await
+    }
+
+    /// When the oldest entry of the audit was made.
+    pub async fn audit_begins(&self) -> Result<Option<Timestamp>> {
+        self.read("audit_begins", async |tx| audit::begins(tx).await).await
+    }
+
+    /// How things stand, by sets: what the gauges are read from.
+    pub async fn survey(&self, request: &SurveyRequest, now: Timestamp) -> Result<Survey> {
+        let survey =
+            async |tx: &mut Tx| survey::survey(tx, request, &self.ended, millis(now)).await;
+        self.snapshot("survey", survey).await
+    }
+
+    /// What the daemon last told of itself.
+    pub async fn daemon(&self) -> Result<Option<DaemonInfo>> {
+        self.read("daemon", async |tx| daemon::load(tx).await).await
+    }
+
+    /// A number that changes with each step that stores something, in whichever process. `None` for a
+    /// store that cannot tell. Asking takes the write lock, so that it fails where nothing can be stored.
+    pub async fn version(&self) -> Result<Option<i64>> {
+        let asked = self.door.pass("version", async {
+            self.files.check()?;
+            let mut anchor = self.anchor.lock().await;
+            let Some(anchor) = anchor.as_mut() else { return Ok(None) };
+            // Counts what other connections commit, and nothing is ever stored through this one.
+            lanes::transact(anchor, "BEGIN IMMEDIATE", async |tx| {
+                Ok(sqlx::query_scalar("PRAGMA data_version").fetch_optional(tx).await?)
+            })
+            .await
+        });
+        asked.await.map_err(|error| held(&self.path, error))
+    }
+}

@@ -1,0 +1,65 @@
+//! The database's own clock, and what moves when the wall clock is stepped.
+
+use jiff::Timestamp;
+
+use crate::core::database_time;
+use crate::core::database_time::{Reading, Step, Timekeeping};
+use crate::core::ids::AccountName;
+use crate::store::tables::{accounts, clock, daemon, teardowns};
+use crate::store::{DaemonInfo, Result, Store, Tx};
+
+impl Store {
+    /// Continues the database's own clock from what the machine's clocks say, and follows a step of
+    /// the wall clock: what is meant by that one moves with it.
+    pub async fn keep_time(&self, reading: &Reading) -> Result<(Timekeeping, Option<Step>)> {
+        self.write("keep_time", async |tx| keep(tx, reading).await).await
+    }
+
+    /// What is stored of the database's clock; `None` in one that was never worked on.
+    pub async fn timekeeping(&self) -> Result<Option<Timekeeping>> {
+        self.read("timekeeping", async |tx| clock::load(tx).await).await
+    }
+
+    /// Stores that the daemon lives, at a time of the clock that [`keep_time`](Self::keep_time) continues
+    /// in the same step.
+    pub async fn tick(
+        &self,
+        reading: &Reading,
+        info: &DaemonInfo,
+    ) -> Result<(Timekeeping, Option<Step>)> {
+        self.write("tick", async |tx| {
+            let kept = keep(tx, reading).await?;
+            daemon::save(tx, &DaemonInfo { ticked_at: kept.0.anchor.at, ..info.clone() }).await?;
+            Ok(kept)
+        })
+        .await
+    }
+}
+
+/// Continues the clock, follows a step of the wall clock and moves what is meant by that one.
+pub(super) async fn keep(tx: &mut Tx, reading: &Reading) -> Result<(Timekeeping, Option<Step>)> {
+    let known = clock::load(tx).await?;
+    let stored = known.as_ref().map(|known| &known.anchor);
+    // Only a crash of the machine loses the end of what is stored.
+    let latest = match stored {
+        Some(stored) if stored.boot == reading.boot => None,
+        _ => clock::latest(tx).await?,
+    };
+    let (anchor, by) = database_time::follow(stored, latest, reading);
+    let step = by.map(|by| Step { at: anchor.at, by });
+    clock::save(tx, &anchor, step).await?;
+    if let Some(step) = step {
+        clock::shift(tx, step).await?;
+    }
+    let steps = known.as_ref().map_or(0, |known| known.steps) + u64::from(step.is_some());
+    let last = step.or(known.and_then(|known| known.last));
+    Ok((Timekeeping { anchor, steps, last }, step))
+}
+
+/// Gives rows that a shell has queued times of the database: SQLite gave them the wall clock's, which may
+/// have been stepped since. A row that is new and some seconds old keeps the time of its making.
+pub(super) async fn adopt(tx: &mut Tx, now: Timestamp) -> Result<()> {
+    let by = -clock::ahead(tx).await?;
+    teardowns::adopt_times(tx, by, now).await?;
+    accounts::set_clocks(tx, &AccountName::every(), now).await
+}

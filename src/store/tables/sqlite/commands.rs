@@ -1,0 +1,285 @@
+//! Commands: outbox, idempotency record and audit (invariant 4).
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::json;
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+use uuid::Uuid;
+
+use super::rows;
+use super::rows::{Fields, time_text};
+use crate::core::account::Account;
+use crate::core::command::{Answer, Command, Outcome};
+use crate::core::ids::{AccountName, CommandId, TenantId};
+use crate::core::teardown::Teardown;
+use crate::store::model::time::before;
+use crate::store::{Result, Tx};
+
+pub(in crate::store) async fn of_tenant(
+    tx: &mut Tx,
+    account: &AccountName,
+    tenant: TenantId,
+) -> Result<Vec<Command>> {
+    let found =
+        sqlx::query("SELECT * FROM commands WHERE account = ? AND tenant_id = ? ORDER BY seq")
+            .bind(account.as_str())
+            .bind(tenant.to_string())
+            .fetch_all(tx)
+            .await?;
+    // All or nothing: a reconciler must not overlook a command. Those that decide nothing any more may be
+    // damaged, as one is that was typed in and set aside.
+    let mut commands = Vec::with_capacity(found.len());
+    for row in &found {
+        let outcome: Option<&str> = row.try_get("outcome").unwrap_or_default();
+        match rows::command(row) {
+            Ok(command) => commands.push(command),
+            Err(error) if matches!(outcome, Some("withdrawn" | "refused")) => {
+                tracing::debug!(%error, "a damaged command that decides nothing is left out");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(commands)
+}
+
+/// A command, for the transaction that changes it.
+pub(in crate::store) async fn load(tx: &mut Tx, id: CommandId) -> Result<Command> {
+    let row = sqlx::query("SELECT * FROM commands WHERE id = ?")
+        .bind(id.to_string())
+        .fetch_optional(tx)
+        .await?
+        .ok_or_else(|| crate::store::StoreError::NotFound(format!("command {id}")))?;
+    rows::command(&row)
+}
+
+/// The deletions under every name that the partner has had.
+pub(in crate::store) async fn deletions(
+    tx: &mut Tx,
+    account: &Account,
+    question: Option<&str>,
+    now: Timestamp,
+) -> Result<Vec<Timestamp>> {
+    const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+    let found = sqlx::query(
+        "SELECT id, created_at FROM commands
+         WHERE account IN (
+               SELECT ?1 UNION SELECT other.account FROM identities AS own
+               JOIN identities AS other USING (cloud, partner_tenant)
+               WHERE own.account = ?1 AND own.left_at IS NULL)
+           AND action = 'delete_customer' AND created_at >= ?2 AND id IS NOT ?3
+           AND (outcome IS NULL OR outcome IN ('accepted', 'goal_reached'))
+         ORDER BY created_at",
+    )
+    .bind(account.name.as_str())
+    .bind(time_text(before(now, DAY)))
+    .bind(question)
+    .fetch_all(tx)
+    .await?;
+    // One whose time cannot be read counts as of now: a cap may be reached early, never passed.
+    let time = |row| Fields::new(row, "commands", "id").time("created_at").unwrap_or(now);
+    Ok(found.iter().map(time).collect())
+}
+
+/// Resources of the tenant with an unsettled command.
+pub(in crate::store) async fn unsettled_resources(
+    tx: &mut Tx,
+    row: &Teardown,
+) -> Result<BTreeSet<String>> {
+    let found = sqlx::query(
+        "SELECT resource FROM commands WHERE account = ? AND tenant_id = ? AND outcome IS NULL",
+    )
+    .bind(row.account.as_str())
+    .bind(row.tenant_id.to_string())
+    .fetch_all(tx)
+    .await?;
+    Ok(found.iter().map(|row| row.try_get("resource")).collect::<Result<_, _>>()?)
+}
+
+pub(in crate::store) async fn insert(tx: &mut Tx, commands: &[Command]) -> Result<()> {
+    let values: Vec<_> = commands
+        .iter()
+        .map(|command| {
+            json!({
+                "id": command.id,
+                "account": command.account,
+                "tenant_id": command.tenant_id,
+                "teardown_id": command.teardown_id,
+                "action": command.intent.action,
+                "reservation": i64::from(command.intent.reservation),
+                "resource": command.intent.resource,
+                "method": command.method,
+                "path": command.path,
+                "body": command.intent.body,
+                "if_match": command.intent.if_match,
+                "created_at": time_text(command.created_at),
+            })
+        })
+        .collect();
+    sqlx::query(
+        "INSERT INTO commands (id, account, tenant_id, teardown_id, action, reservation, resource,
+             method, path, body, if_match, created_at)
+         SELECT value ->> 'id', value ->> 'account', value ->> 'tenant_id',
+             value ->> 'teardown_id', value ->> 'action', value ->> 'reservation',
+             value ->> 'resource', value ->> 'method', value ->> 'path', value ->> 'body',
+             value ->> 'if_match', value ->> 'created_at'
+         FROM json_each(?)",
+    )
+    .bind(json!(values).to_string())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Parameters: account, the command that is left out, how long ago a call may have begun.
+pub(in crate::store) const CALLS: &str = "
+    SELECT ?1 AS account, count(*) AS calls FROM commands INDEXED BY commands_calling
+    WHERE account = ?1 AND calling = 1 AND id <> ?2 AND last_sent_at > ?3";
+
+/// How many calls of other commands of the account are under way.
+pub(in crate::store) async fn calls(
+    tx: &mut Tx,
+    row: &Teardown,
+    command: CommandId,
+    now: Timestamp,
+) -> Result<usize> {
+    let found = sqlx::query(CALLS)
+        .bind(row.account.as_str())
+        .bind(command.to_string())
+        .bind(time_text(crate::store::model::time::before(now, LONGEST_CALL)))
+        .fetch_one(tx)
+        .await?;
+    Fields::new(&found, "commands", "account").number("calls")
+}
+
+pub(in crate::store) async fn count_send(
+    tx: &mut Tx,
+    id: CommandId,
+    correlation: Uuid,
+    now: Timestamp,
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE commands SET calling = 1, sends = sends + 1, first_sent_at = coalesce(first_sent_at, ?1),
+             last_sent_at = ?1, correlation_id = ?2
+         WHERE id = ?3",
+    )
+    .bind(time_text(now))
+    .bind(correlation.as_hyphenated().to_string())
+    .bind(id.to_string())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+pub(in crate::store) async fn withdraw(tx: &mut Tx, id: CommandId, now: Timestamp) -> Result<()> {
+    sqlx::query("UPDATE commands SET outcome = 'withdrawn', settled_at = ? WHERE id = ?")
+        .bind(time_text(now))
+        .bind(id.to_string())
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// Withdraws what was committed for the tenant and never sent.
+pub(in crate::store) async fn withdraw_unsent(
+    tx: &mut Tx,
+    row: &Teardown,
+    now: Timestamp,
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE commands SET outcome = 'withdrawn', settled_at = ?
+         WHERE account = ? AND tenant_id = ? AND outcome IS NULL AND sends = 0",
+    )
+    .bind(time_text(now))
+    .bind(row.account.as_str())
+    .bind(row.tenant_id.to_string())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// A call is given up after this, whatever became of it: `Timeouts::write` is a minute.
+pub(in crate::store) const LONGEST_CALL: Duration = Duration::from_secs(120);
+
+/// Without an answer of the API, so that nobody takes it for one: see `Command::was_set_aside`.
+pub(in crate::store) async fn settle_forged(
+    tx: &mut Tx,
+    seq: i64,
+    why: &str,
+    now: Timestamp,
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE commands SET outcome = CASE sends WHEN 0 THEN 'withdrawn' ELSE 'refused' END,
+             settled_at = ?, calling = 0, http_status = NULL, ms_code = NULL, text = ?
+         WHERE seq = ?",
+    )
+    .bind(time_text(now))
+    .bind(why)
+    .bind(seq)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+pub(in crate::store) async fn settle(
+    tx: &mut Tx,
+    id: CommandId,
+    outcome: Outcome,
+    text: &str,
+    now: Timestamp,
+) -> Result<()> {
+    sqlx::query("UPDATE commands SET outcome = ?, settled_at = ?, text = ? WHERE id = ?")
+        .bind(outcome.as_str())
+        .bind(time_text(now))
+        .bind(text)
+        .bind(id.to_string())
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// Stores an answer. An outcome that is stored already stays.
+pub(in crate::store) async fn answer(
+    tx: &mut Tx,
+    id: CommandId,
+    answer: &Answer,
+    now: Timestamp,
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE commands SET calling = 0, http_status = ?1, ms_code = ?2, text = ?3,
+             settled_at = CASE WHEN outcome IS NULL AND ?4 IS NOT NULL THEN ?5
+                               ELSE settled_at END,
+             outcome = coalesce(outcome, ?4)
+         WHERE id = ?6",
+    )
+    .bind(answer.http_status)
+    .bind(&answer.ms_code)
+    .bind(&answer.text)
+    .bind(answer.outcome.map(Outcome::as_str))
+    .bind(time_text(now))
+    .bind(id.to_string())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// The unsettled commands of a tenant, readable or not, each with its number and its id.
+pub(in crate::store) async fn unsettled(
+    tx: &mut Tx,
+    row: &Teardown,
+) -> Result<Vec<(i64, String, Result<Command>)>> {
+    let found = sqlx::query(
+        "SELECT * FROM commands WHERE account = ? AND tenant_id = ? AND outcome IS NULL ORDER BY seq",
+    )
+    .bind(row.account.as_str())
+    .bind(row.tenant_id.to_string())
+    .fetch_all(tx)
+    .await?;
+    let read = |row: &SqliteRow| {
+        let id = row.try_get("id").unwrap_or_default();
+        Ok((row.try_get("seq")?, id, rows::command(row)))
+    };
+    found.iter().map(read).collect()
+}

@@ -1,0 +1,48 @@
+//! Retention (invariant 12).
+
+use jiff::Timestamp;
+
+use super::rows::time_text;
+use crate::store::{Result, Tx};
+
+/// Retention (invariant 12). The triggers ask the same questions again.
+pub(in crate::store) async fn purge(
+    tx: &mut Tx,
+    finished: Timestamp,
+    history: Timestamp,
+) -> Result<u64> {
+    let gone = sqlx::query(
+        "DELETE FROM teardowns WHERE state IN ('deleted', 'aborted', 'failed')
+           AND coalesce(finished_at, updated_at) < ?",
+    )
+    .bind(time_text(finished))
+    .execute(&mut *tx)
+    .await?;
+    let history = time_text(history);
+    sqlx::query("REPLACE INTO meta (key, value) VALUES ('history_cutoff', ?)")
+        .bind(&history)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query(
+        "DELETE FROM transitions WHERE at < ?
+           AND NOT EXISTS (SELECT 1 FROM teardowns WHERE id = transitions.teardown_id)",
+    )
+    .bind(&history)
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query(
+        "DELETE FROM commands AS c WHERE outcome IS NOT NULL AND settled_at < ?
+           AND NOT EXISTS (SELECT 1 FROM teardowns WHERE id = c.teardown_id)
+           AND NOT (action = 'delete_customer' AND outcome IN ('accepted', 'goal_reached')
+                    AND EXISTS (SELECT 1 FROM teardowns AS t WHERE lower(t.account) = c.account
+                                  AND lower(t.tenant_id) = c.tenant_id))",
+    )
+    .bind(&history)
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query("DELETE FROM operator_requests WHERE answered_at IS NOT NULL AND created_at < ?")
+        .bind(&history)
+        .execute(tx)
+        .await?;
+    Ok(gone.rows_affected())
+}
