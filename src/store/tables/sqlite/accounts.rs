@@ -129,14 +129,14 @@ pub(in crate::store) async fn set_clocks(
     now: Timestamp,
 ) -> Result<()> {
     sqlx::query(
-        "UPDATE teardowns SET
+        concat!("UPDATE teardowns SET
              eligible_used_ms = CASE WHEN eligible_used_ms > 3153600000000 THEN eligible_used_ms
                  ELSE min(3153600000000, eligible_used_ms + coalesce(
                      max(0, (strftime('%s', ?2) * 1000 + substr(?2, 21, 3))
                           - (strftime('%s', eligible_since) * 1000 + substr(eligible_since, 21, 3))),
                      0)) END,
              eligible_since = CASE WHEN eligible_since IS NULL THEN ?2 END
-         WHERE state NOT IN ('deleted', 'aborted', 'failed')
+         WHERE ", open!(), "
            AND (?1 = '*' OR lower(account) = ?1)
            AND (eligible_since IS NULL) = (NOT held
                AND NOT (reason IS 'window' AND coalesce(next_attempt_at > ?2, 0))
@@ -145,7 +145,7 @@ pub(in crate::store) async fn set_clocks(
                WHERE name IN ('*', lower(teardowns.account))
                  AND (halted_reason IS NOT NULL
                       OR (paused_reason IS NOT NULL
-                          AND (paused_until IS NULL OR paused_until > ?2)))))",
+                          AND (paused_until IS NULL OR paused_until > ?2)))))"),
     )
     .bind(name.as_str())
     .bind(time_text(now))

@@ -85,11 +85,12 @@ pub(in crate::store) fn seconds(length: SignedDuration) -> String {
 /// Moves what people mean by the clock on the wall.
 pub(in crate::store) async fn shift(tx: &mut Tx, step: Step) -> Result<()> {
     let by = seconds(-step.by);
-    sqlx::query(
+    sqlx::query(concat!(
         "UPDATE teardowns SET
              not_before = coalesce(strftime('%Y-%m-%dT%H:%M:%fZ', not_before, ?), not_before)
-         WHERE not_before IS NOT NULL AND state NOT IN ('deleted', 'aborted', 'failed')",
-    )
+         WHERE not_before IS NOT NULL AND ",
+        open!()
+    ))
     .bind(&by)
     .execute(&mut *tx)
     .await?;

@@ -14,11 +14,12 @@ use crate::core::teardown::Teardown;
 use crate::store::{Claimed, Result, StoreError, Tx};
 
 pub(in crate::store) async fn take_over(tx: &mut Tx, now: Timestamp) -> Result<u64> {
-    let done = sqlx::query(
+    let done = sqlx::query(concat!(
         "UPDATE teardowns SET lease_owner = NULL, lease_until = NULL,
              fence = fence + (fence < 1000000000000000), next_attempt_at = NULL, updated_at = ?
-         WHERE lease_owner IS NOT NULL AND state NOT IN ('deleted', 'aborted', 'failed')",
-    )
+         WHERE lease_owner IS NOT NULL AND ",
+        open!()
+    ))
     .bind(time_text(now))
     .execute(&mut *tx)
     .await?;
@@ -48,16 +49,22 @@ pub(in crate::store) async fn count(
 /// impossible to cancel soonest, then by how long they have been due. Parameters: account, now, how many,
 /// and which are left out. A bare parameter as the limit would have SQLite plan the statement anew each
 /// time it runs.
-pub(in crate::store) const DUE: &str = "
+pub(in crate::store) const DUE: &str = concat!(
+    "
     SELECT * FROM teardowns INDEXED BY teardowns_claim
-    WHERE lower(account) = ?1 AND state NOT IN ('deleted', 'aborted', 'failed')
+    WHERE lower(account) = ?1 AND ",
+    open!(),
+    "
       AND NOT held AND (lease_until IS NULL OR lease_until <= ?2)
       AND (next_attempt_at IS NULL OR next_attempt_at <= ?2)
       AND (not_before IS NULL OR not_before <= ?2)
       AND id NOT IN (SELECT value FROM json_each(?4))
     ORDER BY priority DESC, coalesce(uncancellable_at, '9999'),
-        max(coalesce(next_attempt_at, updated_at), coalesce(not_before, '')), id
-    LIMIT ?3 + 0";
+        ",
+    due!(),
+    ", id
+    LIMIT ?3 + 0"
+);
 
 /// A row that is due, or which one is damaged and how.
 pub(in crate::store) type Due = std::result::Result<Teardown, (TeardownId, StoreError)>;
@@ -117,12 +124,14 @@ pub(in crate::store) async fn renew(
     leases: &[(TeardownId, Fence)],
     until: Timestamp,
 ) -> Result<BTreeSet<TeardownId>> {
-    let kept = sqlx::query(
+    let kept = sqlx::query(concat!(
         "UPDATE teardowns SET lease_until = ?3 FROM json_each(?1) AS held
          WHERE teardowns.id = held.value ->> 0 AND fence = held.value ->> 1 AND lease_owner = ?2
-           AND state NOT IN ('deleted', 'aborted', 'failed')
-         RETURNING teardowns.id",
-    )
+           AND ",
+        open!(),
+        "
+         RETURNING teardowns.id"
+    ))
     .bind(json!(leases).to_string())
     .bind(owner)
     .bind(time_text(until))
@@ -138,16 +147,18 @@ pub(in crate::store) async fn earliest(
     names: &[AccountName],
     now: Timestamp,
 ) -> Result<Vec<(AccountName, Timestamp, Option<Timestamp>)>> {
-    let earliest = sqlx::query(
+    let earliest = sqlx::query(concat!(
         "SELECT lower(account) AS name,
              min(coalesce(nullif(max(coalesce(next_attempt_at, ''), coalesce(not_before, ''),
                                      coalesce(lease_until, '')), ''), ?2)) AS due,
              max(CASE WHEN lease_until > ?2 THEN lease_until END) AS leased_until
          FROM teardowns
          WHERE lower(account) IN (SELECT value FROM json_each(?1))
-           AND state NOT IN ('deleted', 'aborted', 'failed') AND NOT held
-         GROUP BY lower(account)",
-    )
+           AND ",
+        open!(),
+        " AND NOT held
+         GROUP BY lower(account)"
+    ))
     .bind(json!(names).to_string())
     .bind(time_text(now))
     .fetch_all(tx)

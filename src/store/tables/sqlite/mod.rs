@@ -1,5 +1,26 @@
 //! The tables in SQLite.
 
+/// The condition on a teardown that it has not ended: the one place where its terminal states stand.
+macro_rules! open {
+    () => {
+        "state NOT IN ('deleted', 'aborted', 'failed')"
+    };
+}
+
+/// The condition on a teardown that it has ended.
+macro_rules! ended {
+    () => {
+        "state IN ('deleted', 'aborted', 'failed')"
+    };
+}
+
+/// When a teardown is due, or has been since.
+macro_rules! due {
+    () => {
+        "max(coalesce(next_attempt_at, updated_at), coalesce(not_before, ''))"
+    };
+}
+
 pub(in crate::store) mod accounts;
 pub(in crate::store) mod acks;
 pub(in crate::store) mod audit;

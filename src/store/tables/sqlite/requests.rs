@@ -43,11 +43,13 @@ pub(in crate::store) async fn insert(
 
 /// Whether a request waits for its answer, or a row for times of the database.
 pub(in crate::store) async fn is_any_open(tx: &mut Tx) -> Result<bool> {
-    let row = sqlx::query(
+    let row = sqlx::query(concat!(
         "SELECT 1 FROM operator_requests WHERE answered_at IS NULL UNION ALL
          SELECT 1 FROM teardowns
-         WHERE typed = 1 AND state NOT IN ('deleted', 'aborted', 'failed') LIMIT 1",
-    )
+         WHERE typed = 1 AND ",
+        open!(),
+        " LIMIT 1"
+    ))
     .fetch_optional(tx)
     .await?;
     Ok(row.is_some())

@@ -11,10 +11,12 @@ pub(in crate::store) async fn purge(
     finished: Timestamp,
     history: Timestamp,
 ) -> Result<u64> {
-    let gone = sqlx::query(
-        "DELETE FROM teardowns WHERE state IN ('deleted', 'aborted', 'failed')
-           AND coalesce(finished_at, updated_at) < ?",
-    )
+    let gone = sqlx::query(concat!(
+        "DELETE FROM teardowns WHERE ",
+        ended!(),
+        "
+           AND coalesce(finished_at, updated_at) < ?"
+    ))
     .bind(time_text(finished))
     .execute(&mut *tx)
     .await?;

@@ -5,7 +5,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteRow;
 
 use super::rows;
@@ -20,8 +19,10 @@ use crate::store::{AccountSurvey, Move, Result, Survey, SurveyRequest, Tally, Tx
 pub(in crate::store) const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Whether a person has taken note of the row that stands under this name.
-pub(in crate::store) fn acknowledged(row: &str) -> String {
-    format!("EXISTS (SELECT 1 FROM acks WHERE acks.teardown_id = {row}.id)")
+macro_rules! acknowledged {
+    ($row:literal) => {
+        concat!("EXISTS (SELECT 1 FROM acks WHERE acks.teardown_id = ", $row, ".id)")
+    };
 }
 
 pub(in crate::store) async fn survey(
@@ -56,8 +57,7 @@ pub(in crate::store) async fn active(
     stuck_after: Duration,
     now: Timestamp,
 ) -> Result<Vec<Tally>> {
-    let acknowledged = acknowledged("teardowns");
-    let sql = format!(
+    let sql = concat!(
         "SELECT account, state, status, reason, leased, stuck, acknowledged, 0 AS superseded,
                 count(*) AS teardowns,
                 min(CASE WHEN status = 'moving' AND NOT leased THEN due END) AS due_since
@@ -73,12 +73,18 @@ pub(in crate::store) async fn active(
                         THEN reason
                         WHEN state_since < ?2 THEN reason END AS reason,
                    lease_owner IS NOT NULL AS leased, state_since < ?2 AS stuck,
-                   {acknowledged} AS acknowledged,
-                   max(coalesce(next_attempt_at, updated_at), coalesce(not_before, '')) AS due
-               FROM teardowns WHERE state NOT IN ('deleted', 'aborted', 'failed'))
+                   ",
+        acknowledged!("teardowns"),
+        " AS acknowledged,
+                   ",
+        due!(),
+        " AS due
+               FROM teardowns WHERE ",
+        open!(),
+        ")
          GROUP BY 1, 2, 3, 4, 5, 6, 7"
     );
-    let found = sqlx::query(AssertSqlSafe(sql))
+    let found = sqlx::query(sql)
         .bind(time_text(now))
         .bind(time_text(before(now, stuck_after)))
         .fetch_all(tx)
@@ -132,10 +138,11 @@ pub(in crate::store) async fn ended(tx: &mut Tx, known: Option<Ended>) -> Result
     .fetch_all(&mut *tx)
     .await?;
     // Of those of one tenant that failed, the newest counts for operators.
-    let acknowledged = acknowledged("t");
-    let sql = format!(
+    let sql = concat!(
         "SELECT lower(account) AS account, state, 'failed' AS status, reason, 0 AS leased,
-                0 AS stuck, {acknowledged} AS acknowledged,
+                0 AS stuck, ",
+        acknowledged!("t"),
+        " AS acknowledged,
                 EXISTS (SELECT 1 FROM teardowns AS newer
                         WHERE lower(newer.account) = lower(t.account)
                           AND lower(newer.tenant_id) = lower(t.tenant_id)
@@ -143,7 +150,7 @@ pub(in crate::store) async fn ended(tx: &mut Tx, known: Option<Ended>) -> Result
                 count(*) AS teardowns, NULL AS due_since
          FROM teardowns AS t NOT INDEXED WHERE state = 'failed' GROUP BY 1, 2, 4, 7, 8"
     );
-    let failed = sqlx::query(AssertSqlSafe(sql)).fetch_all(tx).await?;
+    let failed = sqlx::query(sql).fetch_all(tx).await?;
     let tallies = [rows::sound(&done, tally), rows::sound(&failed, tally)].concat();
     Ok(Ended { mark, tallies })
 }
@@ -170,17 +177,20 @@ pub(in crate::store) type Accounts = BTreeMap<AccountName, AccountSurvey>;
 
 /// What is unsettled of a tenant without an active teardown waits for a `retry`, not for the API.
 pub(in crate::store) async fn count_unsettled(tx: &mut Tx, accounts: &mut Accounts) -> Result<()> {
-    let acknowledged = acknowledged("t");
-    let sql = format!(
+    let sql = concat!(
         "SELECT c.account AS account, count(*) AS commands,
-                min(CASE WHEN NOT {acknowledged} THEN c.created_at END) AS since
+                min(CASE WHEN NOT ",
+        acknowledged!("t"),
+        " THEN c.created_at END) AS since
          FROM commands AS c INDEXED BY commands_unsettled CROSS JOIN teardowns AS t
          WHERE c.outcome IS NULL
            AND lower(t.account) = lower(c.account) AND lower(t.tenant_id) = lower(c.tenant_id)
-           AND t.state NOT IN ('deleted', 'aborted', 'failed')
+           AND t.",
+        open!(),
+        "
          GROUP BY c.account"
     );
-    let found = sqlx::query(AssertSqlSafe(sql)).fetch_all(tx).await?;
+    let found = sqlx::query(sql).fetch_all(tx).await?;
     for row in &found {
         let f = Fields::new(row, "commands", "account");
         let account = accounts.entry(f.account()?).or_default();
@@ -194,14 +204,17 @@ pub(in crate::store) async fn note_uncancellable(
     tx: &mut Tx,
     accounts: &mut Accounts,
 ) -> Result<()> {
-    let acknowledged = acknowledged("teardowns");
-    let sql = format!(
+    let sql = concat!(
         "SELECT lower(account) AS account, min(uncancellable_at) AS soonest FROM teardowns
-         WHERE state NOT IN ('deleted', 'aborted', 'failed') AND uncancellable_at IS NOT NULL
-           AND NOT {acknowledged}
+         WHERE ",
+        open!(),
+        " AND uncancellable_at IS NOT NULL
+           AND NOT ",
+        acknowledged!("teardowns"),
+        "
          GROUP BY 1"
     );
-    let found = sqlx::query(AssertSqlSafe(sql)).fetch_all(tx).await?;
+    let found = sqlx::query(sql).fetch_all(tx).await?;
     for row in &found {
         let f = Fields::new(row, "teardowns", "account");
         accounts.entry(f.account()?).or_default().uncancellable_at = f.time_opt("soonest")?;

@@ -86,10 +86,11 @@ pub(in crate::store) async fn active(
     account: &AccountName,
     tenant: TenantId,
 ) -> Result<Option<TeardownId>> {
-    let row = sqlx::query(
+    let row = sqlx::query(concat!(
         "SELECT id FROM teardowns WHERE lower(account) = ? AND lower(tenant_id) = ?
-         AND state NOT IN ('deleted', 'aborted', 'failed')",
-    )
+         AND ",
+        open!()
+    ))
     .bind(account.as_str())
     .bind(tenant.to_string())
     .fetch_optional(tx)
@@ -262,10 +263,11 @@ pub(in crate::store) async fn unapproved(
     if policy.hold_batch_over.is_zero() {
         return Ok(0);
     }
-    let found = sqlx::query(
+    let found = sqlx::query(concat!(
         "SELECT * FROM teardowns
-         WHERE lower(account) = ? AND state NOT IN ('deleted', 'aborted', 'failed')",
-    )
+         WHERE lower(account) = ? AND ",
+        open!()
+    ))
     .bind(account.as_str())
     .fetch_all(tx)
     .await?;
@@ -283,11 +285,15 @@ macro_rules! of_unknown_accounts {
         concat!(
             "SELECT ",
             $columns,
-            " FROM teardowns
-             WHERE state NOT IN ('deleted', 'aborted', 'failed')
+            concat!(
+                " FROM teardowns
+             WHERE ",
+                open!(),
+                "
                AND (hold_code IS 'unknown_account'
                     OR (hold_code IS NULL
                         AND lower(account) NOT IN (SELECT value FROM json_each(?))))"
+            )
         )
     };
 }
@@ -312,11 +318,12 @@ pub(in crate::store) async fn hold_unread(
     text: &str,
     now: Timestamp,
 ) -> Result<bool> {
-    let held = sqlx::query(
+    let held = sqlx::query(concat!(
         "UPDATE teardowns SET hold_code = ?1, hold_text = ?2, hold_by = ?1, hold_since = ?3,
              lease_owner = NULL, lease_until = NULL, eligible_since = NULL, updated_at = ?3
-         WHERE id = ?4 AND state NOT IN ('deleted', 'aborted', 'failed')",
-    )
+         WHERE id = ?4 AND ",
+        open!()
+    ))
     .bind(guard.as_str())
     .bind(text)
     .bind(time_text(now))
@@ -373,7 +380,7 @@ pub(in crate::store) async fn adopt_times(
     ahead: SignedDuration,
     now: Timestamp,
 ) -> Result<()> {
-    sqlx::query(
+    sqlx::query(concat!(
         "UPDATE teardowns SET typed = 0,
              created_at = CASE
                  WHEN created_at <> run_since
@@ -384,8 +391,9 @@ pub(in crate::store) async fn adopt_times(
                  ELSE coalesce(strftime('%Y-%m-%dT%H:%M:%fZ', not_before, ?2), not_before) END,
              run_since = ?1, state_since = ?1, updated_at = ?1, eligible_since = NULL,
              eligible_used_ms = 0
-         WHERE typed = 1 AND state NOT IN ('deleted', 'aborted', 'failed')",
-    )
+         WHERE typed = 1 AND ",
+        open!()
+    ))
     .bind(time_text(now))
     .bind(super::clock::seconds(ahead))
     .execute(tx)

@@ -12,15 +12,19 @@ use crate::store::{Result, Tx};
 
 /// The gates of [`GATES_OF_ACCOUNTS`] behind which rows of an account wait, each with the time at which
 /// the first of them is due. Parameters: account, the gates as JSON.
-pub(in crate::store) const WAITING: &str = "
+pub(in crate::store) const WAITING: &str = concat!(
+    "
     SELECT * FROM (
         SELECT value AS gate,
             (SELECT min(next_attempt_at) FROM teardowns INDEXED BY teardowns_waiting
              WHERE lower(account) = ?1 AND reason = value AND lease_owner IS NULL
                AND next_attempt_at IS NOT NULL
-               AND state NOT IN ('deleted', 'aborted', 'failed')) AS due
+               AND ",
+    open!(),
+    ") AS due
         FROM json_each(?2))
-    WHERE due IS NOT NULL";
+    WHERE due IS NOT NULL"
+);
 
 /// The gates behind which rows of an account wait, each with the time at which the first of them is due.
 pub(in crate::store) async fn gates(
@@ -45,12 +49,14 @@ pub(in crate::store) async fn oldest(
     name: &AccountName,
     gate: Reason,
 ) -> Result<Timestamp> {
-    let found = sqlx::query(
+    let found = sqlx::query(concat!(
         "SELECT id, created_at FROM teardowns INDEXED BY teardowns_waiting
          WHERE lower(account) = ? AND reason = ? AND lease_owner IS NULL
-           AND next_attempt_at IS NOT NULL AND state NOT IN ('deleted', 'aborted', 'failed')
-         ORDER BY created_at LIMIT 1",
-    )
+           AND next_attempt_at IS NOT NULL AND ",
+        open!(),
+        "
+         ORDER BY created_at LIMIT 1"
+    ))
     .bind(name.as_str())
     .bind(gate.as_str())
     .fetch_one(tx)
@@ -67,14 +73,16 @@ pub(in crate::store) async fn let_go(
     queued_by: Timestamp,
     now: Timestamp,
 ) -> Result<()> {
-    sqlx::query(
+    sqlx::query(concat!(
         "UPDATE teardowns SET next_attempt_at = NULL, updated_at = ?3 WHERE id IN (
              SELECT id FROM teardowns INDEXED BY teardowns_waiting
              WHERE lower(account) = ?1 AND reason = ?2 AND lease_owner IS NULL
-               AND next_attempt_at IS NOT NULL AND state NOT IN ('deleted', 'aborted', 'failed')
+               AND next_attempt_at IS NOT NULL AND ",
+        open!(),
+        "
                AND created_at <= ?5
-             ORDER BY updated_at, id LIMIT ?4)",
-    )
+             ORDER BY updated_at, id LIMIT ?4)"
+    ))
     .bind(name.as_str())
     .bind(gate.as_str())
     .bind(time_text(now))
@@ -92,12 +100,14 @@ pub(in crate::store) async fn keep(
     gate: Reason,
     now: Timestamp,
 ) -> Result<()> {
-    sqlx::query(
+    sqlx::query(concat!(
         "UPDATE teardowns SET next_attempt_at = ?4 WHERE id IN (
              SELECT id FROM teardowns INDEXED BY teardowns_waiting
              WHERE lower(account) = ?1 AND reason = ?2 AND lease_owner IS NULL
-               AND next_attempt_at <= ?3 AND state NOT IN ('deleted', 'aborted', 'failed'))",
-    )
+               AND next_attempt_at <= ?3 AND ",
+        open!(),
+        ")"
+    ))
     .bind(name.as_str())
     .bind(gate.as_str())
     .bind(time_text(now))
@@ -109,11 +119,13 @@ pub(in crate::store) async fn keep(
 
 /// Makes the rows due that wait for one of these reasons.
 pub(in crate::store) async fn wake(tx: &mut Tx, reasons: &[Reason], now: Timestamp) -> Result<()> {
-    sqlx::query(
+    sqlx::query(concat!(
         "UPDATE teardowns SET next_attempt_at = NULL, updated_at = ?1
-         WHERE state NOT IN ('deleted', 'aborted', 'failed') AND lease_owner IS NULL
-           AND reason IN (SELECT value FROM json_each(?2))",
-    )
+         WHERE ",
+        open!(),
+        " AND lease_owner IS NULL
+           AND reason IN (SELECT value FROM json_each(?2))"
+    ))
     .bind(time_text(now))
     .bind(json!(reasons).to_string())
     .execute(tx)
