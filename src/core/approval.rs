@@ -24,7 +24,7 @@ impl From<&Purchase> for Item {
         Self {
             key: purchase.key.clone(),
             kind: purchase.kind.as_str().to_owned(),
-            route: purchase.route().to_owned(),
+            route: purchase.route().as_str().to_owned(),
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::command::{Action, Intent};
@@ -13,7 +14,8 @@ use super::observation::Read;
 use super::request;
 
 /// Kinds of purchase, each with a route of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Azure reservation: the order is cancelled. First of all, since only a sandbox allows it.
     Reservation,
@@ -67,10 +69,16 @@ impl Kind {
             Self::Unknown => "unknown",
         }
     }
+
+    /// The kind of a stored name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
 }
 
 /// How a purchase stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Standing {
     /// It must be cancelled, or its cancellation is under way.
     Active,
@@ -88,6 +96,44 @@ impl Standing {
             Self::Pending => "pending",
             Self::Inactive => "inactive",
         }
+    }
+
+    /// The standing of a stored name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Active, Self::Pending, Self::Inactive].into_iter().find(|one| one.as_str() == name)
+    }
+}
+
+/// How a purchase is cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// By this action, the best of those that there are.
+    By(Action),
+    /// By a person: the API has no way.
+    Person,
+}
+
+impl Route {
+    /// The stable name used in the database and in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::By(action) => action.as_str(),
+            Self::Person => "person",
+        }
+    }
+
+    /// The route of a stored name.
+    pub fn parse(name: &str) -> Option<Self> {
+        if name == Self::Person.as_str() {
+            return Some(Self::Person);
+        }
+        Action::parse(name).map(Self::By)
+    }
+}
+
+impl Serialize for Route {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 
@@ -127,9 +173,9 @@ pub struct Purchase {
 }
 
 impl Purchase {
-    /// How it is cancelled, as a stable name: its best action, or `person` where there is none.
-    pub fn route(&self) -> &'static str {
-        self.actions().next().map_or("person", Action::as_str)
+    /// How it is cancelled.
+    pub fn route(&self) -> Route {
+        self.actions().next().map_or(Route::Person, Route::By)
     }
 
     /// The actions that cancel it, best first.

@@ -134,7 +134,7 @@ impl Reconciler {
         let purchases: BTreeMap<String, Remembered> = purchases
             .into_iter()
             .map(|stored| {
-                let unfinished = stored.record.standing != routes::Standing::Inactive.as_str();
+                let unfinished = stored.record.standing != routes::Standing::Inactive;
                 let known = Remembered {
                     unfinished,
                     last_inactive_at: stored.inactive_at,
@@ -378,11 +378,11 @@ impl Pass<'_> {
     fn purchases_read(&self) -> Option<PurchasesRead> {
         let record = |purchase: &Purchase| PurchaseRecord {
             key: purchase.key.clone(),
-            kind: purchase.kind.as_str().to_owned(),
+            kind: purchase.kind,
             name: purchase.name.clone(),
-            route: purchase.route().to_owned(),
+            route: purchase.route(),
             status: purchase.status.clone(),
-            standing: purchase.standing.as_str().to_owned(),
+            standing: purchase.standing,
             order_id: purchase.order_id.clone(),
             blocked: purchase.blocked().map(str::to_owned),
             cancellable_until: purchase.cancellable_until,

@@ -1,5 +1,7 @@
 //! Nothing goes wrong: what is stored, in which order the work is done, and how many calls it takes.
 
+use teardownd::core::routes::Standing;
+
 use crate::harness::*;
 
 /// Every kind that the API can cancel, and what the daemon calls what it holds.
@@ -18,10 +20,11 @@ const KINDS: [(Kind, &[&str]); 9] = [
 async fn stored_kinds(scene: &Scene, n: usize) -> Vec<String> {
     let purchases = scene.purchases(n).await;
     for purchase in &purchases {
-        assert_eq!(purchase.record.standing, "inactive", "{purchase:?}");
+        assert_eq!(purchase.record.standing, Standing::Inactive, "{purchase:?}");
         assert!(purchase.inactive_at.is_some(), "{purchase:?}");
     }
-    let mut kinds: Vec<String> = purchases.into_iter().map(|p| p.record.kind).collect();
+    let mut kinds: Vec<String> =
+        purchases.into_iter().map(|p| p.record.kind.as_str().to_owned()).collect();
     kinds.sort();
     kinds
 }

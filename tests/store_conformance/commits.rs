@@ -1,8 +1,9 @@
 //! Commits: what they store, what they refuse, and what each verdict does.
 
-use teardownd::core::command::Outcome;
+use teardownd::core::command::{Action, Outcome};
 use teardownd::core::gates::Verdict;
 use teardownd::core::reason::Reason;
+use teardownd::core::routes::{Kind, Route, Standing};
 use teardownd::core::teardown::{State, Status};
 use teardownd::store::{
     Claimed, Commit, Filter, Next, PurchaseRecord, PurchasesRead, StoreError, Verb,
@@ -291,14 +292,14 @@ pub(crate) async fn invariant_3_deletion_caps_hold_with_a_clock_set_back(backend
     assert_eq!(done.admitted.len(), 1);
 }
 
-fn purchase(key: &str, standing: &str) -> PurchaseRecord {
+fn purchase(key: &str, standing: Standing) -> PurchaseRecord {
     PurchaseRecord {
         key: key.to_owned(),
-        kind: "reservation".to_owned(),
+        kind: Kind::Reservation,
         name: "VM".to_owned(),
-        route: "cancel_order".to_owned(),
+        route: Route::By(Action::CancelOrder),
         status: "completed".to_owned(),
-        standing: standing.to_owned(),
+        standing,
         order_id: Some("o".to_owned()),
         blocked: Some("why".to_owned()),
         cancellable_until: None,
@@ -318,31 +319,38 @@ pub(crate) async fn purchases_are_merged(backend: &dyn Backend) {
     };
     let all = |purchases| Some(PurchasesRead::All(purchases));
     let some = |purchases| Some(PurchasesRead::Some(purchases));
-    let stored = read(all(vec![purchase("b", "active"), purchase("a", "inactive")]), at(1)).await;
+    let stored =
+        read(all(vec![purchase("b", Standing::Active), purchase("a", Standing::Inactive)]), at(1))
+            .await;
     assert_eq!(stored.iter().map(|p| p.record.key.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!(stored[0].inactive_at, Some(at(1)));
-    assert_eq!((stored[1].inactive_at, &stored[1].record), (None, &purchase("b", "active")));
+    assert_eq!(
+        (stored[1].inactive_at, &stored[1].record),
+        (None, &purchase("b", Standing::Active))
+    );
     assert_eq!(read(None, at(2)).await, stored);
-    let stored = read(all(vec![purchase("a", "inactive")]), at(3)).await;
+    let stored = read(all(vec![purchase("a", Standing::Inactive)]), at(3)).await;
     assert_eq!((stored[0].first_seen_at, stored[0].last_seen_at), (at(1), at(3)));
     assert_eq!(stored[0].inactive_at, Some(at(3)), "the latest reading counts");
     let gone = &stored[1];
-    assert_eq!((gone.record.status.as_str(), gone.record.standing.as_str()), ("gone", "inactive"));
+    assert_eq!((gone.record.status.as_str(), gone.record.standing), ("gone", Standing::Inactive));
     assert_eq!((gone.last_seen_at, gone.inactive_at), (at(1), Some(at(3))));
-    let stored = read(all(vec![purchase("a", "active"), purchase("b", "active")]), at(4)).await;
+    let stored =
+        read(all(vec![purchase("a", Standing::Active), purchase("b", Standing::Active)]), at(4))
+            .await;
     assert_eq!(stored[0].inactive_at, Some(at(3)), "kept when it comes back");
     assert_eq!(stored[1].first_seen_at, at(1));
     // A poll of single lists: the others stay as they are, and nothing new is taken in.
-    let mut polled = purchase("b", "inactive");
-    polled.kind = "guessed".to_owned();
-    let stored = read(some(vec![polled, purchase("c", "active")]), at(5)).await;
+    let mut polled = purchase("b", Standing::Inactive);
+    polled.kind = Kind::SavingsPlan;
+    let stored = read(some(vec![polled, purchase("c", Standing::Active)]), at(5)).await;
     assert_eq!(stored.iter().map(|p| p.record.key.as_str()).collect::<Vec<_>>(), ["a", "b"]);
-    assert_eq!((stored[0].record.standing.as_str(), stored[0].last_seen_at), ("active", at(4)));
-    assert_eq!((stored[1].record.standing.as_str(), stored[1].last_seen_at), ("inactive", at(5)));
-    assert_eq!(stored[1].record.kind, purchase("b", "active").kind, "a poll knows no kind");
+    assert_eq!((stored[0].record.standing, stored[0].last_seen_at), (Standing::Active, at(4)));
+    assert_eq!((stored[1].record.standing, stored[1].last_seen_at), (Standing::Inactive, at(5)));
+    assert_eq!(stored[1].record.kind, purchase("b", Standing::Active).kind, "a poll knows no kind");
     assert_eq!(stored[1].inactive_at, Some(at(5)));
     let stored = read(all(Vec::new()), at(6)).await;
-    assert!(stored.iter().all(|p| p.record.standing == "inactive"));
+    assert!(stored.iter().all(|p| p.record.standing == Standing::Inactive));
 }
 
 pub(crate) async fn a_refused_commit_changes_nothing(backend: &dyn Backend) {
@@ -353,7 +361,7 @@ pub(crate) async fn a_refused_commit_changes_nothing(backend: &dyn Backend) {
     let bad = [
         Commit {
             settled: vec![(command_id(1), Outcome::GoalReached, "read".to_owned())],
-            purchases: Some(PurchasesRead::All(vec![purchase("a", "active")])),
+            purchases: Some(PurchasesRead::All(vec![purchase("a", Standing::Active)])),
             ..step(&claimed, Deleted, &facts, &bench.policy)
         },
         Commit {

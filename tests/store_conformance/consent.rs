@@ -7,10 +7,12 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use teardownd::core::account::Identity;
 use teardownd::core::approval::{Inventory, Item};
+use teardownd::core::command::Action;
 use teardownd::core::gates::{Share, Verdict};
 use teardownd::core::inventory::Order;
 use teardownd::core::observation::{Observation, Seen};
 use teardownd::core::reason::Reason;
+use teardownd::core::routes::{Kind, Route, Standing};
 use teardownd::core::teardown::{State, Status};
 use teardownd::core::window::Window;
 use teardownd::store::{
@@ -28,11 +30,11 @@ use State::{EntitlementsFetched, OrdersCancelling};
 fn record(key: &str) -> PurchaseRecord {
     PurchaseRecord {
         key: format!("order:{key}"),
-        kind: "perpetual_software".to_owned(),
+        kind: Kind::PerpetualSoftware,
         name: "VM".to_owned(),
-        route: "cancel_order".to_owned(),
+        route: Route::By(Action::CancelOrder),
         status: "completed".to_owned(),
-        standing: "active".to_owned(),
+        standing: Standing::Active,
         order_id: Some(key.to_owned()),
         blocked: None,
         cancellable_until: None,
@@ -56,7 +58,7 @@ fn order(key: &str) -> Order {
 
 fn item(key: &str) -> Item {
     let PurchaseRecord { key, kind, route, .. } = record(key);
-    Item { key, kind, route }
+    Item { key, kind: kind.as_str().to_owned(), route: route.as_str().to_owned() }
 }
 
 /// Fresh facts about a tenant with these orders.

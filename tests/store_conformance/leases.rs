@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use teardownd::core::command::Action;
 use teardownd::core::ids::{AccountName, Fence};
+use teardownd::core::routes::{Kind, Route, Standing};
 use teardownd::core::teardown::{NewTeardown, State, Status};
 use teardownd::store::{
     ClaimRequest, Commit, Next, PurchaseRecord, PurchasesRead, StoreError, Verb,
@@ -46,21 +48,21 @@ pub(crate) async fn claims_go_to_what_becomes_uncancellable_soonest(backend: &dy
     // What is unknown, or not bounded, comes last; what is inactive bounds nothing.
     let bounds = [
         (1, None),
-        (2, Some((at(5000), "active"))),
-        (3, Some((at(4000), "pending"))),
-        (4, Some((at(1), "inactive"))),
-        (5, Some((at(9000), "active"))),
+        (2, Some((at(5000), Standing::Active))),
+        (3, Some((at(4000), Standing::Pending))),
+        (4, Some((at(1), Standing::Inactive))),
+        (5, Some((at(9000), Standing::Active))),
     ];
     for row in bench.claim(9, start()).await {
         let facts = seen(row.teardown.tenant_id, start());
         let bound = bounds.iter().find(|(n, _)| tenant(*n) == row.teardown.tenant_id).unwrap().1;
         let records = bound.into_iter().map(|(until, standing)| PurchaseRecord {
             key: "order:a".to_owned(),
-            kind: "reservation".to_owned(),
+            kind: Kind::Reservation,
             name: String::new(),
-            route: "cancel_order".to_owned(),
+            route: Route::By(Action::CancelOrder),
             status: "completed".to_owned(),
-            standing: standing.to_owned(),
+            standing,
             order_id: None,
             blocked: None,
             cancellable_until: Some(until),

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use teardownd::core::command::Action;
 use teardownd::core::database_time::Reading;
 use teardownd::core::ids::AccountName;
 use teardownd::core::reason::Reason;
+use teardownd::core::routes::{Kind, Route, Standing};
 use teardownd::core::teardown::{NewTeardown, State};
 use teardownd::store::{
     Commit, DaemonInfo, Filter, Next, PurchaseRecord, ReloadAnswer, StoreError, Verb,
@@ -43,11 +45,11 @@ pub(crate) async fn invariant_12_only_terminal_rows_are_purged(backend: &dyn Bac
     let facts = seen(rows[0].teardown.tenant_id, at(10));
     let read = PurchaseRecord {
         key: "order:a".to_owned(),
-        kind: "software".to_owned(),
+        kind: Kind::PerpetualSoftware,
         name: "Windows".to_owned(),
-        route: "cancel_order".to_owned(),
+        route: Route::By(Action::CancelOrder),
         status: "completed".to_owned(),
-        standing: "active".to_owned(),
+        standing: Standing::Active,
         order_id: None,
         blocked: None,
         cancellable_until: None,

@@ -11,6 +11,7 @@ use crate::core::gates::{SafetyPolicy, Verdict};
 use crate::core::ids::{AccountName, CommandId, Fence, TeardownId, TenantId};
 use crate::core::observation::Observation;
 use crate::core::reason::Reason;
+use crate::core::routes::{Kind, Route, Standing};
 use crate::core::teardown::{State, Teardown};
 
 /// What is kept of one purchase, for operators: the machine itself decides from what it reads.
@@ -18,16 +19,16 @@ use crate::core::teardown::{State, Teardown};
 pub struct PurchaseRecord {
     /// Stable key within the teardown, such as `order:…`, `subscription:…` or `azure:…/…`.
     pub key: String,
-    /// Kind, such as `reservation`.
-    pub kind: String,
+    /// Its kind.
+    pub kind: Kind,
     /// Product name, as read.
     pub name: String,
-    /// How it is cancelled, such as `cancel_order`.
-    pub route: String,
+    /// How it is cancelled.
+    pub route: Route,
     /// Status as read, in lower case.
     pub status: String,
-    /// `active`, `pending`, `inactive` or `blocked`.
-    pub standing: String,
+    /// How it stands.
+    pub standing: Standing,
     /// Id of the order it belongs to.
     pub order_id: Option<String>,
     /// Why it cannot be cancelled, where it cannot.

@@ -63,12 +63,12 @@ fn inventory(
                 .to_owned(),
         );
     }
-    let inactive = Standing::Inactive.as_str();
-    let unfinished = stored.iter().map(|p| &p.record).filter(|record| record.standing != inactive);
+    let unfinished =
+        stored.iter().map(|p| &p.record).filter(|record| record.standing != Standing::Inactive);
     let item = |record: &crate::store::PurchaseRecord| Item {
         key: record.key.clone(),
-        kind: record.kind.clone(),
-        route: record.route.clone(),
+        kind: record.kind.as_str().to_owned(),
+        route: record.route.as_str().to_owned(),
     };
     Ok(unfinished.map(item).collect())
 }

@@ -11,6 +11,7 @@ use crate::core::hold::Hold;
 use crate::core::ids::{AccountName, Fence, TeardownId};
 use crate::core::machine;
 use crate::core::reason::Reason;
+use crate::core::routes::Standing;
 use crate::core::teardown::{Lease, NewTeardown, State, Teardown};
 use crate::store::model::time::{elapsed, millis, millis_up};
 use crate::store::{Commit, Next, PurchasesRead, Result, StoreError};
@@ -180,7 +181,7 @@ pub(in crate::store) fn apply(
     }
     row.cross_checked = commit.cross_checked.or(row.cross_checked);
     if let Some(PurchasesRead::All(records)) = &commit.purchases {
-        let unfinished = records.iter().filter(|record| record.standing != "inactive");
+        let unfinished = records.iter().filter(|record| record.standing != Standing::Inactive);
         row.uncancellable_at =
             unfinished.filter_map(|record| record.cancellable_until).min().map(millis);
     }

@@ -159,7 +159,7 @@ fn route(purchase: &Purchase) -> &'static str {
     if purchase.standing == Standing::Inactive {
         return "none";
     }
-    purchase.route()
+    purchase.route().as_str()
 }
 
 /// The unfinished purchases that come first.

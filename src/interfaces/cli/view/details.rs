@@ -96,10 +96,10 @@ pub(crate) fn purchases_text(purchases: &[StoredPurchase]) -> String {
         table.row([
             record.key,
             record.name,
-            record.kind,
-            record.route,
+            record.kind.as_str().to_owned(),
+            record.route.as_str().to_owned(),
             record.status,
-            record.standing,
+            record.standing.as_str().to_owned(),
             record.blocked.unwrap_or_default(),
         ]);
     }

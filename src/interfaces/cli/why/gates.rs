@@ -4,12 +4,12 @@
 use jiff::Timestamp;
 
 use super::Case;
-use crate::core::command::{Action, Command, Intent, Outcome};
+use crate::core::command::{Command, Intent, Outcome};
 use crate::core::gates::{self, Guard, SafetyPolicy, StoredFacts, Verdict};
 use crate::core::ids::CommandId;
 use crate::core::observation::Observation;
 use crate::core::reason::Reason;
-use crate::core::routes::{self, Kind, Standing};
+use crate::core::routes::{self, Kind, Route, Standing};
 use crate::core::teardown::Teardown;
 use crate::interfaces::cli::view::account::condition_text;
 use crate::interfaces::cli::view::counted;
@@ -80,18 +80,18 @@ fn next_write(commands: &[Command], purchases: &[StoredPurchase]) -> (Option<Com
     if let Some(command) = commands.iter().find(|command| command.is_unsettled()) {
         return (Some(command.id), command.intent.clone());
     }
-    let active = Standing::Active.as_str();
     let accepted = |key: &str| {
         let reached =
             |c: &Command| matches!(c.outcome, Some(Outcome::Accepted | Outcome::GoalReached));
         commands.iter().any(|command| command.intent.resource == key && reached(command))
     };
-    let records = purchases.iter().map(|p| &p.record).filter(|r| r.standing == active);
+    let records = purchases.iter().map(|p| &p.record).filter(|r| r.standing == Standing::Active);
     let mut records = records.filter(|record| !accepted(&record.key));
     let cancel = records.find_map(|record| {
+        let Route::By(action) = record.route else { return None };
         Some(Intent {
-            action: Action::parse(&record.route)?,
-            reservation: record.kind == Kind::Reservation.as_str(),
+            action,
+            reservation: record.kind == Kind::Reservation,
             resource: record.key.clone(),
             body: None,
             if_match: None,
@@ -175,11 +175,11 @@ impl Case<'_> {
 
     fn purchase(&self) -> Gate {
         let with = |standing: Standing| {
-            self.purchases.iter().filter(|p| p.record.standing == standing.as_str()).count()
+            self.purchases.iter().filter(|p| p.record.standing == standing).count()
         };
-        let inactive = Standing::Inactive.as_str();
-        let cannot =
-            |p: &&StoredPurchase| p.record.blocked.is_some() && p.record.standing != inactive;
+        let cannot = |p: &&StoredPurchase| {
+            p.record.blocked.is_some() && p.record.standing != Standing::Inactive
+        };
         let blocked: Vec<_> = self.purchases.iter().filter(cannot).collect();
         if let Some(first) = blocked.first() {
             let why = first.record.blocked.as_deref().unwrap_or("the API cannot cancel it");

@@ -15,6 +15,7 @@ use crate::core::fault::FailedCall;
 use crate::core::hold::{Hold, Holds};
 use crate::core::ids::{AccountName, CommandId, Fence, TeardownId};
 use crate::core::reason::Reason;
+use crate::core::routes::{Kind, Route, Standing};
 use crate::core::teardown::{Lease, State, Teardown};
 pub(in crate::store) use crate::store::model::time::time_text;
 use crate::store::{
@@ -338,11 +339,11 @@ pub(in crate::store) fn purchase(row: &SqliteRow) -> Result<StoredPurchase> {
     Ok(StoredPurchase {
         record: PurchaseRecord {
             key: f.get("key")?,
-            kind: f.get("kind")?,
+            kind: f.parse("kind", Kind::parse)?,
             name: f.get("name")?,
-            route: f.get("route")?,
+            route: f.parse("route", Route::parse)?,
             status: f.get("status")?,
-            standing: f.get("standing")?,
+            standing: f.parse("standing", Standing::parse)?,
             order_id: f.get("order_id")?,
             blocked: f.get("blocked")?,
             cancellable_until: f.time_opt("cancellable_until")?,
