@@ -16,6 +16,16 @@ const LAYERS: [(&str, Option<&[&str]>); 6] = [
     ("interfaces", None),
 ];
 
+/// The parts of the store, each with those it may use besides itself. What stands at the root of the store is
+/// everybody's.
+const PARTS_OF_THE_STORE: [(&str, &[&str]); 5] = [
+    ("model", &[]),
+    ("rules", &["model"]),
+    ("tables", &["rules", "model"]),
+    ("steps", &["tables", "rules", "model"]),
+    ("file", &["model"]),
+];
+
 /// Crates that the core may use: plain data and arithmetic. `proptest` is for its tests.
 const CORE_CRATES: [&str; 8] =
     ["humantime", "idna", "jiff", "proptest", "serde", "serde_json", "thiserror", "uuid"];
@@ -42,6 +52,46 @@ const PRINTING: [&str; 5] = ["print", "println", "eprint", "eprintln", "dbg"];
 fn arrows_between_layers_point_downward_only() {
     let wrong = every_file(|file| arrows_upward(&file.layer, &file.paths()));
     assert!(wrong.is_empty(), "a layer uses one that is not below it:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn arrows_between_the_parts_of_the_store_point_downward_only() {
+    let wrong = every_file(|file| match file.module.as_slice() {
+        [layer, part, ..] if layer == "store" => arrows_upward_in_the_store(part, &file.paths()),
+        _ => Vec::new(),
+    });
+    assert!(wrong.is_empty(), "a part uses one that is not below it:\n{}", wrong.join("\n"));
+    let sample = Source::of("store", "store/rules/a.rs", "use crate::store::steps::x;");
+    assert_eq!(arrows_upward_in_the_store("rules", &sample.paths()), ["crate::store::steps::x"]);
+    let sample = Source::of("store", "store/steps/a.rs", "use crate::store::{Store, rules};");
+    assert_eq!(arrows_upward_in_the_store("steps", &sample.paths()), Vec::<String>::new());
+}
+
+#[test]
+fn only_the_tables_and_the_file_speak_sql() {
+    let wrong = every_file(|file| match file.module.as_slice() {
+        [layer, part, ..] if layer == "store" && !matches!(part.as_str(), "tables" | "file") => {
+            let queries = file.paths().into_iter().filter(|path| path.join("::") == "sqlx::query");
+            queries.map(|path| path.join("::")).collect()
+        }
+        _ => Vec::new(),
+    });
+    assert!(wrong.is_empty(), "a statement stands outside the tables:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_two_files_use_each_other_in_a_circle() {
+    assert_eq!(circles(&sources()), Vec::<Vec<String>>::new());
+    let made = |name: &str, text: &str| Source::of("core", name, text);
+    let files = [
+        made("core/a.rs", "use super::b::B;"),
+        made("core/b.rs", "fn f() { super::c::g() }"),
+        made("core/c.rs", "use crate::core::{a::A, d};"),
+        made("core/d.rs", "fn d() {}"),
+        // What a folder holds is part of it.
+        made("core/mod.rs", "pub use self::a::A;"),
+    ];
+    assert_eq!(circles(&files), [["core::a", "core::b", "core::c"]]);
 }
 
 #[test]
@@ -123,6 +173,52 @@ fn arrows_upward(layer: &str, paths: &[Vec<String>]) -> Vec<String> {
     };
     let inside = paths.iter().filter(|path| path[0] == "crate").map(|path| path[1..].join("::"));
     inside.filter(|path| !allowed(path)).map(|path| format!("crate::{path}")).collect()
+}
+
+fn arrows_upward_in_the_store(part: &str, paths: &[Vec<String>]) -> Vec<String> {
+    let below = PARTS_OF_THE_STORE.iter().find(|(name, _)| *name == part);
+    let Some((_, below)) = below else { return Vec::new() };
+    let is_part = |name: &str| PARTS_OF_THE_STORE.iter().any(|(known, _)| *known == name);
+    let wrong = |path: &&Vec<String>| match path.as_slice() {
+        [root, layer, used, ..] if root == "crate" && layer == "store" => {
+            used != part && is_part(used) && !below.contains(&used.as_str())
+        }
+        _ => false,
+    };
+    paths.iter().filter(wrong).map(|path| path.join("::")).collect()
+}
+
+/// The files that use each other in a circle, each circle once. Those of a folder are part of its `mod.rs`,
+/// and files of tests do not count.
+fn circles(files: &[Source]) -> Vec<Vec<String>> {
+    let is_test =
+        |file: &&Source| file.module.iter().any(|part| part == "tests" || part == "testing");
+    let files: Vec<&Source> = files.iter().filter(|file| !is_test(file)).collect();
+    let at = |path: &[String]| files.iter().position(|file| file.module == path);
+    let uses = |file: &Source| -> BTreeSet<usize> {
+        let inside = file.paths().into_iter().filter(|path| path[0] == "crate");
+        let owner = |path: Vec<String>| (1..=path.len()).rev().find_map(|end| at(&path[1..end]));
+        let beside = |other: &usize| {
+            let other = &files[*other].module;
+            !other.starts_with(&file.module) && !file.module.starts_with(other)
+        };
+        inside.filter_map(owner).filter(beside).collect()
+    };
+    let direct: Vec<BTreeSet<usize>> = files.iter().map(|file| uses(file)).collect();
+    let reached = |from: usize| {
+        let (mut seen, mut next) = (BTreeSet::new(), vec![from]);
+        while let Some(file) = next.pop() {
+            next.extend(direct[file].iter().filter(|used| seen.insert(**used)));
+        }
+        seen
+    };
+    let reached: Vec<BTreeSet<usize>> = (0..files.len()).map(reached).collect();
+    let circle = |file: usize| -> Vec<String> {
+        let with = reached[file].iter().filter(|other| reached[**other].contains(&file));
+        with.map(|other| files[*other].module.join("::")).collect()
+    };
+    let found: BTreeSet<Vec<String>> = (0..files.len()).map(circle).collect();
+    found.into_iter().filter(|circle| !circle.is_empty()).collect()
 }
 
 fn io_of(file: &Source) -> Vec<String> {

@@ -6,7 +6,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::routes::{Purchase, Standing};
-use super::teardown::Teardown;
 
 /// What an approval names of one purchase.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -69,26 +68,6 @@ impl Approval {
     pub fn missing<'a>(&'a self, now: &'a Inventory) -> Vec<&'a Item> {
         now.difference(&self.inventory).collect()
     }
-}
-
-/// The approval of a teardown that counts.
-///
-/// # Errors
-/// Why none does. `by_other` is `safety.approve_by_other`.
-pub fn counting(teardown: &Teardown, by_other: bool) -> Result<&Approval, String> {
-    let Some(approval) = &teardown.approval else {
-        return Err("nobody has approved it".to_owned());
-    };
-    if approval.run != teardown.run_since {
-        return Err(format!(
-            "the approval by {} is from before the retry and does not count",
-            approval.actor
-        ));
-    }
-    if by_other {
-        check_other(teardown.requested_by.as_deref(), &approval.actor)?;
-    }
-    Ok(approval)
 }
 
 /// Whether the one who approves is known to be somebody else than the one who enqueued.

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::ids::{AccountName, CommandId, TeardownId, TenantId};
-use super::request::{Forged, Request};
 
 /// What a command asks Partner Center to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -180,54 +179,6 @@ pub struct Command {
 }
 
 impl Command {
-    /// A command as it is committed: unsent and unsettled.
-    ///
-    /// # Errors
-    /// When no request can be derived from it.
-    pub fn fresh(
-        new: NewCommand,
-        account: AccountName,
-        tenant_id: TenantId,
-        teardown_id: TeardownId,
-        now: Timestamp,
-    ) -> Result<Self, Forged> {
-        let request = new.intent.request(tenant_id)?;
-        Ok(Self {
-            id: new.id,
-            account,
-            tenant_id,
-            teardown_id,
-            intent: new.intent,
-            method: request.method.as_str().to_owned(),
-            path: request.path,
-            created_at: now,
-            sends: 0,
-            first_sent_at: None,
-            last_sent_at: None,
-            correlation_id: None,
-            outcome: None,
-            settled_at: None,
-            http_status: None,
-            ms_code: None,
-            text: None,
-        })
-    }
-
-    /// The request that this command is, as derived.
-    ///
-    /// # Errors
-    /// When what is stored differs from what is derived.
-    pub fn request(&self) -> Result<Request, Forged> {
-        let request = self.intent.request(self.tenant_id)?;
-        if self.method != request.method.as_str() {
-            return Err(Forged("the method is another one"));
-        }
-        if self.path != request.path {
-            return Err(Forged("the path is another one"));
-        }
-        Ok(request)
-    }
-
     /// Whether it decides nothing any more: it never went out, or is not what would be derived.
     pub fn was_set_aside(&self) -> bool {
         self.outcome == Some(Outcome::Withdrawn)

@@ -15,6 +15,13 @@ use super::request::CUSTOMER;
 use super::routes;
 use super::teardown::State;
 
+impl Situation<'_> {
+    /// The arm for the DELETE and its proof.
+    pub(super) fn deleting(&self) -> Arm {
+        decide(self)
+    }
+}
+
 /// How many order ids of one refusal are followed up.
 const MAX_SUSPECTS: usize = 20;
 
@@ -68,7 +75,7 @@ fn settled_at(command: &Command) -> Timestamp {
 }
 
 /// The arm of [`decide`](super::machine::decide) for `deleting`.
-pub(super) fn decide(s: &Situation<'_>) -> Arm {
+fn decide(s: &Situation<'_>) -> Arm {
     if s.reads_as_gone() {
         // Without a DELETE of ours this ends the teardown.
         s.customer(Before::Delete)?;

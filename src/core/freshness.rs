@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::observation::{Observation, Read};
+use super::observation::{Observation, Read, Round};
 
 /// The step that the facts are read for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,15 +36,6 @@ impl Before {
             Self::Delete => Duration::from_secs(10),
         }
     }
-}
-
-/// Reads made side by side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Round {
-    /// How long the API took over the slowest of them.
-    pub took: Duration,
-    /// When all of them were in.
-    pub ended: Timestamp,
 }
 
 impl Round {

@@ -21,40 +21,16 @@
 //! row. It trusts nothing but what was read in this pass and what is stored, so going on after a
 //! crash is the same code as going on (the design calls this level-triggered).
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 
 use super::command::Intent;
-use super::deleting;
 use super::freshness::Before;
 use super::ids::CommandId;
 use super::memory::{Memory, Settled};
 use super::observation::{Observation, Read};
+pub use super::policy::Policy;
 use super::reason::Reason;
-use super::settlement::Codes;
 use super::teardown::{State, Teardown};
-
-/// The timing rules, from `[engine]`, `[polling]` and `[retry]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
-    /// `engine.deadline`: bound on eligible time.
-    pub deadline: Duration,
-    /// `polling.initial`.
-    pub polling_initial: Duration,
-    /// `polling.max`.
-    pub polling_max: Duration,
-    /// `polling.reissue_after`.
-    pub reissue_after: Duration,
-    /// `retry.initial`.
-    pub retry_initial: Duration,
-    /// `retry.max`.
-    pub retry_max: Duration,
-    /// `retry.max_attempts`.
-    pub max_attempts: u32,
-    /// `[codes]`: further answers that an operator has classified.
-    pub codes: Codes,
-}
 
 /// After so many refused DELETEs with something active behind them, a person must look.
 pub const MAX_ROUNDS: u32 = 5;
@@ -157,7 +133,7 @@ pub fn decide(situation: &Situation<'_>) -> Decision {
         State::EntitlementsFetched => entitlements_fetched(s),
         State::OrdersCancelling => orders_cancelling(s),
         State::Polling => polling(s),
-        State::Deleting => deleting::decide(s),
+        State::Deleting => s.deleting(),
         State::Deleted | State::Aborted | State::Failed => Ok(s.park(Wake::Never)),
     };
     decided.unwrap_or_else(|first| first)

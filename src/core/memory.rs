@@ -9,7 +9,7 @@ use super::backoff;
 use super::command::{Command, Outcome};
 use super::fault::{Class, Fault};
 use super::ids::CommandId;
-use super::machine::Policy;
+use super::policy::Policy;
 use super::request::CUSTOMER;
 use super::settlement::{self, Codes, Patience};
 

@@ -22,6 +22,7 @@ pub mod machine;
 pub mod memory;
 pub mod observation;
 pub mod plan;
+pub mod policy;
 pub mod protection;
 pub mod reason;
 pub mod request;

@@ -6,7 +6,6 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::fault::{Fault, Trouble};
-use super::freshness::Round;
 use super::inventory::{AzureEntitlement, Customer, Entitlement, Order, Subscription};
 
 /// What reading the customer by id showed.
@@ -91,6 +90,15 @@ pub enum Entitlements {
     /// The API refuses entitlements to this credential: the inventory rests on orders and
     /// subscriptions, without this cross-check.
     Refused,
+}
+
+/// Reads made side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Round {
+    /// How long the API took over the slowest of them.
+    pub took: Duration,
+    /// When all of them were in.
+    pub ended: Timestamp,
 }
 
 /// What one pass has seen. Everything is absent until it was read in this pass, and a list is

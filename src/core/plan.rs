@@ -9,9 +9,9 @@ use super::assess::{Assessment, read_of};
 use super::command::{Action, Command, Intent, Outcome};
 use super::fault::Class;
 use super::ids::CommandId;
-use super::machine::Policy;
 use super::memory::{Memory, refusal_class, refusal_text};
 use super::observation::Read;
+use super::policy::Policy;
 use super::routes::{Kind, Purchase, Standing};
 use super::settlement;
 

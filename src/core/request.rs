@@ -8,8 +8,10 @@ use serde::Deserializer as _;
 use serde::de::{MapAccess, Visitor};
 use serde_json::{Value, json};
 
-use super::command::{Action, Intent, Method};
-use super::ids::{TenantId, is_resource_id};
+use jiff::Timestamp;
+
+use super::command::{Action, Command, Intent, Method, NewCommand};
+use super::ids::{AccountName, TeardownId, TenantId, is_resource_id};
 use super::resource::set_status;
 
 /// The resource name of the customer itself.
@@ -213,6 +215,56 @@ fn segment(id: &str) -> String {
         }
     }
     out
+}
+
+impl Command {
+    /// A command as it is committed: unsent and unsettled.
+    ///
+    /// # Errors
+    /// When no request can be derived from it.
+    pub fn fresh(
+        new: NewCommand,
+        account: AccountName,
+        tenant_id: TenantId,
+        teardown_id: TeardownId,
+        now: Timestamp,
+    ) -> Result<Self, Forged> {
+        let request = new.intent.request(tenant_id)?;
+        Ok(Self {
+            id: new.id,
+            account,
+            tenant_id,
+            teardown_id,
+            intent: new.intent,
+            method: request.method.as_str().to_owned(),
+            path: request.path,
+            created_at: now,
+            sends: 0,
+            first_sent_at: None,
+            last_sent_at: None,
+            correlation_id: None,
+            outcome: None,
+            settled_at: None,
+            http_status: None,
+            ms_code: None,
+            text: None,
+        })
+    }
+
+    /// The request that this command is, as derived.
+    ///
+    /// # Errors
+    /// When what is stored differs from what is derived.
+    pub fn request(&self) -> Result<Request, Forged> {
+        let request = self.intent.request(self.tenant_id)?;
+        if self.method != request.method.as_str() {
+            return Err(Forged("the method is another one"));
+        }
+        if self.path != request.path {
+            return Err(Forged("the path is another one"));
+        }
+        Ok(request)
+    }
 }
 
 #[cfg(test)]

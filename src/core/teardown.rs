@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::approval::Approval;
+use super::approval::{self, Approval};
 use super::hold::Holds;
 use super::ids::{AccountName, Fence, TeardownId, TenantId};
 use super::reason::Reason;
@@ -141,7 +141,7 @@ pub struct Teardown {
     /// first.
     pub uncancellable_at: Option<Timestamp>,
     /// A person's yes to what it had bought then. Which of them count is for
-    /// [`counting`](super::approval::counting) to say.
+    /// [`counting_approval`](Self::counting_approval) to say.
     pub approval: Option<Approval>,
     /// Who works on it now.
     pub lease: Option<Lease>,
@@ -154,6 +154,26 @@ pub struct Teardown {
 }
 
 impl Teardown {
+    /// The approval of a teardown that counts.
+    ///
+    /// # Errors
+    /// Why none does. `by_other` is `safety.approve_by_other`.
+    pub fn counting_approval(&self, by_other: bool) -> Result<&Approval, String> {
+        let Some(approval) = &self.approval else {
+            return Err("nobody has approved it".to_owned());
+        };
+        if approval.run != self.run_since {
+            return Err(format!(
+                "the approval by {} is from before the retry and does not count",
+                approval.actor
+            ));
+        }
+        if by_other {
+            approval::check_other(self.requested_by.as_deref(), &approval.actor)?;
+        }
+        Ok(approval)
+    }
+
     /// A row as it is when nothing is known of it but whom it is about. Its deadline's clock stands.
     pub fn fresh(id: TeardownId, account: AccountName, tenant: TenantId, now: Timestamp) -> Self {
         Self {

@@ -10,6 +10,7 @@ mod client;
 pub mod clouds;
 pub mod credentials;
 pub mod decode;
+mod entitled;
 mod error;
 mod exchange;
 mod flight;

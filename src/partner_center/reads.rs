@@ -14,6 +14,7 @@ use super::calls::{
 };
 use super::client::{Answered, Client};
 use super::decode::{self, Damaged, LegalBusinessProfile};
+use super::entitled::Entitled;
 use super::error::ApiError;
 use crate::core::budget::{Bucket, Resource};
 use crate::core::fault::{Class, Fault};
@@ -26,19 +27,6 @@ use crate::core::settlement;
 const NO_APP_ONLY: &str = "900329";
 /// An app that may not ask for entitlements asks again after this long.
 const ENTITLEMENTS_PAUSE: Duration = Duration::from_secs(24 * 3600);
-
-/// The right of this app to ask for entitlements, as far as it is known.
-#[derive(Debug, Default)]
-pub(super) struct Entitled {
-    /// Whether the books were asked.
-    known: bool,
-    /// When the latest request that was given some was sent.
-    given_at: Option<Timestamp>,
-    /// When they were last refused to it, unless they were given since.
-    refused_at: Option<Timestamp>,
-    /// The latest refusal that none was given after: who met it, its status and its code.
-    refused: Option<(TenantId, u16, Option<String>)>,
-}
 
 /// Partner Center keeps its audit log for 90 days
 /// (kvamseek/partner-center, `get-a-record-of-partner-center-activity-by-user.md`).

@@ -3,16 +3,7 @@
 use std::time::Duration;
 
 use super::profile::FaultProfile;
-
-/// How a `Retry-After` is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum RetryAfterForm {
-    /// In seconds, as Partner Center documents it.
-    #[default]
-    Seconds,
-    /// As an HTTP date.
-    Date,
-}
+use super::retry_after::RetryAfterForm;
 
 /// What the journal lets pass before it calls something a breach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::dice::Dice;
-use super::options::RetryAfterForm;
+use super::retry_after::RetryAfterForm;
 use super::route::Template;
 use super::rules::Effect;
 

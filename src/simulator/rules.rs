@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::call::Call;
 use super::dice::Dice;
 use super::life::Moment;
-use super::options::RetryAfterForm;
+use super::retry_after::RetryAfterForm;
 use super::route::{Route, Template};
 
 /// Which calls a rule is about. What is `None` or empty matches everything.

@@ -13,6 +13,8 @@ mod door;
 mod file;
 mod lanes;
 mod model;
+#[cfg(test)]
+mod plans;
 mod rules;
 mod steps;
 mod tables;

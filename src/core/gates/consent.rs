@@ -20,7 +20,7 @@ pub(super) fn approval(q: &Question<'_>) -> Verdict {
     if !q.policy.require_approval {
         return Verdict::Allow;
     }
-    match approval::counting(&q.facts.teardown, q.policy.approve_by_other) {
+    match q.facts.teardown.counting_approval(q.policy.approve_by_other) {
         Ok(_) => Verdict::Allow,
         Err(why) => hold(Reason::Approval, why),
     }
@@ -29,7 +29,7 @@ pub(super) fn approval(q: &Question<'_>) -> Verdict {
 /// An approval is for what was there when it was given. What appears later was approved by nobody,
 /// also where no approval is required: somebody looked at a list and this is not on it.
 pub(super) fn plan_drift(q: &Question<'_>) -> Verdict {
-    let Ok(approval) = approval::counting(&q.facts.teardown, q.policy.approve_by_other) else {
+    let Ok(approval) = q.facts.teardown.counting_approval(q.policy.approve_by_other) else {
         return Verdict::Allow;
     };
     let Some(read) = q.inventory() else { return Verdict::Stale };
@@ -54,7 +54,7 @@ pub(super) fn plan_drift(q: &Question<'_>) -> Verdict {
 /// has begun counts too, so that a batch cannot be passed by in small helpings.
 pub(super) fn large_batch(q: &Question<'_>) -> Verdict {
     let share = q.policy.hold_batch_over;
-    let approved = approval::counting(&q.facts.teardown, q.policy.approve_by_other).is_ok();
+    let approved = q.facts.teardown.counting_approval(q.policy.approve_by_other).is_ok();
     if share.is_zero() || approved {
         return Verdict::Allow;
     }

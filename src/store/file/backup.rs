@@ -9,7 +9,8 @@ use serde::Serialize;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
-use super::open::{BUSY_TIMEOUT, check_file, read_schema, unfit};
+use super::fitness::{check_file, unfit};
+use super::version::{BUSY_TIMEOUT, read_schema};
 use crate::store::file::shared::open_or_create;
 use crate::store::held;
 use crate::store::{Result, StoreError};

@@ -1,36 +1,28 @@
 //! Opening and migrating the database file.
 
-use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
-use rustix::fs::Access;
 use serde::Serialize;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqliteConnection};
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
 use super::backup::{Partial, verified};
+use super::fitness::{check_file, check_leftovers, unfit};
 use super::identity::Files;
-use super::restore::log_aside;
-use super::{filesystem, schema};
+use super::schema;
+use super::version::{BUSY_TIMEOUT, MIGRATOR, inspect, newest, read_schema};
 use crate::store::file::lock::{beside, open as open_lock, real};
 use crate::store::file::shared::open_or_create;
 use crate::store::lanes::Lanes;
 use crate::store::{Door, Store, held};
 use crate::store::{Result, StoreError};
 
-pub(in crate::store) static MIGRATOR: Migrator = sqlx::migrate!();
-
 /// Connections that read beside the one that writes.
 const READERS: usize = 3;
-/// How long a statement waits for another process's lock.
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// Whether opening may change an older schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MigrateMode {
@@ -183,161 +175,9 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .log_statements(tracing::log::LevelFilter::Trace)
 }
 
-pub(super) fn unfit(path: &Path, text: &str) -> StoreError {
-    StoreError::Unfit(format!("{} {text}", path.display()))
-}
-
 // ---- the file ------------------------------------------------------------------------------------
 
-/// Refuses a file that cannot be, or become, a database here. Returns its real path.
-pub(super) fn check_file(path: &Path, may_create: bool) -> Result<PathBuf> {
-    check_file_on(path, may_create, filesystem::network_under)
-}
-
-/// As [`check_file`], told by `network_under` which network file system holds a folder.
-fn check_file_on(
-    path: &Path,
-    may_create: bool,
-    network_under: impl Fn(&Path) -> std::io::Result<Option<String>>,
-) -> Result<PathBuf> {
-    let path = real(path);
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    if !folder.is_dir() {
-        return Err(unfit(
-            &path,
-            "cannot be a database: its folder does not exist; create the folder or change database.url",
-        ));
-    }
-    if !path.exists() && !may_create {
-        return Err(unfit(
-            &path,
-            "does not exist: start `teardownd run` or `teardownd migrate` first, or change database.url",
-        ));
-    }
-    let network = network_under(folder)
-        .map_err(|error| unfit(folder, &format!("cannot be looked at: {error}")))?;
-    if let Some(name) = network {
-        return Err(unfit(
-            &path,
-            &format!(
-                "lies on a network file system ({name}), where SQLite's locks are not reliable; \
-                 move the database to a local disk and change database.url"
-            ),
-        ));
-    }
-    if rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).is_err() {
-        return Err(unfit(
-            folder,
-            "is not writable for this user: SQLite keeps files beside the database; change the \
-             folder's owner or run as the user of the daemon",
-        ));
-    }
-    if path.exists() {
-        check_header(&path)?;
-    }
-    Ok(path)
-}
-
-/// Refuses to begin an empty database beside what is left of another one, and to open one whose log a
-/// restore has put aside: both would lose what was stored last.
-pub(super) fn check_leftovers(path: &Path) -> Result<()> {
-    if path.exists() {
-        return match log_aside(path, path).filter(|aside| aside.exists()) {
-            None => Ok(()),
-            Some(aside) => Err(unfit(
-                path,
-                &format!(
-                    "is half replaced: a restore was broken off that has moved its log to {}; type \
-                     `teardownd restore FILE` again",
-                    aside.display()
-                ),
-            )),
-        };
-    }
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-    let is_left = |entry: &OsStr| {
-        let rest = entry.as_encoded_bytes().strip_prefix(name);
-        rest.is_some_and(|rest| LEFTOVERS.iter().any(|left| rest.starts_with(left.as_bytes())))
-    };
-    let entries = std::fs::read_dir(folder)
-        .map_err(|error| unfit(folder, &format!("cannot be looked at: {error}")))?;
-    let mut left: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
-    left.retain(|entry| is_left(entry));
-    left.sort();
-    match left.last() {
-        None => Ok(()),
-        Some(left) => Err(unfit(
-            path,
-            &format!(
-                "does not exist, but {} does: the database was moved away, or a restore broken off. \
-                 Put it back, or type `teardownd restore FILE` with that file or with a backup. To \
-                 begin with an empty database, move what is left away first",
-                folder.join(left).display()
-            ),
-        )),
-    }
-}
-
-/// Begin the names, after the database's own, of files that hold or held what it knew.
-const LEFTOVERS: [&str; 5] =
-    ["-wal", ".before-restore-", ".restore.", ".restore-wal-", ".left-by-restore-"];
-
-/// Refuses what is no SQLite database before SQLite itself touches it. An empty file is one that is
-/// being created.
-pub(super) fn check_header(path: &Path) -> Result<()> {
-    const HEADER: &[u8] = b"SQLite format 3\0";
-    if !path.is_file() {
-        return Err(unfit(path, "is not a file; change database.url"));
-    }
-    let mut header = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(HEADER.len() as u64).read_to_end(&mut header))
-        .map_err(|error| {
-            unfit(path, &format!("cannot be read: {error}; check its owner and permissions"))
-        })?;
-    if header.is_empty() || header == HEADER {
-        return Ok(());
-    }
-    Err(unfit(path, "is not an SQLite database; change database.url or move the file away"))
-}
-
 // ---- the schema ----------------------------------------------------------------------------------
-
-/// What the database says of its schema.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Schema {
-    /// Migrations applied, in order.
-    pub(super) applied: Vec<i64>,
-    /// The oldest schema version whose programs may use it.
-    min_reader: Option<i64>,
-}
-
-impl Schema {
-    /// The migrations still to be applied; a newer schema that this program may use needs none.
-    pub(super) fn pending(&self, path: &Path, migrator: &Migrator) -> Result<Vec<i64>> {
-        let own = newest(migrator);
-        let stored = self.applied.last().copied().unwrap_or(0);
-        if stored > own {
-            return match self.min_reader {
-                Some(min_reader) if min_reader <= own => Ok(Vec::new()),
-                _ => Err(unfit(
-                    path,
-                    &format!(
-                        "has schema version {stored}, and this teardownd knows only version {own}: \
-                         install the newer teardownd, or restore a copy from before the migration"
-                    ),
-                )),
-            };
-        }
-        let known = migrator.iter().map(|migration| migration.version);
-        Ok(known.filter(|version| !self.applied.contains(version)).collect())
-    }
-}
-
-fn newest(migrator: &Migrator) -> i64 {
-    migrator.iter().map(|migration| migration.version).max().unwrap_or(0)
-}
 
 fn needs_migration(path: &Path, pending: &[i64]) -> StoreError {
     unfit(
@@ -347,49 +187,6 @@ fn needs_migration(path: &Path, pending: &[i64]) -> StoreError {
              `teardownd run` with database.migrate = \"auto\""
         ),
     )
-}
-
-/// Reads the schema without changing anything. A file that does not exist has none.
-pub(super) async fn inspect(path: &Path) -> Result<Schema> {
-    if !path.exists() {
-        return Ok(Schema::default());
-    }
-    let mut conn =
-        SqliteConnectOptions::new().filename(path).busy_timeout(BUSY_TIMEOUT).connect().await?;
-    let schema = read_schema(&mut conn, path).await;
-    conn.close().await?;
-    schema
-}
-
-pub(super) async fn read_schema(conn: &mut SqliteConnection, path: &Path) -> Result<Schema> {
-    let tables: Vec<String> =
-        sqlx::query_scalar("SELECT name FROM sqlite_master WHERE type = 'table'")
-            .fetch_all(&mut *conn)
-            .await?;
-    let has = |name: &str| tables.iter().any(|table| table == name);
-    if !has("_sqlx_migrations") {
-        if tables.is_empty() {
-            return Ok(Schema::default());
-        }
-        return Err(unfit(
-            path,
-            "is a database of another program; change database.url or move the file away",
-        ));
-    }
-    let applied =
-        sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success ORDER BY version")
-            .fetch_all(&mut *conn)
-            .await?;
-    let min_reader = if has("meta") {
-        sqlx::query("SELECT CAST(value AS INTEGER) AS v FROM meta WHERE key = 'min_reader'")
-            .fetch_optional(conn)
-            .await?
-            .map(|row| row.try_get("v"))
-            .transpose()?
-    } else {
-        None
-    };
-    Ok(Schema { applied, min_reader })
 }
 
 /// Migrates under a lock of its own, so that processes that start at once wait for one another.

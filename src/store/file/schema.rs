@@ -7,7 +7,8 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _, SqliteConnection};
 use tokio::sync::OnceCell;
 
-use super::open::{MIGRATOR, unfit};
+use super::fitness::unfit;
+use super::version::MIGRATOR;
 use crate::store::{Result, StoreError};
 
 /// A trigger or an index, as it stands in `sqlite_master`.

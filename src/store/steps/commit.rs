@@ -2,43 +2,19 @@
 
 use jiff::Timestamp;
 
-use super::{account, forged, send};
+use super::{account, facts, forged, send};
 use crate::core::command::Action;
-use crate::core::gates::{SafetyPolicy, StoredFacts};
-use crate::core::ids::{CommandId, TeardownId};
 use crate::core::teardown::Teardown;
 use crate::store::model::time::millis;
 use crate::store::rules::admission;
 use crate::store::rules::admission::Admission;
-use crate::store::tables::{
-    accounts, clock, commands, faults, protections, purchases, teardowns, transitions,
-};
+use crate::store::tables::{accounts, commands, faults, purchases, teardowns, transitions};
 use crate::store::{Commit, Committed, Result, Store, Tx, rules};
 
 impl Store {
     /// Commits one step. See [`Commit`].
     pub async fn commit(&self, commit: Commit<'_>, now: Timestamp) -> Result<Committed> {
         self.write("commit", async |tx| take(tx, &commit, millis(now)).await).await
-    }
-
-    /// The facts that the gates ask for before the next write of a teardown, as the transaction that
-    /// commits it reads it. `question` is the command that is to be sent again; `None` for one that is not
-    /// stored yet.
-    ///
-    /// # Errors
-    /// [`NotFound`](crate::store::StoreError::NotFound) for a teardown that is gone.
-    pub async fn facts(
-        &self,
-        teardown: TeardownId,
-        question: Option<CommandId>,
-        policy: &SafetyPolicy,
-        now: Timestamp,
-    ) -> Result<StoredFacts> {
-        self.read("facts", async |tx| {
-            let row = teardowns::load(tx, teardown).await?;
-            facts(tx, &row, question, true, policy, millis(now)).await
-        })
-        .await
     }
 }
 
@@ -86,7 +62,7 @@ async fn admit(
         return Ok(Admission { admitted: Vec::new(), verdict: None });
     }
     let deleting = commit.commands.iter().any(|c| c.intent.action == Action::DeleteCustomer);
-    let mut facts = facts(tx, row, None, deleting, commit.policy, now).await?;
+    let mut facts = facts::gather(tx, row, None, deleting, commit.policy, now).await?;
     let busy = commands::unsettled_resources(tx, row).await?;
     let admission = admission::admit(commit, &mut facts, busy, now);
     if !admission.admitted.is_empty() {
@@ -96,36 +72,4 @@ async fn admit(
         }
     }
     Ok(admission)
-}
-
-/// What the gates ask of the store, without the command in question. Past deletions are read only
-/// when a DELETE asks.
-pub(super) async fn facts(
-    tx: &mut Tx,
-    row: &Teardown,
-    command: Option<CommandId>,
-    deleting: bool,
-    policy: &SafetyPolicy,
-    now: Timestamp,
-) -> Result<StoredFacts> {
-    let (account, every) = accounts::load_with_every(tx, &row.account).await?;
-    let question = command.map(|id| id.to_string());
-    let deletions = if deleting {
-        commands::deletions(tx, &account, question.as_deref(), now).await?
-    } else {
-        Vec::new()
-    };
-    let unapproved = teardowns::unapproved(tx, &row.account, policy).await?;
-    Ok(StoredFacts {
-        teardown: row.clone(),
-        command,
-        calls: 0,
-        account,
-        every,
-        deletions,
-        resource_busy: false,
-        unapproved,
-        protections: protections::load_for(tx, row).await?,
-        ahead: clock::ahead(tx).await?,
-    })
 }

@@ -6,6 +6,7 @@ mod commit;
 mod configuration;
 mod consent;
 mod enqueue;
+mod facts;
 mod forged;
 mod identity;
 mod lease;

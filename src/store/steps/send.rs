@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{account, commit, forged};
+use super::{account, facts, forged};
 use crate::core::account::Proven;
 use crate::core::command::{Action, Answer, Outcome};
 use crate::core::gates;
@@ -96,7 +96,7 @@ async fn ask(tx: &mut Tx, row: &Teardown, send: &Send<'_>, now: Timestamp) -> Re
     let command = commands::load(tx, send.command).await?;
     admission::check_send(&command, row)?;
     let deleting = command.intent.action == Action::DeleteCustomer;
-    let mut facts = commit::facts(tx, row, Some(command.id), deleting, send.policy, now).await?;
+    let mut facts = facts::gather(tx, row, Some(command.id), deleting, send.policy, now).await?;
     facts.calls = commands::calls(tx, row, command.id, now).await?;
     let verdict = gates::admit(&command.intent, &facts, send.seen, send.policy, now);
     match &verdict {

@@ -4,6 +4,8 @@ use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migration, MigrationType};
 
 use super::*;
+use crate::store::file::fitness::check_file_on;
+use crate::store::file::version::Schema;
 
 fn migration(version: i64, sql: &'static str) -> Migration {
     let kind = MigrationType::Simple;

@@ -1,7 +1,6 @@
 //! The database that a restore replaces: held while it is asked what it knows, and swapped for its
 //! successor in one step.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -10,8 +9,10 @@ use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 
 use super::open_alone;
 use crate::store::file::backup::{Partial, rename};
+use crate::store::file::fitness::{log_aside, unfit};
 use crate::store::file::lock::beside;
-use crate::store::file::open::{MIGRATOR, Schema, bring_up, in_a_name, inspect, unfit};
+use crate::store::file::open::{bring_up, in_a_name};
+use crate::store::file::version::{MIGRATOR, Schema, inspect};
 use crate::store::{Result, StoreError};
 
 /// The successor, whole and on the disk, before the two are swapped; the replaced one after that.
@@ -120,13 +121,6 @@ async fn brought_up(
 
 fn failed(path: &Path) -> impl Fn(std::io::Error) -> StoreError {
     move |error| unfit(path, &format!("cannot be put in its place: {error}"))
-}
-
-/// Where the write-ahead log of this very file waits while it is swapped. Only one that is too damaged
-/// for its log to be folded into it has any.
-pub(in crate::store) fn log_aside(database: &Path, of: &Path) -> Option<PathBuf> {
-    let inode = of.metadata().ok()?.ino();
-    Some(beside(database, &format!(".restore-wal-{inode}")))
 }
 
 /// Puts the copy in the place of the database, and keeps what was there. Returns its new name.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use sqlx::AssertSqlSafe;
 
 use super::*;
-use crate::store::file::open::check_leftovers;
+use crate::store::file::fitness::check_leftovers;
 use crate::store::file::{MigrateMode, SqliteSettings, backup};
 use crate::store::{Store, StoreError};
 

@@ -33,8 +33,6 @@ pub(in crate::store) mod identities;
 pub(in crate::store) mod in_force;
 pub(in crate::store) mod jobs;
 pub(in crate::store) mod leases;
-#[cfg(test)]
-mod plans;
 pub(in crate::store) mod protections;
 pub(in crate::store) mod purchases;
 pub(in crate::store) mod reloads;

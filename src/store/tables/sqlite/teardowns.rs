@@ -9,7 +9,6 @@ use sqlx::{QueryBuilder, Row as _, Sqlite};
 
 use super::rows::time_text;
 use super::{accounts, rows};
-use crate::core::approval;
 use crate::core::gates::SafetyPolicy;
 use crate::core::ids::{AccountName, Fence, TeardownId, TenantId};
 use crate::core::reason::Reason;
@@ -273,8 +272,7 @@ pub(in crate::store) async fn unapproved(
     .await?;
     // A damaged row counts: nobody can tell whether it was approved.
     let approved = |row| {
-        rows::teardown(row)
-            .is_ok_and(|row| approval::counting(&row, policy.approve_by_other).is_ok())
+        rows::teardown(row).is_ok_and(|row| row.counting_approval(policy.approve_by_other).is_ok())
     };
     Ok(found.iter().filter(|row| !approved(row)).count())
 }

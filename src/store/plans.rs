@@ -3,8 +3,8 @@
 
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 
-use super::{commands, leases, waiting};
-use crate::store::file::MIGRATOR;
+use super::file::MIGRATOR;
+use super::tables::{commands, leases, waiting};
 
 /// The steps of a statement, as SQLite explains them.
 async fn plan(sql: &str) -> Vec<String> {
