@@ -16,20 +16,18 @@ use super::refusal;
 use super::timekeeping;
 use crate::core::assess;
 use crate::core::clock::{Clock, Entropy};
-use crate::core::command::{Action, Command, NewCommand};
+use crate::core::command::{Action, Command, Intent, NewCommand};
 use crate::core::fault::{FailedCall, Trouble};
 use crate::core::gates::Verdict;
 use crate::core::ids::CommandId;
-use crate::core::machine::{self, Decision, Policy, Situation, Transition, Wake};
+use crate::core::machine::{self, Decision, Policy, Situation, Transition};
 use crate::core::memory::{Memory, Remembered};
 use crate::core::observation::{CustomerSeen, Entitlements, Observation, Read};
 use crate::core::reason::Reason;
 use crate::core::routes::{self, Purchase};
 use crate::core::teardown::Teardown;
 use crate::partner_center::{Call, call_of_read};
-use crate::store::{
-    Commit, Committed, Next, PurchaseRecord, PurchasesRead, Result, Store, StoreError,
-};
+use crate::store::{Commit, Committed, PurchaseRecord, PurchasesRead, Result, Store, StoreError};
 
 /// A pass that has not come to an end after so many steps is parked: facts that keep going stale
 /// while they are read must not keep a slot for ever.
@@ -323,34 +321,23 @@ impl Pass<'_> {
         let from = self.teardown.state;
         let (state, reason) = (transition.state, transition.reason);
         let text = transition.text.clone();
-        let commands = transition
-            .intents
-            .into_iter()
-            .map(|intent| NewCommand { id: CommandId(self.shared.entropy.uuid()), intent })
-            .collect();
+        let command = |intent: &Intent| NewCommand {
+            id: CommandId(self.shared.entropy.uuid()),
+            intent: intent.clone(),
+        };
+        let commands = transition.intents.iter().map(command).collect();
         let safety = self.account.rules.safety.get();
         let commit = Commit {
             teardown: self.teardown.id,
             fence: self.lease.fence,
-            state,
-            reason,
-            text: transition.text,
-            settled: transition.settled,
+            transition,
+            commands,
             purchases: self.purchases_read(),
             domain: self.domain_read(),
             cross_checked: self.cross_checked(),
             failures: std::mem::take(&mut self.failures),
-            attempts: transition.attempts,
-            polls: transition.polls,
-            rounds: transition.rounds,
-            suspects: transition.suspects,
-            commands,
             seen: &self.seen,
             policy: &safety,
-            next: match transition.wake {
-                Wake::Now | Wake::Never => Next::Continue,
-                Wake::At(at) => Next::Park(Some(at)),
-            },
         };
         let clock = self.shared.clock.as_ref();
         timekeeping::follow(&self.shared.store, clock).await?;

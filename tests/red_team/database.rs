@@ -8,8 +8,9 @@ use sqlx::{ConnectOptions as _, SqliteConnection};
 use teardownd::core::command::{Action, NewCommand};
 use teardownd::core::gates::SafetyPolicy;
 use teardownd::core::ids::{AccountName, CommandId};
+use teardownd::core::machine::{Transition, Wake};
 use teardownd::core::teardown::{NewTeardown, State};
-use teardownd::store::{ClaimRequest, Claimed, Commit, Next, Store};
+use teardownd::store::{ClaimRequest, Claimed, Commit, Store};
 use teardownd::store::{MigrateMode, SqliteSettings};
 use uuid::Uuid;
 
@@ -56,22 +57,26 @@ impl Bench {
         let commit = Commit {
             teardown: self.claimed.teardown.id,
             fence: self.claimed.fence,
-            state,
-            reason: None,
-            text: None,
-            settled: Vec::new(),
+            transition: Transition {
+                state,
+                reason: None,
+                text: None,
+                settled: Vec::new(),
+                intents: Vec::new(),
+                resends: Vec::new(),
+                attempts: 0,
+                polls: 0,
+                rounds: 0,
+                suspects: Vec::new(),
+                wake: Wake::Now,
+            },
             purchases: None,
             domain: None,
-            attempts: 0,
-            polls: 0,
-            rounds: 0,
             cross_checked: None,
             failures: Vec::new(),
-            suspects: Vec::new(),
             commands: wanted.map(command).into_iter().collect(),
             seen: &seen,
             policy: &self.policy,
-            next: Next::Continue,
         };
         let done = self.store.commit(commit, self.now).await;
         done.map(|done| done.admitted.len()).map_err(|error| error.to_string())

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use teardownd::core::account::TroubleKind;
 use teardownd::core::ids::AccountName;
+use teardownd::core::machine::{Transition, Wake};
 use teardownd::core::reason::Reason;
 use teardownd::core::teardown::State;
-use teardownd::store::{Commit, Filter, Next, OperatorRequest, Verb};
+use teardownd::store::{Commit, Filter, OperatorRequest, Verb};
 
-use super::{Backend, Bench, at, default_account, request, seen, start, step};
+use super::{Backend, Bench, at, default_account, request, seen, start, stay, step};
 
 fn pause() -> OperatorRequest {
     request(Verb::Pause, Filter { account: Some(default_account()), ..Filter::default() })
@@ -46,8 +47,11 @@ pub(crate) async fn trouble_is_probed_by_one_row(backend: &dyn Backend) {
     // The rows that waited for the account go on as soon as it is back.
     let facts = seen(probe.teardown.tenant_id, at(61));
     let commit = Commit {
-        reason: Some(Reason::AccountUnreachable),
-        next: Next::Park(Some(at(999))),
+        transition: Transition {
+            reason: Some(Reason::AccountUnreachable),
+            wake: Wake::At(at(999)),
+            ..stay(State::Queued)
+        },
         ..step(&probe, State::Queued, &facts, &bench.policy)
     };
     bench.store.commit(commit, at(61)).await.unwrap();
@@ -67,8 +71,11 @@ pub(crate) async fn a_probe_can_be_had_at_once(backend: &dyn Backend) {
     for claimed in bench.claim(2, start()).await {
         let facts = seen(claimed.teardown.tenant_id, start());
         let commit = Commit {
-            reason: Some(Reason::CredentialRefused),
-            next: Next::Park(Some(at(300))),
+            transition: Transition {
+                reason: Some(Reason::CredentialRefused),
+                wake: Wake::At(at(300)),
+                ..stay(State::Queued)
+            },
             ..step(&claimed, State::Queued, &facts, &bench.policy)
         };
         bench.store.commit(commit, start()).await.unwrap();
@@ -216,8 +223,11 @@ pub(crate) async fn an_outage_that_ended_before_the_row_was_parked_does_not_hold
     bench.recheck(at(2)).await;
     let facts = seen(claimed.teardown.tenant_id, at(3));
     let commit = Commit {
-        reason: Some(Reason::CredentialRefused),
-        next: Next::Park(Some(at(300))),
+        transition: Transition {
+            reason: Some(Reason::CredentialRefused),
+            wake: Wake::At(at(300)),
+            ..stay(State::Queued)
+        },
         ..step(&claimed, State::Queued, &facts, &bench.policy)
     };
     bench.store.commit(commit, at(3)).await.unwrap();
@@ -233,8 +243,11 @@ pub(crate) async fn a_gate_that_opens_lets_its_rows_go(backend: &dyn Backend) {
         for claimed in bench.claim(2, now).await {
             let facts = seen(claimed.teardown.tenant_id, now);
             let commit = Commit {
-                reason: Some(reason),
-                next: Next::Park(Some(at(3600))),
+                transition: Transition {
+                    reason: Some(reason),
+                    wake: Wake::At(at(3600)),
+                    ..stay(State::Queued)
+                },
                 ..step(&claimed, State::Queued, &facts, &bench.policy)
             };
             bench.store.commit(commit, now).await.unwrap();

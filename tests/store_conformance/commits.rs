@@ -2,16 +2,15 @@
 
 use teardownd::core::command::{Action, Outcome};
 use teardownd::core::gates::Verdict;
+use teardownd::core::machine::{Transition, Wake};
 use teardownd::core::reason::Reason;
 use teardownd::core::routes::{Kind, Route, Standing};
 use teardownd::core::teardown::{State, Status};
-use teardownd::store::{
-    Claimed, Commit, Filter, Next, PurchaseRecord, PurchasesRead, StoreError, Verb,
-};
+use teardownd::store::{Claimed, Commit, Filter, PurchaseRecord, PurchasesRead, StoreError, Verb};
 
 use super::{
-    Backend, Bench, at, cancel, command_id, default_account, delete, request, seen, start, step,
-    tenant,
+    Backend, Bench, at, cancel, command_id, default_account, delete, request, seen, start, stay,
+    step, tenant,
 };
 
 use State::{
@@ -24,14 +23,17 @@ pub(crate) async fn a_commit_stores_what_it_says(backend: &dyn Backend) {
     let claimed = bench.claim_one(start()).await;
     let facts = seen(tenant(1), at(1));
     let commit = Commit {
-        reason: Some(Reason::CancellationPending),
-        text: Some("2 orders".to_owned()),
         domain: Some("t.onmicrosoft.com".to_owned()),
-        attempts: 2,
-        polls: 3,
-        rounds: 1,
-        suspects: vec!["a'\"b".to_owned()],
-        next: Next::Park(Some(at(9))),
+        transition: Transition {
+            reason: Some(Reason::CancellationPending),
+            text: Some("2 orders".to_owned()),
+            attempts: 2,
+            polls: 3,
+            rounds: 1,
+            suspects: vec!["a'\"b".to_owned()],
+            wake: Wake::At(at(9)),
+            ..stay(EntitlementsFetched)
+        },
         ..step(&claimed, EntitlementsFetched, &facts, &bench.policy)
     };
     let done = bench.store.commit(commit, at(1)).await.unwrap();
@@ -175,8 +177,11 @@ pub(crate) async fn stale_facts_leave_the_row_as_it_is(backend: &dyn Backend) {
     let old = seen(tenant(1), start());
     let commit = Commit {
         commands: vec![cancel(1, "a")],
-        reason: Some(Reason::PurchaseActive),
-        attempts: 7,
+        transition: Transition {
+            reason: Some(Reason::PurchaseActive),
+            attempts: 7,
+            ..stay(OrdersCancelling)
+        },
         ..step(&claimed, OrdersCancelling, &old, &bench.policy)
     };
     let done = bench.store.commit(commit, at(61)).await.unwrap();
@@ -360,12 +365,18 @@ pub(crate) async fn a_refused_commit_changes_nothing(backend: &dyn Backend) {
     let facts = seen(tenant(1), at(2));
     let bad = [
         Commit {
-            settled: vec![(command_id(1), Outcome::GoalReached, "read".to_owned())],
             purchases: Some(PurchasesRead::All(vec![purchase("a", Standing::Active)])),
+            transition: Transition {
+                settled: vec![(command_id(1), Outcome::GoalReached, "read".to_owned())],
+                ..stay(Deleted)
+            },
             ..step(&claimed, Deleted, &facts, &bench.policy)
         },
         Commit {
-            settled: vec![(command_id(77), Outcome::GoalReached, "unknown".to_owned())],
+            transition: Transition {
+                settled: vec![(command_id(77), Outcome::GoalReached, "unknown".to_owned())],
+                ..stay(Polling)
+            },
             ..step(&claimed, Polling, &facts, &bench.policy)
         },
         Commit { commands: vec![cancel(2, "b")], ..step(&claimed, Failed, &facts, &bench.policy) },

@@ -1,12 +1,13 @@
 //! Failed calls: what is kept of them, how many, and for how long.
 
 use teardownd::core::fault::FailedCall;
+use teardownd::core::machine::Transition;
 use teardownd::core::reason::Reason;
 use teardownd::core::teardown::State;
 use teardownd::store::{Claimed, Commit, FAULTS_KEPT, Verb};
 use uuid::Uuid;
 
-use super::{Backend, Bench, at, cancel, default_account, policy, seen, start, step, tenant};
+use super::{Backend, Bench, at, cancel, default_account, policy, seen, start, stay, step, tenant};
 
 fn failed(number: u32) -> FailedCall {
     FailedCall {
@@ -38,8 +39,8 @@ fn lost() -> FailedCall {
 async fn store(bench: &Bench, claimed: &Claimed, reason: Reason, failures: Vec<FailedCall>) {
     let facts = seen(claimed.teardown.tenant_id, at(1));
     let commit = Commit {
-        reason: Some(reason),
         failures,
+        transition: Transition { reason: Some(reason), ..stay(State::Queued) },
         ..step(claimed, State::Queued, &facts, &bench.policy)
     };
     bench.store.commit(commit, at(1)).await.unwrap();

@@ -4,16 +4,15 @@ use std::time::Duration;
 
 use teardownd::core::command::Action;
 use teardownd::core::ids::{AccountName, Fence};
+use teardownd::core::machine::{Transition, Wake};
 use teardownd::core::routes::{Kind, Route, Standing};
 use teardownd::core::teardown::{NewTeardown, State, Status};
-use teardownd::store::{
-    ClaimRequest, Commit, Next, PurchaseRecord, PurchasesRead, StoreError, Verb,
-};
+use teardownd::store::{ClaimRequest, Commit, PurchaseRecord, PurchasesRead, StoreError, Verb};
 use uuid::Uuid;
 
 use super::{
-    Backend, Bench, at, cancel, command_id, default_account, only, request, seen, start, step,
-    tenant, wanted,
+    Backend, Bench, at, cancel, command_id, default_account, only, request, seen, start, stay,
+    step, tenant, wanted,
 };
 
 pub(crate) async fn claims_go_by_priority_and_then_by_waiting_time(backend: &dyn Backend) {
@@ -31,7 +30,7 @@ pub(crate) async fn claims_go_by_priority_and_then_by_waiting_time(backend: &dyn
         let facts = seen(row.teardown.tenant_id, at(30));
         let until = if row.teardown.tenant_id == tenant(2) { at(31) } else { at(9) };
         let commit = Commit {
-            next: Next::Park(Some(until)),
+            transition: Transition { wake: Wake::At(until), ..stay(State::EntitlementsFetched) },
             ..step(row, State::EntitlementsFetched, &facts, &bench.policy)
         };
         bench.store.commit(commit, at(30)).await.unwrap();
@@ -69,7 +68,7 @@ pub(crate) async fn claims_go_to_what_becomes_uncancellable_soonest(backend: &dy
         });
         let commit = Commit {
             purchases: Some(PurchasesRead::All(records.collect())),
-            next: Next::Park(Some(at(9))),
+            transition: Transition { wake: Wake::At(at(9)), ..stay(State::EntitlementsFetched) },
             ..step(&row, State::EntitlementsFetched, &facts, &bench.policy)
         };
         bench.store.commit(commit, start()).await.unwrap();

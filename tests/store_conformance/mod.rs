@@ -26,10 +26,11 @@ use teardownd::core::domain::DomainPattern;
 use teardownd::core::gates::{SafetyPolicy, Verdict};
 use teardownd::core::ids::{AccountName, CommandId, TeardownId, TenantId};
 use teardownd::core::inventory::Customer;
+use teardownd::core::machine::{Transition, Wake};
 use teardownd::core::observation::{Census, CustomerSeen, Entitlements, Observation, Seen};
 use teardownd::core::teardown::{NewTeardown, State, Teardown};
 use teardownd::store::{
-    ClaimRequest, Claimed, Commit, Committed, EnqueueOutcome, Filter, Next, OperatorRequest,
+    ClaimRequest, Claimed, Commit, Committed, EnqueueOutcome, Filter, OperatorRequest,
     RequestEffect, Store, Verb,
 };
 use uuid::Uuid;
@@ -242,22 +243,31 @@ pub(crate) fn step<'a>(
     Commit {
         teardown: claimed.teardown.id,
         fence: claimed.fence,
-        state,
-        reason: None,
-        text: None,
-        settled: Vec::new(),
+        transition: stay(state),
         purchases: None,
         domain: None,
         cross_checked: None,
         failures: Vec::new(),
+        commands: Vec::new(),
+        seen,
+        policy,
+    }
+}
+
+/// A step to `state` that changes nothing else.
+pub(crate) fn stay(state: State) -> Transition {
+    Transition {
+        state,
+        reason: None,
+        text: None,
+        settled: Vec::new(),
+        intents: Vec::new(),
+        resends: Vec::new(),
         attempts: 0,
         polls: 0,
         rounds: 0,
         suspects: Vec::new(),
-        commands: Vec::new(),
-        seen,
-        policy,
-        next: Next::Continue,
+        wake: Wake::Now,
     }
 }
 

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use teardownd::core::command::{Answer, Outcome};
 use teardownd::core::gates::Verdict;
+use teardownd::core::machine::Transition;
 use teardownd::core::reason::Reason;
 use teardownd::core::teardown::{NewTeardown, State, Status};
-use teardownd::store::{Claimed, Commit, Filter, Next, OperatorRequest, StoreError, Verb};
+use teardownd::store::{Claimed, Commit, Filter, OperatorRequest, StoreError, Verb};
 
 use super::{
     Backend, Bench, at, cancel, command_id, default_account, delete, only, request, seen, start,
-    step, tenant, wanted,
+    stay, step, tenant, wanted,
 };
 
 pub(crate) async fn holds_and_releases(backend: &dyn Backend) {
@@ -130,12 +131,14 @@ pub(crate) async fn retries_start_over_and_keep_history(backend: &dyn Backend) {
     assert_eq!(claimed.teardown.eligible_used, Duration::from_secs(20));
     let facts = seen(tenant(1), at(50));
     let commit = Commit {
-        reason: Some(Reason::ApiRefused),
-        text: Some("no".to_owned()),
-        attempts: 20,
-        polls: 4,
-        rounds: 5,
-        next: Next::Park(None),
+        transition: Transition {
+            reason: Some(Reason::ApiRefused),
+            text: Some("no".to_owned()),
+            attempts: 20,
+            polls: 4,
+            rounds: 5,
+            ..stay(State::Failed)
+        },
         ..step(&claimed, State::Failed, &facts, &bench.policy)
     };
     bench.store.commit(commit, at(50)).await.unwrap();

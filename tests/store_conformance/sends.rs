@@ -2,6 +2,7 @@
 
 use teardownd::core::command::{Answer, Outcome};
 use teardownd::core::gates::Verdict;
+use teardownd::core::machine::Transition;
 use teardownd::core::reason::Reason;
 use teardownd::core::teardown::State;
 use teardownd::store::{Claimed, Commit, Filter, StoreError, Verb};
@@ -9,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     Backend, Bench, accepted, at, cancel, command_id, default_account, delete, request, seen,
-    start, step, tenant,
+    start, stay, step, tenant,
 };
 
 /// A claimed row with one committed, unsent command.
@@ -124,7 +125,10 @@ pub(crate) async fn invariant_4_reading_settles(backend: &dyn Backend) {
     let facts = seen(tenant(1), at(2));
     let settle = async |outcome, text: &str, now| {
         let commit = Commit {
-            settled: vec![(command_id(1), outcome, text.to_owned())],
+            transition: Transition {
+                settled: vec![(command_id(1), outcome, text.to_owned())],
+                ..stay(State::OrdersCancelling)
+            },
             ..step(&claimed, State::OrdersCancelling, &facts, &bench.policy)
         };
         bench.store.commit(commit, now).await

@@ -6,13 +6,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use teardownd::core::budget::{Ask, Bucket, Budget, Limit, Resource};
 use teardownd::core::ids::AccountName;
+use teardownd::core::machine::{Transition, Wake};
 use teardownd::core::reason::Reason;
 use teardownd::core::teardown::{NewTeardown, State, Status};
 use teardownd::store::{
-    AuditEntry, AuditRange, Commit, Filter, Next, RefusedEnqueue, Survey, SurveyRequest, Verb,
+    AuditEntry, AuditRange, Commit, Filter, RefusedEnqueue, Survey, SurveyRequest, Verb,
 };
 
-use super::{Backend, Bench, at, default_account, delete, seen, start, step, tenant, wanted};
+use super::{Backend, Bench, at, default_account, delete, seen, start, stay, step, tenant, wanted};
 
 const REQUEST: SurveyRequest = SurveyRequest {
     stuck_after: Duration::from_secs(100),
@@ -51,8 +52,11 @@ pub(crate) async fn a_survey_counts_what_stands_alike(backend: &dyn Backend) {
     let claimed = bench.claim(2, at(2)).await;
     let facts = seen(claimed[1].teardown.tenant_id, at(2));
     let wait = Commit {
-        reason: Some(Reason::CancellationPending),
-        next: Next::Park(Some(at(500))),
+        transition: Transition {
+            reason: Some(Reason::CancellationPending),
+            wake: Wake::At(at(500)),
+            ..stay(State::EntitlementsFetched)
+        },
         ..step(&claimed[1], State::EntitlementsFetched, &facts, &bench.policy)
     };
     bench.store.commit(wait, at(2)).await.unwrap();
@@ -61,7 +65,7 @@ pub(crate) async fn a_survey_counts_what_stands_alike(backend: &dyn Backend) {
     let failed = again.iter().find(|c| c.teardown.tenant_id == super::tenant(7)).unwrap();
     let facts = seen(failed.teardown.tenant_id, at(3));
     let end = Commit {
-        reason: Some(Reason::ApiRefused),
+        transition: Transition { reason: Some(Reason::ApiRefused), ..stay(State::Failed) },
         ..step(failed, State::Failed, &facts, &bench.policy)
     };
     bench.store.commit(end, at(3)).await.unwrap();

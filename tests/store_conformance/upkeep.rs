@@ -5,14 +5,15 @@ use std::time::Duration;
 use teardownd::core::command::Action;
 use teardownd::core::database_time::Reading;
 use teardownd::core::ids::AccountName;
+use teardownd::core::machine::{Transition, Wake};
 use teardownd::core::reason::Reason;
 use teardownd::core::routes::{Kind, Route, Standing};
 use teardownd::core::teardown::{NewTeardown, State};
 use teardownd::store::{
-    Commit, DaemonInfo, Filter, Next, PurchaseRecord, ReloadAnswer, StoreError, Verb,
+    Commit, DaemonInfo, Filter, PurchaseRecord, ReloadAnswer, StoreError, Verb,
 };
 
-use super::{Backend, Bench, at, default_account, delete, seen, start, step, tenant, wanted};
+use super::{Backend, Bench, at, default_account, delete, seen, start, stay, step, tenant, wanted};
 
 pub(crate) async fn invariant_11_unknown_accounts_hold_their_rows(backend: &dyn Backend) {
     let bench = Bench::new(backend).await;
@@ -162,7 +163,14 @@ pub(crate) async fn what_waits_because_of_an_answer_is_woken_by_new_codes(backen
     for (row, reason) in rows.iter().zip([Reason::PurchasePending, Reason::Window]) {
         let facts = seen(row.teardown.tenant_id, at(1));
         let step = step(row, State::Queued, &facts, &bench.policy);
-        let commit = Commit { reason: Some(reason), next: Next::Park(Some(at(500))), ..step };
+        let commit = Commit {
+            transition: Transition {
+                reason: Some(reason),
+                wake: Wake::At(at(500)),
+                ..stay(State::Queued)
+            },
+            ..step
+        };
         bench.store.commit(commit, at(1)).await.unwrap();
     }
     for (changed, woken) in [("safety.grace", false), ("codes.409/123456", true)] {

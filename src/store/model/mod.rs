@@ -21,5 +21,5 @@ pub(super) use survey::MOVES_AT_ONCE;
 pub use survey::{AccountSurvey, Move, Survey, SurveyRequest, Tally};
 pub use teardown::{
     ClaimRequest, Claimed, Commit, Committed, DaemonInfo, EnqueueOutcome, FAULTS_KEPT, Filter,
-    Next, PurchaseRecord, PurchasesRead, StoredFault, StoredPurchase, TransitionRecord, Waiting,
+    PurchaseRecord, PurchasesRead, StoredFault, StoredPurchase, TransitionRecord, Waiting,
 };

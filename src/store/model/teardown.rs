@@ -5,10 +5,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::core::command::{Command, NewCommand, Outcome};
+use crate::core::command::{Command, NewCommand};
 use crate::core::fault::FailedCall;
 use crate::core::gates::{SafetyPolicy, Verdict};
-use crate::core::ids::{AccountName, CommandId, Fence, TeardownId, TenantId};
+use crate::core::ids::{AccountName, Fence, TeardownId, TenantId};
+use crate::core::machine::Transition;
 use crate::core::observation::Observation;
 use crate::core::reason::Reason;
 use crate::core::routes::{Kind, Route, Standing};
@@ -103,15 +104,6 @@ pub struct StoredFault {
     pub call: FailedCall,
 }
 
-/// What becomes of a row's waiting time after a commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Next {
-    /// Keep the lease; the reconciler goes on at once.
-    Continue,
-    /// Give the lease back and be due again at that time (`None`: at once).
-    Park(Option<Timestamp>),
-}
-
 /// One step of a reconcile pass, to be committed as a whole (invariant 11).
 ///
 /// In this order, in one transaction: check the fence; settle; store the inventory; put each new
@@ -125,14 +117,11 @@ pub struct Commit<'a> {
     pub teardown: TeardownId,
     /// The fence under which the caller works.
     pub fence: Fence,
-    /// State to go to; may equal the present one, which writes no history row.
-    pub state: State,
-    /// Reason for the history and for the row.
-    pub reason: Option<Reason>,
-    /// In words.
-    pub text: Option<String>,
-    /// Commands settled by what was read.
-    pub settled: Vec<(CommandId, Outcome, String)>,
+    /// What the machine has decided. A state that equals the present one writes no history row, and a row in a
+    /// terminal state always gives its lease back.
+    pub transition: Transition,
+    /// The commands that the transition asks for, in order, each under its id.
+    pub commands: Vec<NewCommand>,
     /// Purchases as read in this pass; `None` leaves the stored ones.
     pub purchases: Option<PurchasesRead>,
     /// Domain as read; `None` leaves the stored one.
@@ -142,23 +131,10 @@ pub struct Commit<'a> {
     /// Calls that failed since the last commit, in order. They are stored with the reason of this step
     /// whatever the gates say to its commands.
     pub failures: Vec<FailedCall>,
-    /// New value of `attempts`.
-    pub attempts: u32,
-    /// New value of `polls`.
-    pub polls: u32,
-    /// New value of `rounds`.
-    pub rounds: u32,
-    /// New value of `suspects`.
-    pub suspects: Vec<String>,
-    /// Commands wanted, in order.
-    pub commands: Vec<NewCommand>,
     /// What was read: the gates ask it.
     pub seen: &'a Observation,
     /// Settings of the guards.
     pub policy: &'a SafetyPolicy,
-    /// What happens to the lease if no gate says otherwise. Ignored for terminal states, which
-    /// always give it back.
-    pub next: Next,
 }
 
 /// What a commit did.

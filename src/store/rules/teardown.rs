@@ -9,12 +9,12 @@ use crate::core::domain;
 use crate::core::gates::Verdict;
 use crate::core::hold::Hold;
 use crate::core::ids::{AccountName, Fence, TeardownId};
-use crate::core::machine;
+use crate::core::machine::{self, Wake};
 use crate::core::reason::Reason;
 use crate::core::routes::Standing;
 use crate::core::teardown::{Lease, NewTeardown, State, Teardown};
 use crate::store::model::time::{elapsed, millis, millis_up};
-use crate::store::{Commit, Next, PurchasesRead, Result, StoreError};
+use crate::store::{Commit, PurchasesRead, Result, StoreError};
 
 /// The name under which the daemon itself stands in the history.
 pub const DAEMON: &str = "teardownd";
@@ -78,25 +78,26 @@ pub(in crate::store) fn check_lease(row: &Teardown, fence: Fence) -> Result<()> 
 /// Refuses a commit that no row may take.
 pub(in crate::store) fn check_commit(row: &Teardown, commit: &Commit<'_>) -> Result<()> {
     check_lease(row, commit.fence)?;
-    if commit.state == State::Aborted {
+    if commit.transition.state == State::Aborted {
         return Err(StoreError::Refused(format!(
             "teardown {}: only an operator's request aborts",
             row.id
         )));
     }
-    if commit.state != row.state && !machine::is_edge(row.state, commit.state) {
+    if commit.transition.state != row.state && !machine::is_edge(row.state, commit.transition.state)
+    {
         return Err(StoreError::Refused(format!(
             "teardown {} cannot go from {} to {}",
             row.id,
             row.state.as_str(),
-            commit.state.as_str()
+            commit.transition.state.as_str()
         )));
     }
-    if commit.state.is_terminal() && !commit.commands.is_empty() {
+    if commit.transition.state.is_terminal() && !commit.commands.is_empty() {
         return Err(StoreError::Refused(format!(
             "teardown {} cannot end in {} and commit commands at once",
             row.id,
-            commit.state.as_str()
+            commit.transition.state.as_str()
         )));
     }
     Ok(())
@@ -155,7 +156,7 @@ pub(in crate::store) fn failure_reason(
     match &admission.verdict {
         Some(Verdict::Hold { guard, .. }) => Some(*guard),
         Some(Verdict::Allow | Verdict::Wait { .. } | Verdict::Stale | Verdict::Halt { .. })
-        | None => commit.reason,
+        | None => commit.transition.reason,
     }
 }
 
@@ -208,11 +209,13 @@ pub(in crate::store) fn apply(
             row.reason_text = Some(text.clone());
             park(row, Some(*until));
         }
-        Some(Verdict::Wait { .. } | Verdict::Stale | Verdict::Allow) | None => match commit.next {
-            Next::Park(until) => park(row, until),
-            Next::Continue if row.state.is_terminal() => park(row, None),
-            Next::Continue => row.next_attempt_at = None,
-        },
+        Some(Verdict::Wait { .. } | Verdict::Stale | Verdict::Allow) | None => {
+            match commit.transition.wake {
+                Wake::At(until) => park(row, Some(until)),
+                Wake::Now | Wake::Never if row.state.is_terminal() => park(row, None),
+                Wake::Now | Wake::Never => row.next_attempt_at = None,
+            }
+        }
     }
     if row.state.is_terminal() {
         park(row, None);
@@ -232,23 +235,23 @@ const fn decided_anew(verdict: &Verdict) -> bool {
 
 /// Writes the fields that the machine decided, and the history of a move.
 fn advance(row: &mut Teardown, commit: &Commit<'_>, now: Timestamp, step: &mut Step) {
-    if row.state != commit.state {
+    if row.state != commit.transition.state {
         step.events.push(Event {
             from: row.state,
-            to: commit.state,
-            reason: commit.reason,
-            text: commit.text.clone(),
+            to: commit.transition.state,
+            reason: commit.transition.reason,
+            text: commit.transition.text.clone(),
             actor: DAEMON.to_owned(),
         });
-        row.state = commit.state;
+        row.state = commit.transition.state;
         row.state_since = now;
     }
-    row.reason = commit.reason;
-    row.reason_text.clone_from(&commit.text);
-    row.attempts = commit.attempts;
-    row.polls = commit.polls;
-    row.rounds = commit.rounds;
-    row.suspects.clone_from(&commit.suspects);
+    row.reason = commit.transition.reason;
+    row.reason_text.clone_from(&commit.transition.text);
+    row.attempts = commit.transition.attempts;
+    row.polls = commit.transition.polls;
+    row.rounds = commit.transition.rounds;
+    row.suspects.clone_from(&commit.transition.suspects);
 }
 
 /// Gives the lease back until then.

@@ -22,11 +22,11 @@ pub(super) async fn take(tx: &mut Tx, commit: &Commit<'_>, now: Timestamp) -> Re
     let mut row = teardowns::load(tx, commit.teardown).await?;
     rules::check_commit(&row, commit)?;
     // First, or a reading would settle a forged command as if it had been one.
-    let forged = match commit.settled.is_empty() && commit.commands.is_empty() {
+    let forged = match commit.transition.settled.is_empty() && commit.commands.is_empty() {
         true => None,
         false => forged::set_aside(tx, &row, now).await?,
     };
-    for (id, outcome, text) in &commit.settled {
+    for (id, outcome, text) in &commit.transition.settled {
         send::settle(tx, *id, *outcome, text, now).await?;
     }
     if let Some(read) = &commit.purchases {
