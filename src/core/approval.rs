@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::key::ResourceKey;
 use super::routes::{Purchase, Standing};
 
 /// What an approval names of one purchase.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Item {
-    /// Stable key within the tenant, such as `order:…`.
-    pub key: String,
+    /// Stable within the tenant.
+    pub key: ResourceKey,
     /// Kind, such as `reservation`.
     pub kind: String,
     /// How it is cancelled, such as `cancel_order`; `person` where the API cannot.

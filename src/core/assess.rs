@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::command::{Action, Command};
 use super::ids::is_resource_id;
 use super::inventory::{AzureEntitlement, Entitlement, Order, OrderLine, Subscription};
+use super::key::ResourceKey;
 use super::observation::{Observation, Read};
 use super::routes::{Kind, Purchase, Standing, Target};
 
@@ -18,7 +19,7 @@ use named::{
     entitlements, merged_orders, merged_subscriptions, names_order, order_ids, same_id, shown,
     unplaced,
 };
-pub use named::{follow_up_reads, places, read_of, same_order, vanished};
+pub use named::{follow_up_reads, places, same_order, vanished};
 
 /// Everything the customer has bought, judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +33,7 @@ pub struct Assessment {
     /// What was read by id, and when: a list may lag behind.
     pub by_id: BTreeMap<Read, Timestamp>,
     /// The resources that the readings show, purchases or not.
-    pub shown: BTreeSet<String>,
+    pub shown: BTreeSet<ResourceKey>,
 }
 
 impl Assessment {
@@ -46,18 +47,16 @@ impl Assessment {
     pub fn shows_done(&self, command: &Command) -> bool {
         let resource = &command.intent.resource;
         let unfinished = self.unfinished().any(|p| p.resources().any(|own| own == *resource));
-        let looked_for = read_of(resource).is_some_and(|read| self.by_id.contains_key(&read));
+        let looked_for = resource.read().is_some_and(|read| self.by_id.contains_key(&read));
         let was_seen = self.shown.contains(resource) || looked_for || self.is_moot(resource);
         was_seen && !unfinished && command.last_sent_at.is_none_or(|sent| sent <= self.read_at)
     }
 
     /// With its plan an Azure subscription goes too.
-    fn is_moot(&self, resource: &str) -> bool {
-        let plan = resource.strip_prefix("azure:").and_then(|rest| rest.split_once('/'));
-        plan.is_some_and(|(plan, _)| {
-            let key = format!("subscription:{plan}");
-            !self.unfinished().any(|purchase| purchase.key == key)
-        })
+    fn is_moot(&self, resource: &ResourceKey) -> bool {
+        let ResourceKey::Azure { plan, .. } = resource else { return false };
+        let key = ResourceKey::subscription(plan);
+        !self.unfinished().any(|purchase| purchase.key == key)
     }
 
     /// The purchases that are not inactive.
@@ -86,7 +85,7 @@ pub fn assess(seen: &Observation) -> Option<Assessment> {
 /// A complete inventory, in which what is `on_record` as unfinished was looked for too.
 pub fn whole<'a>(
     seen: &Observation,
-    on_record: impl Iterator<Item = &'a str>,
+    on_record: impl Iterator<Item = &'a ResourceKey>,
 ) -> Option<Assessment> {
     let inventory = assess(seen).filter(|inventory| inventory.complete)?;
     let looked_for = |read: &Read| inventory.by_id.contains_key(read);
@@ -140,7 +139,7 @@ fn without_an_order(entitlements: &[Entitlement], orders: &[Order]) -> Vec<Purch
         let text = |part: &Option<String>| part.clone().unwrap_or_else(|| "-".to_owned());
         let (product, sku) = (text(&entitlement.product_id), text(&entitlement.sku_id));
         let order = order_ids(entitlement).next().unwrap_or("-");
-        let key = format!("entitlement:{order}/{product}/{sku}");
+        let key = ResourceKey::Entitlement(format!("{order}/{product}/{sku}"));
         if unknown.iter().any(|known| known.key == key) {
             continue;
         }
@@ -258,7 +257,7 @@ fn order_purchase(
         .iter()
         .find_map(|line| line.friendly_name.clone().or_else(|| line.offer_id.clone()));
     Some(Purchase {
-        key: format!("order:{}", order.id),
+        key: ResourceKey::order(&order.id),
         kind,
         name: name.unwrap_or_default(),
         status: order.status.clone().unwrap_or_default(),
@@ -374,7 +373,7 @@ fn subscription_purchase(
         }
     };
     Purchase {
-        key: format!("subscription:{}", subscription.id),
+        key: ResourceKey::subscription(&subscription.id),
         kind,
         name: subscription
             .name
@@ -432,21 +431,21 @@ fn azure_purchase(plan: &str, entitlement: &AzureEntitlement) -> Purchase {
 /// reservations), a parent for its add-ons.
 fn order_the_work(purchases: &mut [Purchase], subscriptions: &[Subscription]) {
     purchases.sort_by(|a, b| (a.kind, &a.key).cmp(&(b.kind, &b.key)));
-    let orders: Vec<String> = purchases
+    let orders: Vec<ResourceKey> = purchases
         .iter()
         .filter(|p| matches!(p.kind, Kind::Reservation | Kind::PerpetualSoftware))
         .map(|p| p.key.clone())
         .collect();
-    let keys: Vec<String> = purchases.iter().map(|p| p.key.clone()).collect();
-    let mut add_ons: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let keys: Vec<ResourceKey> = purchases.iter().map(|p| p.key.clone()).collect();
+    let mut add_ons: BTreeMap<ResourceKey, Vec<ResourceKey>> = BTreeMap::new();
     for subscription in subscriptions {
         if let Some(parent) = &subscription.parent_subscription_id
             && *parent != subscription.id
         {
             add_ons
-                .entry(format!("subscription:{parent}"))
+                .entry(ResourceKey::subscription(parent))
                 .or_default()
-                .push(format!("subscription:{}", subscription.id));
+                .push(ResourceKey::subscription(&subscription.id));
         }
     }
     for purchase in purchases {
@@ -454,10 +453,11 @@ fn order_the_work(purchases: &mut [Purchase], subscriptions: &[Subscription]) {
             purchase.after.extend(children);
         }
         if purchase.kind == Kind::AzurePlan
-            && let Some(id) = purchase.key.strip_prefix("subscription:")
+            && let ResourceKey::Subscription(id) = &purchase.key
         {
-            let prefix = format!("azure:{id}/");
-            purchase.after.extend(keys.iter().filter(|key| key.starts_with(&prefix)).cloned());
+            let is_under =
+                |key: &&ResourceKey| matches!(key, ResourceKey::Azure { plan, .. } if plan == id);
+            purchase.after.extend(keys.iter().filter(is_under).cloned());
             purchase.after.extend(orders.iter().cloned());
         }
     }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::ids::{AccountName, CommandId, TeardownId, TenantId};
+use super::key::ResourceKey;
 
 /// What a command asks Partner Center to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -87,7 +88,7 @@ pub struct Intent {
     pub reservation: bool,
     /// The remote thing it changes, such as `order:…`, `subscription:…`, `azure:…/…` or `customer`.
     /// At most one unsettled command stands for each (account, tenant, resource).
-    pub resource: String,
+    pub resource: ResourceKey,
     /// JSON body, sent byte for byte each time. Only that of a subscription holds what cannot be derived:
     /// the resource as it was read.
     pub body: Option<String>,

@@ -7,11 +7,11 @@ use super::command::{Command, Outcome};
 use super::fault::Class;
 use super::freshness::Before;
 use super::ids::CommandId;
+use super::key::ResourceKey;
 use super::machine::{Arm, Decision, MAX_ROUNDS, Situation};
 use super::memory::refusal_text;
 use super::observation::{CustomerSeen, Read, Seen};
 use super::reason::Reason;
-use super::request::CUSTOMER;
 use super::routes;
 use super::teardown::State;
 
@@ -52,7 +52,7 @@ fn stage<'a>(s: &Situation<'a>) -> Stage<'a> {
             Stage::Accepted(command)
         };
     }
-    let Some(command) = s.memory.latest(CUSTOMER) else { return Stage::Before };
+    let Some(command) = s.memory.latest(&ResourceKey::Customer) else { return Stage::Before };
     match command.outcome {
         None if !command.was_sent() => Stage::Unsent(command),
         None => Stage::Unsettled(command),
@@ -184,7 +184,7 @@ fn refused(s: &Situation<'_>, command: &Command, class: Class) -> Arm {
     if let Some(step) = follow(s, command, &text) {
         return Ok(step);
     }
-    let pause = s.memory.pause_after_wait(CUSTOMER, s.teardown.run_since, s.policy);
+    let pause = s.memory.pause_after_wait(&ResourceKey::Customer, s.teardown.run_since, s.policy);
     match class {
         Class::Wait if !s.is_past(since, pause) => {
             Ok(s.poll_again(State::Deleting, Reason::PurchasePending, text))

@@ -9,8 +9,8 @@ use super::backoff;
 use super::command::{Command, Outcome};
 use super::fault::{Class, Fault};
 use super::ids::CommandId;
+use super::key::ResourceKey;
 use super::policy::Policy;
-use super::request::CUSTOMER;
 use super::settlement::{self, Codes, Patience};
 
 /// A purchase as earlier passes have stored it.
@@ -31,36 +31,34 @@ pub struct Memory {
     /// Every command ever committed for the tenant in this account, oldest first.
     pub commands: Vec<Command>,
     /// Purchases by key.
-    pub purchases: BTreeMap<String, Remembered>,
+    pub purchases: BTreeMap<ResourceKey, Remembered>,
 }
 
 impl Memory {
     /// The commands on a resource, the latest first, without those that decide nothing any more.
-    fn on_resource(&self, resource: &str) -> impl Iterator<Item = &Command> {
+    fn on_resource(&self, resource: &ResourceKey) -> impl Iterator<Item = &Command> {
         let commands = self.commands.iter().rev();
-        commands.filter(move |c| c.intent.resource == resource && !c.was_set_aside())
+        commands.filter(move |c| c.intent.resource == *resource && !c.was_set_aside())
     }
 
     /// The latest command on a resource.
-    pub fn latest(&self, resource: &str) -> Option<&Command> {
+    pub fn latest(&self, resource: &ResourceKey) -> Option<&Command> {
         self.on_resource(resource).next()
     }
 
     /// The latest command that was to cancel a remembered purchase, by its own resource or by that of
     /// its order.
-    pub fn latest_for(&self, key: &str) -> Option<&Command> {
+    pub fn latest_for(&self, key: &ResourceKey) -> Option<&Command> {
         let order = self.purchases.get(key).and_then(|known| known.order_id.as_deref());
-        let by_order = order.and_then(|id| self.latest(&format!("order:{id}")));
+        let by_order = order.and_then(|id| self.latest(&ResourceKey::order(id)));
         self.latest(key).into_iter().chain(by_order).max_by_key(|command| command.created_at)
     }
 
     /// The resources that are unfinished by what is stored.
-    pub fn on_record(&self) -> impl Iterator<Item = &str> {
+    pub fn on_record(&self) -> impl Iterator<Item = &ResourceKey> {
         let unsettled = self.commands.iter().filter(|command| command.is_unsettled());
         let purchases = self.purchases.iter().filter(|(_, known)| known.unfinished);
-        unsettled
-            .map(|command| command.intent.resource.as_str())
-            .chain(purchases.map(|(key, _)| key.as_str()))
+        unsettled.map(|command| &command.intent.resource).chain(purchases.map(|(key, _)| key))
     }
 
     /// Whether the latest command on some resource is unsettled although it was sent, or was refused
@@ -86,7 +84,7 @@ impl Memory {
     /// repetition says nothing of what became of the sendings before it.
     pub fn delete_out(&self) -> Option<&Command> {
         self.commands.iter().rev().find(|c| {
-            c.intent.resource == CUSTOMER
+            c.intent.resource == ResourceKey::Customer
                 && match c.outcome {
                     None => c.was_sent(),
                     Some(Outcome::Accepted | Outcome::GoalReached) => true,
@@ -98,7 +96,12 @@ impl Memory {
 
     /// How long to leave a resource alone whose latest commands were refused with the request to wait:
     /// longer with each of them in this run, and hours where that is what it takes.
-    pub fn pause_after_wait(&self, resource: &str, since: Timestamp, policy: &Policy) -> Duration {
+    pub fn pause_after_wait(
+        &self,
+        resource: &ResourceKey,
+        since: Timestamp,
+        policy: &Policy,
+    ) -> Duration {
         let asked_to_wait = |c: &&Command| {
             c.outcome == Some(Outcome::Refused)
                 && c.settled_at.is_some_and(|at| at >= since)
@@ -209,7 +212,7 @@ mod tests {
             intent: Intent {
                 action: Action::CancelOrder,
                 reservation: false,
-                resource: "order:o".to_owned(),
+                resource: ResourceKey::order("o"),
                 body: None,
                 if_match: None,
             },
@@ -230,7 +233,7 @@ mod tests {
 
     fn verdict(commands: Vec<Command>) -> Class {
         let memory = Memory { commands, ..Memory::default() };
-        let latest = memory.latest("order:o").unwrap();
+        let latest = memory.latest(&ResourceKey::order("o")).unwrap();
         memory.verdict(latest, RUN, &Codes::default())
     }
 
@@ -253,12 +256,12 @@ mod tests {
 
     #[test]
     fn a_refusal_of_what_is_over_by_now_is_no_failing_write() {
-        let purchases = BTreeMap::from([("order:o".to_owned(), Remembered::default())]);
+        let purchases = BTreeMap::from([(ResourceKey::order("o"), Remembered::default())]);
         let commands = vec![refused(1, Some((403, "2032")))];
         let mut memory = Memory { commands, purchases };
         let failing = |memory: &Memory| memory.a_write_is_failing(RUN, &Codes::default());
         assert!(!failing(&memory));
-        memory.purchases.get_mut("order:o").unwrap().unfinished = true;
+        memory.purchases.get_mut(&ResourceKey::order("o")).unwrap().unfinished = true;
         assert!(failing(&memory));
     }
 

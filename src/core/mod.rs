@@ -18,6 +18,7 @@ pub mod gates;
 pub mod hold;
 pub mod ids;
 pub mod inventory;
+pub mod key;
 pub mod machine;
 pub mod memory;
 pub mod observation;

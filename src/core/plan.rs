@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::assess::{Assessment, read_of};
+use super::assess::Assessment;
 use super::command::{Action, Command, Intent, Outcome};
 use super::fault::Class;
 use super::ids::CommandId;
+use super::key::ResourceKey;
 use super::memory::{Memory, refusal_class, refusal_text};
 use super::observation::Read;
 use super::policy::Policy;
@@ -54,7 +55,7 @@ pub enum Need {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// Purchase key and need.
-    pub needs: Vec<(String, Need)>,
+    pub needs: Vec<(ResourceKey, Need)>,
 }
 
 impl Plan {
@@ -274,7 +275,7 @@ impl Looker<'_> {
 
     /// Whether a cancellation of it was accepted and its goal has not been seen since.
     fn is_under_way(&self, purchase: &Purchase) -> bool {
-        let resources: Vec<String> = purchase.resources().collect();
+        let resources: Vec<ResourceKey> = purchase.resources().collect();
         self.memory.commands.iter().any(|command| {
             command.intent.action != Action::ActivateSubscription
                 && resources.contains(&command.intent.resource)
@@ -330,7 +331,7 @@ impl Looker<'_> {
         let known = self.memory.purchases.get(&purchase.key);
         let since = known.and_then(|known| known.last_inactive_at).unwrap_or(Timestamp::MIN);
         let since = since.max(self.run.since);
-        let resources: Vec<String> = purchase.resources().collect();
+        let resources: Vec<ResourceKey> = purchase.resources().collect();
         let accepted = self.memory.commands.iter().filter(|command| {
             command.outcome == Some(Outcome::Accepted)
                 && resources.contains(&command.intent.resource)
@@ -350,7 +351,7 @@ impl Looker<'_> {
         if let Some(look) = self.unconfirmed(purchase, since) {
             return look;
         }
-        let before: BTreeSet<Read> = purchase.after.iter().filter_map(|key| read_of(key)).collect();
+        let before: BTreeSet<Read> = purchase.after.iter().filter_map(ResourceKey::read).collect();
         let doubtful = self.unread(before, since);
         if doubtful.is_empty() { Need::Refused(why) } else { Need::Confirm(doubtful) }
     }
@@ -421,7 +422,7 @@ impl Looker<'_> {
 
     /// Whether an activation was tried in this run.
     fn was_activated(&self, purchase: &Purchase) -> bool {
-        let resources: Vec<String> = purchase.resources().collect();
+        let resources: Vec<ResourceKey> = purchase.resources().collect();
         self.memory.commands.iter().any(|command| {
             command.intent.action == Action::ActivateSubscription
                 && resources.contains(&command.intent.resource)
@@ -431,7 +432,7 @@ impl Looker<'_> {
 
     /// The best action that no refusal of this run has ruled out.
     fn next_action(&self, purchase: &Purchase) -> Option<Action> {
-        let resources: Vec<String> = purchase.resources().collect();
+        let resources: Vec<ResourceKey> = purchase.resources().collect();
         purchase.actions().find(|action| {
             !self.memory.commands.iter().any(|command| {
                 command.intent.action == *action
@@ -451,12 +452,12 @@ impl Looker<'_> {
 mod tests {
     use super::*;
 
-    fn need(number: u128) -> (String, Need) {
+    fn need(number: u128) -> (ResourceKey, Need) {
         let action = Action::CancelOrder;
         let intent = Intent {
             action,
             reservation: false,
-            resource: format!("order:{number}"),
+            resource: ResourceKey::order(&number.to_string()),
             body: None,
             if_match: None,
         };
@@ -468,7 +469,7 @@ mod tests {
         let again = CommandId(uuid::Uuid::from_u128(7));
         let mut plan = Plan { needs: vec![need(1), need(2), need(2)] };
         assert_eq!(plan.intents().len(), 2);
-        plan.needs.push(("order:3".to_owned(), Need::Resend(again)));
+        plan.needs.push((ResourceKey::order("3"), Need::Resend(again)));
         assert_eq!((plan.intents(), plan.resends()), (vec![], vec![again]));
         assert!(plan.has_work());
     }

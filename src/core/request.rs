@@ -12,10 +12,8 @@ use jiff::Timestamp;
 
 use super::command::{Action, Command, Intent, Method, NewCommand};
 use super::ids::{AccountName, TeardownId, TenantId, is_resource_id};
+use super::key::ResourceKey;
 use super::resource::set_status;
-
-/// The resource name of the customer itself.
-pub const CUSTOMER: &str = "customer";
 
 /// A write as it goes out, but for its headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,55 +31,19 @@ pub struct Request {
 #[error("the stored command is not what is derived from its action, tenant and resource: {0}")]
 pub struct Forged(pub &'static str);
 
-/// The resource that a write changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place<'a> {
-    Customer,
-    Order(&'a str),
-    Subscription(&'a str),
-    Azure { plan: &'a str, id: &'a str },
-}
-
-impl<'a> Place<'a> {
-    /// Reads the name of a resource, as in [`Intent::resource`].
-    fn of(resource: &'a str) -> Option<Self> {
-        if resource == CUSTOMER {
-            return Some(Self::Customer);
+/// The address of what a write changes; `None` where an id in it leads elsewhere.
+fn path_of(key: &ResourceKey, tenant: TenantId) -> Option<String> {
+    let base = format!("/v1/customers/{tenant}");
+    let id = |id: &str| is_resource_id(id).then(|| segment(id));
+    Some(match key {
+        ResourceKey::Customer => base,
+        ResourceKey::Order(order) => format!("{base}/orders/{}", id(order)?),
+        ResourceKey::Subscription(own) => format!("{base}/subscriptions/{}", id(own)?),
+        ResourceKey::Azure { plan, id: own } => {
+            format!("{base}/subscriptions/{}/azureEntitlements/{}", id(plan)?, id(own)?)
         }
-        let (kind, id) = resource.split_once(':')?;
-        let place = match kind {
-            "order" => Self::Order(id),
-            "subscription" => Self::Subscription(id),
-            "azure" => {
-                let (plan, id) = id.split_once('/')?;
-                Self::Azure { plan, id }
-            }
-            _ => return None,
-        };
-        place.ids().all(is_resource_id).then_some(place)
-    }
-
-    fn ids(self) -> impl Iterator<Item = &'a str> {
-        let (first, second) = match self {
-            Self::Customer => (None, None),
-            Self::Order(id) | Self::Subscription(id) => (Some(id), None),
-            Self::Azure { plan, id } => (Some(plan), Some(id)),
-        };
-        first.into_iter().chain(second)
-    }
-
-    fn path(self, tenant: TenantId) -> String {
-        let base = format!("/v1/customers/{tenant}");
-        match self {
-            Self::Customer => base,
-            Self::Order(id) => format!("{base}/orders/{}", segment(id)),
-            Self::Subscription(id) => format!("{base}/subscriptions/{}", segment(id)),
-            Self::Azure { plan, id } => {
-                let (plan, id) = (segment(plan), segment(id));
-                format!("{base}/subscriptions/{plan}/azureEntitlements/{id}")
-            }
-        }
-    }
+        ResourceKey::Entitlement(_) => return None,
+    })
 }
 
 impl Intent {
@@ -91,25 +53,27 @@ impl Intent {
     /// When the resource is none that the action can change, or the body is not the one change that
     /// the action makes of it.
     pub fn request(&self, tenant: TenantId) -> Result<Request, Forged> {
-        let place = Place::of(&self.resource).ok_or(Forged("the resource is none"))?;
-        let path = place.path(tenant);
-        let (method, path, body) = match (self.action, place) {
-            (Action::CancelOrder, Place::Order(id)) => {
+        let path = path_of(&self.resource, tenant).ok_or(Forged("the resource is none"))?;
+        let (method, path, body) = match (self.action, &self.resource) {
+            (Action::CancelOrder, ResourceKey::Order(id)) => {
                 (Method::Patch, path, Some(cancelled_order(id)))
             }
-            (Action::DeleteSubscription | Action::SuspendSubscription, Place::Subscription(id)) => {
+            (
+                Action::DeleteSubscription | Action::SuspendSubscription,
+                ResourceKey::Subscription(id),
+            ) => {
                 let body = self.body.as_deref().filter(|body| is_changed(body, id, self.action));
                 let body =
                     body.ok_or(Forged("the body is not the resource with another status"))?;
                 (Method::Patch, path, Some(body.to_owned()))
             }
-            (Action::CancelAzureEntitlement, Place::Azure { .. }) => {
+            (Action::CancelAzureEntitlement, ResourceKey::Azure { .. }) => {
                 (Method::Post, format!("{path}/cancel"), Some(azure_cancellation()))
             }
-            (Action::ActivateSubscription, Place::Subscription(_)) => {
+            (Action::ActivateSubscription, ResourceKey::Subscription(_)) => {
                 (Method::Post, format!("{path}/activate"), None)
             }
-            (Action::DeleteCustomer, Place::Customer) => (Method::Delete, path, None),
+            (Action::DeleteCustomer, ResourceKey::Customer) => (Method::Delete, path, None),
             (
                 Action::CancelOrder
                 | Action::DeleteSubscription
@@ -275,17 +239,18 @@ mod tests {
         "cccc0000-0000-4000-8000-000000000001".parse().unwrap()
     }
 
-    fn intent(action: Action, resource: &str, body: Option<&str>) -> Intent {
+    fn intent(action: Action, resource: ResourceKey, body: Option<&str>) -> Intent {
         Intent {
             action,
             reservation: false,
-            resource: resource.to_owned(),
+            resource,
             body: body.map(str::to_owned),
             if_match: None,
         }
     }
 
     fn derived(action: Action, resource: &str, body: Option<&str>) -> Option<String> {
+        let resource = ResourceKey::parse(resource)?;
         let request = intent(action, resource, body).request(tenant()).ok()?;
         assert_eq!(request.body.as_deref(), body);
         let path = request.path.strip_prefix(&format!("/v1/customers/{}", tenant())).unwrap();
@@ -322,13 +287,13 @@ mod tests {
         let resources = ["customer", "order:o", "subscription:s", "azure:p/e"];
         for action in Action::ALL {
             let fitting = resources.iter().filter(|resource| {
-                let place = Place::of(resource).unwrap();
+                let place = ResourceKey::parse(resource).unwrap();
                 let whole = [None, Some(ORDER), Some(AZURE)]
                     .into_iter()
                     .any(|body| derived(action, resource, body).is_some());
                 let patch = json!({"id": "s", "status": goal_status(action)}).to_string();
                 whole
-                    || (matches!(place, Place::Subscription(_))
+                    || (matches!(place, ResourceKey::Subscription(_))
                         && derived(action, resource, Some(&patch)).is_some())
             });
             assert_eq!(fitting.count(), 1, "{action:?}");

@@ -10,6 +10,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::command::{Action, Intent};
+use super::key::ResourceKey;
 use super::observation::Read;
 use super::request;
 
@@ -148,8 +149,8 @@ pub(super) enum Target {
 /// One purchase, judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Purchase {
-    /// Stable within the tenant: `order:…`, `subscription:…` or `azure:…/…`.
-    pub key: String,
+    /// Stable within the tenant.
+    pub key: ResourceKey,
     /// What it is.
     pub kind: Kind,
     /// Product name as read, or its offer id.
@@ -163,7 +164,7 @@ pub struct Purchase {
     /// Ways to cancel it, best first. Empty for what only a person can cancel.
     pub(super) routes: Vec<(Action, Target)>,
     /// Keys of purchases that must be inactive before this one is touched.
-    pub after: Vec<String>,
+    pub after: Vec<ResourceKey>,
     /// Its order is older than a sandbox lets one cancel.
     pub(super) too_old: bool,
     /// Its order waits for the upload of a document, for longer than is worth waiting.
@@ -184,7 +185,7 @@ impl Purchase {
     }
 
     /// The remote resources its routes change, as named in [`Intent::resource`].
-    pub fn resources(&self) -> impl Iterator<Item = String> {
+    pub fn resources(&self) -> impl Iterator<Item = ResourceKey> {
         self.routes.iter().map(|(_, target)| target.resource())
     }
 
@@ -212,7 +213,7 @@ impl Purchase {
         if self.kind != Kind::SavingsPlan && !self.routes.is_empty() {
             return None;
         }
-        if self.key.starts_with("entitlement:") {
+        if matches!(self.key, ResourceKey::Entitlement(_)) {
             return Some("an entitlement whose order cannot be found");
         }
         Some(match self.kind {
@@ -273,11 +274,11 @@ impl Purchase {
 }
 
 impl Target {
-    pub(super) fn resource(&self) -> String {
+    pub(super) fn resource(&self) -> ResourceKey {
         match self {
-            Self::Order { id, .. } => format!("order:{id}"),
-            Self::Subscription { id, .. } => format!("subscription:{id}"),
-            Self::Azure { plan, id } => format!("azure:{plan}/{id}"),
+            Self::Order { id, .. } => ResourceKey::order(id),
+            Self::Subscription { id, .. } => ResourceKey::subscription(id),
+            Self::Azure { plan, id } => ResourceKey::azure(plan, id),
         }
     }
 
@@ -295,7 +296,7 @@ pub fn delete_customer() -> Intent {
     Intent {
         action: Action::DeleteCustomer,
         reservation: false,
-        resource: request::CUSTOMER.to_owned(),
+        resource: ResourceKey::Customer,
         body: None,
         if_match: None,
     }

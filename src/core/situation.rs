@@ -12,12 +12,12 @@ use super::command::{Action, Command, Outcome};
 use super::fault::{Class, Fault, Trouble};
 use super::freshness::{Before, JUST_READ};
 use super::ids::is_resource_id;
+use super::key::ResourceKey;
 use super::machine::{Decision, Situation, Transition, Wake};
 use super::memory::Settled;
 use super::observation::{CustomerSeen, Entitlements, Read};
 use super::plan::{Need, Plan, Run};
 use super::reason::Reason;
-use super::request::CUSTOMER;
 use super::routes::Kind;
 use super::settlement;
 use super::teardown::State;
@@ -249,14 +249,14 @@ impl Situation<'_> {
         if self.seen.entitlements.is_some() {
             return None;
         }
-        let unfinished: Vec<&String> = self
+        let unfinished: Vec<&ResourceKey> = self
             .memory
             .purchases
             .iter()
             .filter(|(_, p)| p.unfinished)
             .map(|(key, _)| key)
             .collect();
-        let awaited: Vec<&String> = unfinished
+        let awaited: Vec<&ResourceKey> = unfinished
             .iter()
             .copied()
             .filter(|key| self.memory.latest_for(key).is_some())
@@ -291,16 +291,15 @@ impl Situation<'_> {
     }
 
     /// The lists in which a purchase with this key shows.
-    fn lists_of(&self, key: &str) -> Vec<Read> {
-        if let Some(rest) = key.strip_prefix("azure:")
-            && let Some((plan, _)) = rest.split_once('/')
-        {
-            return vec![Read::AzureEntitlements(plan.to_owned())];
-        }
-        if key.starts_with("order:") {
-            let mut reads = vec![Read::Orders];
-            reads.extend(self.teardown.suspects.iter().cloned().map(Read::Order));
-            return reads;
+    fn lists_of(&self, key: &ResourceKey) -> Vec<Read> {
+        match key {
+            ResourceKey::Azure { plan, .. } => return vec![Read::AzureEntitlements(plan.clone())],
+            ResourceKey::Order(_) => {
+                let mut reads = vec![Read::Orders];
+                reads.extend(self.teardown.suspects.iter().cloned().map(Read::Order));
+                return reads;
+            }
+            ResourceKey::Customer | ResourceKey::Subscription(_) | ResourceKey::Entitlement(_) => {}
         }
         // A software subscription may have been cancelled through its order.
         let by_order =
@@ -408,7 +407,7 @@ impl Situation<'_> {
             Some(inventory) if inventory.shows_done(command) => Some("read as inactive"),
             Some(inventory)
                 if !command.was_sent()
-                    && command.intent.resource != CUSTOMER
+                    && command.intent.resource != ResourceKey::Customer
                     && !inventory.unfinished().any(|p| p.leads_to(&command.intent)) =>
             {
                 Some("what was read has changed before it was sent")

@@ -139,7 +139,7 @@ impl Performer<'_> {
             command = %command.id,
             correlation_id = %correlation,
             action = command.intent.action.as_str(),
-            resource = command.intent.resource,
+            resource = %command.intent.resource,
             status = sent.answer.http_status,
             code = sent.answer.ms_code,
             outcome = sent.answer.outcome.map_or("unsettled", Outcome::as_str),

@@ -20,6 +20,7 @@ use crate::core::command::{Action, Command, Intent, NewCommand};
 use crate::core::fault::{FailedCall, Trouble};
 use crate::core::gates::Verdict;
 use crate::core::ids::CommandId;
+use crate::core::key::ResourceKey;
 use crate::core::machine::{self, Decision, Policy, Situation, Transition};
 use crate::core::memory::{Memory, Remembered};
 use crate::core::observation::{CustomerSeen, Entitlements, Observation, Read};
@@ -129,7 +130,7 @@ impl Reconciler {
             self.store.commands(&teardown.account, teardown.tenant_id),
             self.store.purchases(teardown.id),
         )?;
-        let purchases: BTreeMap<String, Remembered> = purchases
+        let purchases: BTreeMap<ResourceKey, Remembered> = purchases
             .into_iter()
             .map(|stored| {
                 let unfinished = stored.record.standing != routes::Standing::Inactive;

@@ -12,11 +12,11 @@ use teardownd::core::ids::{AccountName, CommandId, Fence, TeardownId, TenantId};
 use teardownd::core::inventory::{
     AzureEntitlement, Customer, Entitlement, Order, OrderLine, Subscription,
 };
+use teardownd::core::key::ResourceKey;
 use teardownd::core::machine::Policy;
 use teardownd::core::memory::{Memory, Remembered};
 use teardownd::core::observation::{Census, CustomerSeen, Entitlements, Observation, Seen};
 use teardownd::core::reason::Reason;
-use teardownd::core::request::CUSTOMER;
 use teardownd::core::routes;
 use teardownd::core::settlement::Codes;
 use teardownd::core::teardown::{State, Teardown};
@@ -286,11 +286,12 @@ fn commands() -> impl Strategy<Value = Vec<Command>> {
         (Action::DeleteSubscription, "subscription:s1"),
         (Action::SuspendSubscription, "subscription:s2"),
         (Action::CancelAzureEntitlement, "azure:s1/e1"),
-        (Action::DeleteCustomer, CUSTOMER),
+        (Action::DeleteCustomer, "customer"),
     ]);
     prop::collection::vec((what, outcome, code, 0_u32..4, ago()), 0..5).prop_map(|all| {
         let mut commands: Vec<Command> = Vec::new();
         for (n, ((action, resource), outcome, code, sends, at)) in all.into_iter().enumerate() {
+            let resource = ResourceKey::parse(resource).unwrap();
             // The store keeps at most one unsettled command per resource, the latest.
             let taken = |c: &Command| c.is_unsettled() && c.intent.resource == resource;
             if commands.iter().any(taken) {
@@ -298,7 +299,7 @@ fn commands() -> impl Strategy<Value = Vec<Command>> {
             }
             let mut intent = routes::delete_customer();
             intent.action = action;
-            intent.resource = resource.to_owned();
+            intent.resource = resource;
             let sent = outcome.is_some_and(|o| o != Outcome::Withdrawn) || sends > 0;
             commands.push(Command {
                 id: CommandId(Uuid::from_u128(n as u128 + 1)),
@@ -324,7 +325,7 @@ fn commands() -> impl Strategy<Value = Vec<Command>> {
     })
 }
 
-fn remembered() -> impl Strategy<Value = BTreeMap<String, Remembered>> {
+fn remembered() -> impl Strategy<Value = BTreeMap<ResourceKey, Remembered>> {
     let key = prop::sample::select(vec![
         "order:o1",
         "order:o2",
@@ -332,7 +333,7 @@ fn remembered() -> impl Strategy<Value = BTreeMap<String, Remembered>> {
         "subscription:s2",
         "azure:s1/e1",
     ])
-    .prop_map(str::to_owned);
+    .prop_map(|key| ResourceKey::parse(key).unwrap());
     let known = (any::<bool>(), prop::option::of(ago())).prop_map(|(unfinished, at)| Remembered {
         unfinished,
         last_inactive_at: at,

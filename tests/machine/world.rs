@@ -13,6 +13,7 @@ use teardownd::core::command::{Action, Command, Intent, NewCommand, Outcome};
 use teardownd::core::fault::Trouble;
 use teardownd::core::ids::{AccountName, CommandId, TeardownId};
 use teardownd::core::inventory::{AzureEntitlement, Entitlement, Subscription};
+use teardownd::core::key::ResourceKey;
 use teardownd::core::machine::{Decision, Situation, Transition, Wake, decide};
 use teardownd::core::memory::Memory;
 use teardownd::core::observation::{Census, CustomerSeen, Entitlements, Observation, Read, Seen};
@@ -448,7 +449,8 @@ impl World {
         }
         if let Fate::Elsewhere(code) = fate
             && !self.delivered.contains(&id)
-            && let Some(thing) = self.things.iter_mut().find(|t| t.resource == intent.resource)
+            && let Some(thing) =
+                self.things.iter_mut().find(|t| t.resource == intent.resource.to_string())
         {
             thing.goal_at.get_or_insert(time);
             self.settle(id, Outcome::Refused, Some((400, code)));
@@ -489,17 +491,17 @@ impl World {
             self.things.iter().map(|t| (t.resource.as_str(), self.is_active(t))).collect();
         let plan_busy = by_key.iter().any(|(key, active)| {
             *active
-                && intent
-                    .resource
-                    .strip_prefix("subscription:")
-                    .is_some_and(|id| key.starts_with(&format!("azure:{id}/")))
+                && matches!(&intent.resource, ResourceKey::Subscription(id)
+                    if key.starts_with(&format!("azure:{id}/")))
         });
         if plan_busy {
             self.breaches.push(format!("{} before its Azure subscription", intent.resource));
             return false;
         }
         let time = self.time;
-        let Some(thing) = self.things.iter_mut().find(|t| t.resource == intent.resource) else {
+        let Some(thing) =
+            self.things.iter_mut().find(|t| t.resource == intent.resource.to_string())
+        else {
             self.breaches.push(format!("write on unknown {}", intent.resource));
             return false;
         };

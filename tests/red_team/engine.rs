@@ -8,6 +8,7 @@ use teardownd::core::command::{Action, Intent};
 use teardownd::core::gates::{self, Guard, SafetyPolicy, StoredFacts, Verdict};
 use teardownd::core::ids::AccountName;
 use teardownd::core::inventory::{Customer, Order};
+use teardownd::core::key::ResourceKey;
 use teardownd::core::observation::{Census, CustomerSeen, Entitlements, Observation, Seen};
 use teardownd::core::protection::{Protection, Subject};
 use teardownd::core::teardown::{State, Teardown};
@@ -21,10 +22,10 @@ attempts! {
         spoilt(without, |intent| intent.body = Some(r#"{"relationshipToPartner":"none"}"#.to_owned()))
     };
     red_team_an_order_whose_id_leads_to_the_customer => |without| {
-        spoilt(without, |intent| intent.resource = "order:..".to_owned())
+        spoilt(without, |intent| intent.resource = ResourceKey::order(".."))
     };
     red_team_a_cancellation_that_is_a_delete => |without| {
-        spoilt(without, |intent| intent.resource = "customer".to_owned())
+        spoilt(without, |intent| intent.resource = ResourceKey::Customer)
     };
     red_team_a_cancellation_of_another_order_in_the_body => |without| {
         spoilt(without, |intent| {
@@ -152,10 +153,10 @@ pub(super) fn as_read(at: Timestamp) -> Observation {
 
 pub(super) fn intent(action: Action) -> Intent {
     let (resource, body) = match action {
-        Action::DeleteCustomer => ("customer", None),
-        _ => ("order:o", Some(r#"{"id":"o","status":"cancelled"}"#.to_owned())),
+        Action::DeleteCustomer => (ResourceKey::Customer, None),
+        _ => (ResourceKey::order("o"), Some(r#"{"id":"o","status":"cancelled"}"#.to_owned())),
     };
-    Intent { action, reservation: false, resource: resource.to_owned(), body, if_match: None }
+    Intent { action, reservation: false, resource, body, if_match: None }
 }
 
 fn active_order() -> Order {
@@ -179,7 +180,7 @@ async fn spoilt(without: Option<Guard>, spoil: impl FnOnce(&mut Intent)) -> Writ
     assert_eq!(forged.verdict(&intent), Verdict::Allow, "nothing speaks against it yet");
     spoil(&mut intent);
     match forged.verdict(&intent) {
-        Verdict::Allow => vec![intent.resource],
+        Verdict::Allow => vec![intent.resource.to_string()],
         _ => Written::new(),
     }
 }

@@ -144,8 +144,8 @@ async fn invariant_6_a_look_beforehand_follows_what_is_named_to_its_end() {
     let account = scene.beside().await;
     let seen = teardownd::runtime::preview::preview(&account, tenant(1)).await.unwrap();
     let assessment = seen.assessment.unwrap();
-    let unfinished: Vec<&str> = assessment.unfinished().map(|p| p.key.as_str()).collect();
+    let unfinished: Vec<String> = assessment.unfinished().map(|p| p.key.to_string()).collect();
     let subscription = format!("subscription:{}", bought.subscriptions[0].id);
-    assert!(unfinished.contains(&subscription.as_str()), "{unfinished:?}");
+    assert!(unfinished.contains(&subscription), "{unfinished:?}");
     assert!(assessment.complete);
 }

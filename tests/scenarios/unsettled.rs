@@ -67,7 +67,7 @@ pub(crate) fn assert_one_id_each(scene: &Scene, what: &str) {
 }
 
 pub(crate) async fn assert_one_command_each(scene: &Scene, what: &str) {
-    let mut resources: Vec<String> = Vec::new();
+    let mut resources = Vec::new();
     for command in scene.commands(1).await {
         let settled = matches!(command.outcome, Some(Outcome::Accepted | Outcome::GoalReached));
         assert!(settled, "{what}: {command:?}");

@@ -2,6 +2,7 @@
 
 use teardownd::core::command::{Action, Outcome};
 use teardownd::core::gates::Verdict;
+use teardownd::core::key::ResourceKey;
 use teardownd::core::machine::{Transition, Wake};
 use teardownd::core::reason::Reason;
 use teardownd::core::routes::{Kind, Route, Standing};
@@ -299,7 +300,7 @@ pub(crate) async fn invariant_3_deletion_caps_hold_with_a_clock_set_back(backend
 
 fn purchase(key: &str, standing: Standing) -> PurchaseRecord {
     PurchaseRecord {
-        key: key.to_owned(),
+        key: ResourceKey::order(key),
         kind: Kind::Reservation,
         name: "VM".to_owned(),
         route: Route::By(Action::CancelOrder),
@@ -327,7 +328,10 @@ pub(crate) async fn purchases_are_merged(backend: &dyn Backend) {
     let stored =
         read(all(vec![purchase("b", Standing::Active), purchase("a", Standing::Inactive)]), at(1))
             .await;
-    assert_eq!(stored.iter().map(|p| p.record.key.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(
+        stored.iter().map(|p| p.record.key.clone()).collect::<Vec<_>>(),
+        ["a", "b"].map(ResourceKey::order)
+    );
     assert_eq!(stored[0].inactive_at, Some(at(1)));
     assert_eq!(
         (stored[1].inactive_at, &stored[1].record),
@@ -349,7 +353,10 @@ pub(crate) async fn purchases_are_merged(backend: &dyn Backend) {
     let mut polled = purchase("b", Standing::Inactive);
     polled.kind = Kind::SavingsPlan;
     let stored = read(some(vec![polled, purchase("c", Standing::Active)]), at(5)).await;
-    assert_eq!(stored.iter().map(|p| p.record.key.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(
+        stored.iter().map(|p| p.record.key.clone()).collect::<Vec<_>>(),
+        ["a", "b"].map(ResourceKey::order)
+    );
     assert_eq!((stored[0].record.standing, stored[0].last_seen_at), (Standing::Active, at(4)));
     assert_eq!((stored[1].record.standing, stored[1].last_seen_at), (Standing::Inactive, at(5)));
     assert_eq!(stored[1].record.kind, purchase("b", Standing::Active).kind, "a poll knows no kind");

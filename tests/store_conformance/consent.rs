@@ -10,6 +10,7 @@ use teardownd::core::approval::{Inventory, Item};
 use teardownd::core::command::Action;
 use teardownd::core::gates::{Share, Verdict};
 use teardownd::core::inventory::Order;
+use teardownd::core::key::ResourceKey;
 use teardownd::core::observation::{Observation, Seen};
 use teardownd::core::reason::Reason;
 use teardownd::core::routes::{Kind, Route, Standing};
@@ -29,7 +30,7 @@ use State::{EntitlementsFetched, OrdersCancelling};
 /// What the tenant has bought, as it is stored.
 fn record(key: &str) -> PurchaseRecord {
     PurchaseRecord {
-        key: format!("order:{key}"),
+        key: ResourceKey::order(key),
         kind: Kind::PerpetualSoftware,
         name: "VM".to_owned(),
         route: Route::By(Action::CancelOrder),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use teardownd::core::command::Action;
 use teardownd::core::ids::{AccountName, Fence};
+use teardownd::core::key::ResourceKey;
 use teardownd::core::machine::{Transition, Wake};
 use teardownd::core::routes::{Kind, Route, Standing};
 use teardownd::core::teardown::{NewTeardown, State, Status};
@@ -56,7 +57,7 @@ pub(crate) async fn claims_go_to_what_becomes_uncancellable_soonest(backend: &dy
         let facts = seen(row.teardown.tenant_id, start());
         let bound = bounds.iter().find(|(n, _)| tenant(*n) == row.teardown.tenant_id).unwrap().1;
         let records = bound.into_iter().map(|(until, standing)| PurchaseRecord {
-            key: "order:a".to_owned(),
+            key: ResourceKey::order("a"),
             kind: Kind::Reservation,
             name: String::new(),
             route: Route::By(Action::CancelOrder),

@@ -26,6 +26,7 @@ use teardownd::core::domain::DomainPattern;
 use teardownd::core::gates::{SafetyPolicy, Verdict};
 use teardownd::core::ids::{AccountName, CommandId, TeardownId, TenantId};
 use teardownd::core::inventory::Customer;
+use teardownd::core::key::ResourceKey;
 use teardownd::core::machine::{Transition, Wake};
 use teardownd::core::observation::{Census, CustomerSeen, Entitlements, Observation, Seen};
 use teardownd::core::teardown::{NewTeardown, State, Teardown};
@@ -212,7 +213,7 @@ pub(crate) fn cancel(number: u32, order: &str) -> NewCommand {
         intent: Intent {
             action: Action::CancelOrder,
             reservation: false,
-            resource: format!("order:{order}"),
+            resource: ResourceKey::order(order),
             body: Some(format!("{{\"id\":\"{order}\",\"status\":\"cancelled\"}}")),
             if_match: Some("\"etag\"".to_owned()),
         },
@@ -226,7 +227,7 @@ pub(crate) fn delete(number: u32) -> NewCommand {
         intent: Intent {
             action: Action::DeleteCustomer,
             reservation: false,
-            resource: "customer".to_owned(),
+            resource: ResourceKey::Customer,
             body: None,
             if_match: None,
         },

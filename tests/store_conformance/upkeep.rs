@@ -5,6 +5,7 @@ use std::time::Duration;
 use teardownd::core::command::Action;
 use teardownd::core::database_time::Reading;
 use teardownd::core::ids::AccountName;
+use teardownd::core::key::ResourceKey;
 use teardownd::core::machine::{Transition, Wake};
 use teardownd::core::reason::Reason;
 use teardownd::core::routes::{Kind, Route, Standing};
@@ -45,7 +46,7 @@ pub(crate) async fn invariant_12_only_terminal_rows_are_purged(backend: &dyn Bac
     let rows = bench.claim(3, at(1)).await;
     let facts = seen(rows[0].teardown.tenant_id, at(10));
     let read = PurchaseRecord {
-        key: "order:a".to_owned(),
+        key: ResourceKey::order("a"),
         kind: Kind::PerpetualSoftware,
         name: "Windows".to_owned(),
         route: Route::By(Action::CancelOrder),

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{active_plans, subscription_kind, subscription_standing};
 use crate::core::ids::is_resource_id;
 use crate::core::inventory::{Entitlement, Order, Subscription};
+use crate::core::key::ResourceKey;
 use crate::core::observation::{Entitlements, Observation, Read, Seen};
 use crate::core::routes::Standing;
 
@@ -63,38 +64,27 @@ pub(super) fn unplaced(seen: &Observation) -> Vec<Read> {
 
 /// The reads of things that are on record as unfinished and show nowhere in what was read: a list may
 /// lack them.
-pub fn vanished<'a>(seen: &Observation, on_record: impl Iterator<Item = &'a str>) -> Vec<Read> {
+pub fn vanished<'a>(
+    seen: &Observation,
+    on_record: impl Iterator<Item = &'a ResourceKey>,
+) -> Vec<Read> {
     let (Some(_), Some(_)) = (&seen.orders, &seen.subscriptions) else { return Vec::new() };
     let (shown, subscriptions) = (shown(seen), merged_subscriptions(seen));
     let looked_at = |read: &Read| match read {
         Read::AzureEntitlement(plan, _) => active_plans(&subscriptions).any(|s| s.id == *plan),
         _ => true,
     };
-    let missing = on_record.filter(|resource| !shown.contains(*resource)).filter_map(read_of);
+    let missing = on_record.filter(|key| !shown.contains(key)).filter_map(ResourceKey::read);
     missing.filter(looked_at).collect()
 }
 
-/// The read that shows a resource by itself; `None` for the customer and what has no id that leads to it.
-pub fn read_of(resource: &str) -> Option<Read> {
-    let (kind, id) = resource.split_once(':')?;
-    let (plan, id) = if kind == "azure" { id.split_once('/')? } else { ("", id) };
-    let leads_to_it = is_resource_id(id) && (plan.is_empty() || is_resource_id(plan));
-    let id = leads_to_it.then(|| id.to_owned())?;
-    match kind {
-        "order" => Some(Read::Order(id)),
-        "subscription" => Some(Read::Subscription(id)),
-        "azure" => Some(Read::AzureEntitlement(plan.to_owned(), id)),
-        _ => None,
-    }
-}
-
 /// The resources that were read.
-pub(super) fn shown(seen: &Observation) -> BTreeSet<String> {
-    let orders = merged_orders(seen).into_iter().map(|order| format!("order:{}", order.id));
+pub(super) fn shown(seen: &Observation) -> BTreeSet<ResourceKey> {
+    let orders = merged_orders(seen).into_iter().map(|order| ResourceKey::Order(order.id));
     let subscriptions = merged_subscriptions(seen).into_iter();
-    let subscriptions = subscriptions.map(|s| format!("subscription:{}", s.id));
+    let subscriptions = subscriptions.map(|s| ResourceKey::Subscription(s.id));
     let azure = seen.azure.iter().flat_map(|(plan, read)| {
-        read.fact.iter().map(move |entitlement| format!("azure:{plan}/{}", entitlement.id))
+        read.fact.iter().map(move |entitlement| ResourceKey::azure(plan, &entitlement.id))
     });
     orders.chain(subscriptions).chain(azure).collect()
 }

@@ -10,6 +10,7 @@ use crate::core::domain::DomainPattern;
 use crate::core::hold::{Hold, Holds};
 use crate::core::ids::{AccountName, Fence, TeardownId};
 use crate::core::inventory::{Customer, Order};
+use crate::core::key::ResourceKey;
 use crate::core::observation::Entitlements;
 use crate::core::protection::{Protection, Subject};
 use crate::core::routes;
@@ -70,7 +71,7 @@ impl Case {
         case.intent = Intent {
             action: Action::CancelOrder,
             reservation: true,
-            resource: "order:1".to_owned(),
+            resource: ResourceKey::order("1"),
             body: Some(r#"{"id":"1","status":"cancelled"}"#.to_owned()),
             if_match: None,
         };
@@ -137,7 +138,7 @@ fn teardown() -> Teardown {
 
 fn approval_of(orders: &[&str]) -> crate::core::approval::Inventory {
     let item = |key: &&str| crate::core::approval::Item {
-        key: format!("order:{key}"),
+        key: ResourceKey::order(key),
         kind: "perpetual_software".to_owned(),
         route: "cancel_order".to_owned(),
     };
@@ -343,7 +344,7 @@ fn what_is_new_since_an_approval_is_named_with_its_route() {
     case.facts.teardown.approval.as_mut().unwrap().inventory = approval_of(&["1"])
         .into_iter()
         .map(|item| crate::core::approval::Item {
-            key: "order:2".to_owned(),
+            key: ResourceKey::order("2"),
             route: "person".to_owned(),
             ..item
         })

@@ -10,6 +10,7 @@ use crate::core::clock::Clock;
 use crate::core::command::{Action, Command, Intent, NewCommand, Outcome};
 use crate::core::fault::Class;
 use crate::core::ids::{AccountName, CommandId, TeardownId};
+use crate::core::key::ResourceKey;
 use crate::partner_center::testing::{Bench, Reply, TENANT, fault, reply, tenant, with_header};
 use crate::partner_center::transport::TransportError;
 use crate::partner_center::{ApiError, Kind, PermitKind, Sent, bucket_of};
@@ -21,7 +22,7 @@ fn command(action: Action, resource: &str, body: Option<&str>) -> Command {
     let intent = Intent {
         action,
         reservation: false,
-        resource: resource.to_owned(),
+        resource: ResourceKey::parse(resource).unwrap(),
         body: body.map(str::to_owned),
         if_match: None,
     };
@@ -259,9 +260,9 @@ async fn invariant_1_a_command_that_differs_from_what_is_derived_is_not_sent() {
         intent(|i| i.body = None),
         intent(|i| i.body = Some(r#"{"relationshipToPartner":"none"}"#.to_owned())),
         intent(|i| i.body = Some(r#"{"id":"p","status":"cancelled"}"#.to_owned())),
-        intent(|i| i.resource = "order:p".to_owned()),
-        intent(|i| i.resource = "order:..".to_owned()),
-        intent(|i| i.resource = "customer".to_owned()),
+        intent(|i| i.resource = ResourceKey::order("p")),
+        intent(|i| i.resource = ResourceKey::order("..")),
+        intent(|i| i.resource = ResourceKey::Customer),
         intent(|i| i.action = Action::DeleteCustomer),
         Command { path: other.to_owned(), ..delete() },
         Command { tenant_id: crate::core::ids::TenantId::new(Uuid::from_u128(9)), ..delete() },

@@ -9,6 +9,7 @@ use crate::core::command::{Command, NewCommand};
 use crate::core::fault::FailedCall;
 use crate::core::gates::{SafetyPolicy, Verdict};
 use crate::core::ids::{AccountName, Fence, TeardownId, TenantId};
+use crate::core::key::ResourceKey;
 use crate::core::machine::Transition;
 use crate::core::observation::Observation;
 use crate::core::reason::Reason;
@@ -18,8 +19,8 @@ use crate::core::teardown::{State, Teardown};
 /// What is kept of one purchase, for operators: the machine itself decides from what it reads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PurchaseRecord {
-    /// Stable key within the teardown, such as `order:…`, `subscription:…` or `azure:…/…`.
-    pub key: String,
+    /// Stable within the tenant.
+    pub key: ResourceKey,
     /// Its kind.
     pub kind: Kind,
     /// Product name, as read.

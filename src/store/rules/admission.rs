@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::core::command::{Command, Outcome};
 use crate::core::gates::{self, StoredFacts, Verdict};
+use crate::core::key::ResourceKey;
 use crate::core::teardown::Teardown;
 use crate::store::{Commit, Result, StoreError};
 
@@ -24,7 +25,7 @@ pub(in crate::store) struct Admission {
 pub(in crate::store) fn admit(
     commit: &Commit<'_>,
     facts: &mut StoredFacts,
-    mut busy: BTreeSet<String>,
+    mut busy: BTreeSet<ResourceKey>,
     now: Timestamp,
 ) -> Admission {
     let mut admission = Admission { admitted: Vec::new(), verdict: None };

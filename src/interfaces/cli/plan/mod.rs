@@ -145,7 +145,7 @@ fn text(tenant: TenantId, preview: &Preview, verdict: &(Option<Reason>, String))
             purchase.standing.as_str().to_owned(),
             purchase.status.clone(),
             route(purchase).to_owned(),
-            purchase.key.clone(),
+            purchase.key.to_string(),
             after.join(" "),
         ]);
     }
@@ -168,7 +168,7 @@ fn waits_for(purchase: &Purchase, preview: &Preview) -> Vec<String> {
         .iter()
         .filter(|other| other.standing != Standing::Inactive)
         .filter(|other| purchase.after.contains(&other.key))
-        .map(|other| other.key.clone())
+        .map(|other| other.key.to_string())
         .collect()
 }
 

@@ -94,7 +94,7 @@ pub(crate) fn purchases_text(purchases: &[StoredPurchase]) -> String {
     for purchase in purchases {
         let record = purchase.record.clone();
         table.row([
-            record.key,
+            record.key.to_string(),
             record.name,
             record.kind.as_str().to_owned(),
             record.route.as_str().to_owned(),
@@ -113,7 +113,7 @@ pub(crate) fn commands_text(commands: &[Command], look: &Look) -> String {
         table.row([
             command.last_sent_at.map_or("not yet".to_owned(), |at| look.local(at)),
             command.intent.action.as_str().to_owned(),
-            command.intent.resource.clone(),
+            command.intent.resource.to_string(),
             command.sends.to_string(),
             outcome(command).to_owned(),
             answer(command),

@@ -7,6 +7,7 @@ use super::Case;
 use crate::core::command::{Command, Intent, Outcome};
 use crate::core::gates::{self, Guard, SafetyPolicy, StoredFacts, Verdict};
 use crate::core::ids::CommandId;
+use crate::core::key::ResourceKey;
 use crate::core::observation::Observation;
 use crate::core::reason::Reason;
 use crate::core::routes::{self, Kind, Route, Standing};
@@ -80,10 +81,10 @@ fn next_write(commands: &[Command], purchases: &[StoredPurchase]) -> (Option<Com
     if let Some(command) = commands.iter().find(|command| command.is_unsettled()) {
         return (Some(command.id), command.intent.clone());
     }
-    let accepted = |key: &str| {
+    let accepted = |key: &ResourceKey| {
         let reached =
             |c: &Command| matches!(c.outcome, Some(Outcome::Accepted | Outcome::GoalReached));
-        commands.iter().any(|command| command.intent.resource == key && reached(command))
+        commands.iter().any(|command| command.intent.resource == *key && reached(command))
     };
     let records = purchases.iter().map(|p| &p.record).filter(|r| r.standing == Standing::Active);
     let mut records = records.filter(|record| !accepted(&record.key));

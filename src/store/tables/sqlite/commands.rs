@@ -14,6 +14,7 @@ use super::rows::{Fields, time_text};
 use crate::core::account::Account;
 use crate::core::command::{Answer, Command, Outcome};
 use crate::core::ids::{AccountName, CommandId, TenantId};
+use crate::core::key::ResourceKey;
 use crate::core::teardown::Teardown;
 use crate::store::model::time::before;
 use crate::store::{Result, Tx};
@@ -87,7 +88,7 @@ pub(in crate::store) async fn deletions(
 pub(in crate::store) async fn unsettled_resources(
     tx: &mut Tx,
     row: &Teardown,
-) -> Result<BTreeSet<String>> {
+) -> Result<BTreeSet<ResourceKey>> {
     let found = sqlx::query(
         "SELECT resource FROM commands WHERE account = ? AND tenant_id = ? AND outcome IS NULL",
     )
@@ -95,7 +96,9 @@ pub(in crate::store) async fn unsettled_resources(
     .bind(row.tenant_id.to_string())
     .fetch_all(tx)
     .await?;
-    Ok(found.iter().map(|row| row.try_get("resource")).collect::<Result<_, _>>()?)
+    // One that cannot be understood is nobody's resource; its row is set aside before it decides anything.
+    let key = |row: &SqliteRow| Ok(ResourceKey::parse(row.try_get("resource")?));
+    Ok(found.iter().map(key).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
 pub(in crate::store) async fn insert(tx: &mut Tx, commands: &[Command]) -> Result<()> {

@@ -14,6 +14,7 @@ use crate::core::command::{Action, Command, Intent, Outcome};
 use crate::core::fault::FailedCall;
 use crate::core::hold::{Hold, Holds};
 use crate::core::ids::{AccountName, CommandId, Fence, TeardownId};
+use crate::core::key::ResourceKey;
 use crate::core::reason::Reason;
 use crate::core::routes::{Kind, Route, Standing};
 use crate::core::teardown::{Lease, State, Teardown};
@@ -271,7 +272,7 @@ pub(in crate::store) fn command(row: &SqliteRow) -> Result<Command> {
         intent: Intent {
             action: f.parse("action", Action::parse)?,
             reservation: f.flag("reservation")?,
-            resource: f.get("resource")?,
+            resource: f.parse("resource", ResourceKey::parse)?,
             body: f.get("body")?,
             if_match: f.get("if_match")?,
         },
@@ -338,7 +339,7 @@ pub(in crate::store) fn purchase(row: &SqliteRow) -> Result<StoredPurchase> {
     let f = Fields::new(row, "purchases", "key");
     Ok(StoredPurchase {
         record: PurchaseRecord {
-            key: f.get("key")?,
+            key: f.parse("key", ResourceKey::parse)?,
             kind: f.parse("kind", Kind::parse)?,
             name: f.get("name")?,
             route: f.parse("route", Route::parse)?,
