@@ -14,7 +14,10 @@ pub(super) use audit::{ENQUEUE, merged};
 pub use consent::{ApproveRequest, ArmRequest};
 pub use customers::{CustomersRead, KnownCustomer, KnownCustomers, ListedCustomer};
 pub(super) use operator::joined;
-pub use operator::{Ack, OperatorRequest, RequestEffect, Verb, Writes};
+pub use operator::{
+    About, AccountVerb, Ack, OperatorRequest, ProtectionVerb, RequestEffect, TeardownVerb, Verb,
+    Writes,
+};
 pub(super) use reload::KEPT;
 pub use reload::ReloadAnswer;
 pub(super) use survey::MOVES_AT_ONCE;

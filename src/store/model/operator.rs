@@ -69,10 +69,75 @@ impl Verb {
         }
     }
 
+    /// What it is about, and what of it is wanted.
+    pub const fn about(self) -> About {
+        match self {
+            Self::Pause => About::Account(AccountVerb::Pause),
+            Self::Resume => About::Account(AccountVerb::Resume),
+            Self::Unhalt => About::Account(AccountVerb::Unhalt),
+            Self::Hold => About::Teardown(TeardownVerb::Hold),
+            Self::Release => About::Teardown(TeardownVerb::Release),
+            Self::Abort => About::Teardown(TeardownVerb::Abort),
+            Self::Retry => About::Teardown(TeardownVerb::Retry),
+            Self::Ack => About::Teardown(TeardownVerb::Ack),
+            Self::Set => About::Teardown(TeardownVerb::Set),
+            Self::Protect => About::Protection(ProtectionVerb::Protect),
+            Self::Unprotect => About::Protection(ProtectionVerb::Unprotect),
+        }
+    }
+
     /// The verb of a stored name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|verb| verb.as_str() == name)
     }
+}
+
+/// The verbs by what they are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    /// An account, or everything.
+    Account(AccountVerb),
+    /// Teardowns.
+    Teardown(TeardownVerb),
+    /// Deny entries of tenants and domains.
+    Protection(ProtectionVerb),
+}
+
+/// A verb about accounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccountVerb {
+    /// [`Verb::Pause`].
+    Pause,
+    /// [`Verb::Resume`].
+    Resume,
+    /// [`Verb::Unhalt`].
+    Unhalt,
+}
+
+/// A verb about teardowns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TeardownVerb {
+    /// [`Verb::Hold`].
+    Hold,
+    /// [`Verb::Release`].
+    Release,
+    /// [`Verb::Abort`].
+    Abort,
+    /// [`Verb::Retry`].
+    Retry,
+    /// [`Verb::Ack`].
+    Ack,
+    /// [`Verb::Set`].
+    Set,
+}
+
+/// A verb about deny entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProtectionVerb {
+    /// [`Verb::Protect`].
+    Protect,
+    /// [`Verb::Unprotect`].
+    Unprotect,
 }
 
 /// A request of an operator: stored, applied and answered in one transaction. A row typed into

@@ -10,7 +10,7 @@ use crate::core::protection::{self, Protection};
 use crate::core::reason::Reason;
 use crate::core::teardown::{State, Teardown};
 use crate::store::model::time::{by_the_wall, millis_up};
-use crate::store::{OperatorRequest, RequestEffect, Verb, Writes};
+use crate::store::{OperatorRequest, RequestEffect, TeardownVerb, Verb, Writes};
 
 /// What a request must know besides the row itself.
 #[derive(Debug)]
@@ -30,26 +30,21 @@ pub(in crate::store) struct Surroundings<'a> {
 /// Applies a request to a row. Without an event nothing was changed.
 pub(in crate::store) fn act(
     row: &mut Teardown,
+    verb: TeardownVerb,
     request: &OperatorRequest,
     around: &Surroundings<'_>,
     now: Timestamp,
 ) -> (RequestEffect, Option<Event>) {
-    let result = match request.verb {
-        Verb::Abort => abort(row, request, around, now),
-        Verb::Hold => hold(row, request, now),
-        Verb::Release => release(row, request, around, now),
-        Verb::Retry => retry(row, request, around, now),
-        Verb::Ack => ack(row, request),
-        Verb::Set => set(row, request, around.ahead, now),
-        Verb::Protect | Verb::Unprotect => {
-            Err(format!("{} is about tenants and domains", request.verb.as_str()))
-        }
-        Verb::Pause | Verb::Resume | Verb::Unhalt => {
-            Err(format!("{} is about accounts, not teardowns", request.verb.as_str()))
-        }
+    let result = match verb {
+        TeardownVerb::Abort => abort(row, request, around, now),
+        TeardownVerb::Hold => hold(row, request, now),
+        TeardownVerb::Release => release(row, request, around, now),
+        TeardownVerb::Retry => retry(row, request, around, now),
+        TeardownVerb::Ack => ack(row, request),
+        TeardownVerb::Set => set(row, request, around.ahead, now),
     };
     let (effect, event) = effect(row, result);
-    let writes = (request.verb == Verb::Abort).then(|| gone_out(around.commands));
+    let writes = (verb == TeardownVerb::Abort).then(|| gone_out(around.commands));
     (RequestEffect { writes, ..effect }, event)
 }
 

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::core::account::{Account, Stop, Trouble, TroubleKind};
 use crate::core::ids::AccountName;
 use crate::store::model::time::{by_the_wall, millis_up};
-use crate::store::{OperatorRequest, RequestEffect, Verb};
+use crate::store::{AccountVerb, OperatorRequest, RequestEffect};
 
 /// When rows of an account may next be claimed, as far as the account goes: a time that has passed
 /// means now, `None` means not before a person acts.
@@ -121,28 +121,21 @@ pub(in crate::store) fn scope(request: &OperatorRequest) -> AccountName {
 /// `ahead` of database time.
 pub(in crate::store) fn act(
     account: &mut Account,
+    verb: AccountVerb,
     request: &OperatorRequest,
     ahead: SignedDuration,
     now: Timestamp,
 ) -> RequestEffect {
-    let result = match request.verb {
-        Verb::Pause => pause(account, request, ahead, now),
-        Verb::Resume => {
+    let result = match verb {
+        AccountVerb::Pause => pause(account, request, ahead, now),
+        AccountVerb::Resume => {
             account.paused.take().map(|_| "resumed".to_owned()).ok_or("it is not paused".to_owned())
         }
-        Verb::Unhalt => account
+        AccountVerb::Unhalt => account
             .halted
             .take()
             .map(|stop| format!("the halt by {} is lifted: {}", stop.actor, stop.reason))
             .ok_or("it is not halted".to_owned()),
-        Verb::Hold
-        | Verb::Release
-        | Verb::Abort
-        | Verb::Retry
-        | Verb::Ack
-        | Verb::Set
-        | Verb::Protect
-        | Verb::Unprotect => Err(format!("{} is not about accounts", request.verb.as_str())),
     };
     let applied = result.is_ok();
     let text = result.unwrap_or_else(|refused| refused);

@@ -16,8 +16,8 @@ use crate::store::tables::{
     accounts, acks, clock, commands, protections, requests, teardowns, transitions,
 };
 use crate::store::{
-    Filter, OperatorRequest, RequestEffect, RequestRecord, Result, Store, StoreError, Tx, Verb,
-    rules,
+    About, AccountVerb, Filter, OperatorRequest, ProtectionVerb, RequestEffect, RequestRecord,
+    Result, Store, StoreError, TeardownVerb, Tx, rules,
 };
 
 impl Store {
@@ -74,27 +74,24 @@ async fn apply(
     now: Timestamp,
 ) -> Result<Vec<RequestEffect>> {
     let mut effects = Vec::new();
-    match request.verb {
-        Verb::Pause | Verb::Resume => {
-            effects.push(about_account(tx, &stops::scope(request), request, now).await?);
-        }
-        Verb::Unhalt => {
-            for name in halted(tx, request.filter.account.as_ref()).await? {
-                effects.push(about_account(tx, &name, request, now).await?);
+    match request.verb.about() {
+        About::Account(verb) => {
+            for name in accounts_of(tx, verb, request).await? {
+                effects.push(about_account(tx, &name, verb, request, now).await?);
             }
         }
-        Verb::Protect => {
+        About::Protection(ProtectionVerb::Protect) => {
             let entries = set_protections(tx, request, now, &mut effects).await?;
             abort_protected(tx, request, &entries, now, &mut effects).await?;
         }
-        Verb::Unprotect => {
+        About::Protection(ProtectionVerb::Unprotect) => {
             effects = lift_protections(tx, request).await?;
             let_go_protected(tx, request, now).await?;
         }
-        Verb::Hold | Verb::Release | Verb::Abort | Verb::Retry | Verb::Ack | Verb::Set => {
+        About::Teardown(verb) => {
             for row in to_change(tx, &request.filter).await? {
                 effects.push(match row {
-                    Ok(row) => about_row(tx, row, request, now).await?,
+                    Ok(row) => about_row(tx, row, verb, request, now).await?,
                     Err(damaged) => damaged,
                 });
             }
@@ -116,7 +113,7 @@ async fn abort_protected(
     let abort = rules::requests::abort_for_protection(request);
     for row in to_change(tx, &active).await?.into_iter().flatten() {
         if protect::concern(entries, &row) {
-            effects.push(about_row(tx, row, &abort, now).await?);
+            effects.push(about_row(tx, row, TeardownVerb::Abort, &abort, now).await?);
         }
     }
     Ok(())
@@ -142,10 +139,14 @@ async fn let_go_protected(tx: &mut Tx, request: &OperatorRequest, now: Timestamp
     Ok(())
 }
 
-/// The account named, or every account that is halted.
-async fn halted(tx: &mut Tx, named: Option<&AccountName>) -> Result<Vec<AccountName>> {
-    if let Some(name) = named {
-        return Ok(vec![name.clone()]);
+/// The accounts that a request is about: to lift a halt, without a name, all that are halted.
+async fn accounts_of(
+    tx: &mut Tx,
+    verb: AccountVerb,
+    request: &OperatorRequest,
+) -> Result<Vec<AccountName>> {
+    if verb != AccountVerb::Unhalt || request.filter.account.is_some() {
+        return Ok(vec![stops::scope(request)]);
     }
     let stored = accounts::load_all(tx).await?;
     Ok(stored.into_iter().filter(|row| row.halted.is_some()).map(|row| row.name).collect())
@@ -154,12 +155,13 @@ async fn halted(tx: &mut Tx, named: Option<&AccountName>) -> Result<Vec<AccountN
 async fn about_account(
     tx: &mut Tx,
     name: &AccountName,
+    verb: AccountVerb,
     request: &OperatorRequest,
     now: Timestamp,
 ) -> Result<RequestEffect> {
     let mut account = accounts::load(tx, name).await?;
     let ahead = clock::ahead(tx).await?;
-    let effect = stops::act(&mut account, request, ahead, now);
+    let effect = stops::act(&mut account, verb, request, ahead, now);
     if effect.applied {
         accounts::save(tx, &account).await?;
         accounts::set_clocks(tx, name, now).await?;
@@ -170,20 +172,21 @@ async fn about_account(
 async fn about_row(
     tx: &mut Tx,
     mut row: Teardown,
+    verb: TeardownVerb,
     request: &OperatorRequest,
     now: Timestamp,
 ) -> Result<RequestEffect> {
     let (account, every) = accounts::load_with_every(tx, &row.account).await?;
-    let commands = match request.verb {
+    let commands = match verb {
         // Where one is damaged, the table itself still refuses to abort what a DELETE is out for.
-        Verb::Abort => match commands::of_tenant(tx, &row.account, row.tenant_id).await {
+        TeardownVerb::Abort => match commands::of_tenant(tx, &row.account, row.tenant_id).await {
             Err(StoreError::Damaged { .. }) => Vec::new(),
             commands => commands?,
         },
         _ => Vec::new(),
     };
-    let protections = match request.verb {
-        Verb::Retry => protections::load_all(tx).await?,
+    let protections = match verb {
+        TeardownVerb::Retry => protections::load_all(tx).await?,
         _ => Vec::new(),
     };
     let active = teardowns::active(tx, &row.account, row.tenant_id).await?;
@@ -195,12 +198,12 @@ async fn about_row(
         ahead: clock::ahead(tx).await?,
     };
     let from = row.state;
-    let (effect, event) = rules::requests::act(&mut row, request, &around, now);
+    let (effect, event) = rules::requests::act(&mut row, verb, request, &around, now);
     if let Some(event) = event {
-        match request.verb {
+        match verb {
             // Its own table: the row may have ended, and then stays as it is.
-            Verb::Ack => acks::save(tx, row.id, request, now).await?,
-            Verb::Set => teardowns::reorder(tx, &row).await?,
+            TeardownVerb::Ack => acks::save(tx, row.id, request, now).await?,
+            TeardownVerb::Set => teardowns::reorder(tx, &row).await?,
             _ => teardowns::save(tx, &row, from).await?,
         }
         transitions::record(tx, &row, &[event], now).await?;
