@@ -1,4 +1,4 @@
-//! The rows of accounts, what follows from them for many teardowns, and the request budget.
+//! Accounts: halts, outages and closures, and what their customer lists taught.
 
 use jiff::Timestamp;
 
@@ -144,7 +144,7 @@ pub(super) async fn halt(
     Ok(())
 }
 
-pub(super) async fn set_trouble(
+async fn set_trouble(
     tx: &mut Tx,
     name: &AccountName,
     kind: TroubleKind,
@@ -157,7 +157,7 @@ pub(super) async fn set_trouble(
     accounts::save(tx, &account).await
 }
 
-pub(super) async fn probe_now(tx: &mut Tx, name: &AccountName, now: Timestamp) -> Result<()> {
+async fn probe_now(tx: &mut Tx, name: &AccountName, now: Timestamp) -> Result<()> {
     let mut account = accounts::load(tx, name).await?;
     if stops::probe_now(&mut account, now) {
         accounts::save(tx, &account).await?;
@@ -165,7 +165,7 @@ pub(super) async fn probe_now(tx: &mut Tx, name: &AccountName, now: Timestamp) -
     Ok(())
 }
 
-pub(super) async fn clear_trouble(tx: &mut Tx, name: &AccountName) -> Result<()> {
+async fn clear_trouble(tx: &mut Tx, name: &AccountName) -> Result<()> {
     let mut account = accounts::load(tx, name).await?;
     if account.trouble.take().is_some() {
         accounts::save(tx, &account).await?;
@@ -173,12 +173,7 @@ pub(super) async fn clear_trouble(tx: &mut Tx, name: &AccountName) -> Result<()>
     Ok(())
 }
 
-pub(super) async fn throttle(
-    tx: &mut Tx,
-    name: &AccountName,
-    until: Timestamp,
-    now: Timestamp,
-) -> Result<()> {
+async fn throttle(tx: &mut Tx, name: &AccountName, until: Timestamp, now: Timestamp) -> Result<()> {
     let mut account = accounts::load(tx, name).await?;
     stops::throttle(&mut account, until, now);
     accounts::save(tx, &account).await

@@ -25,7 +25,7 @@ impl Store {
     }
 }
 
-pub(super) async fn reserve(
+async fn reserve(
     tx: &mut Tx,
     name: &AccountName,
     asks: &[Ask],

@@ -18,7 +18,7 @@ impl Store {
     }
 }
 
-pub(super) async fn take(tx: &mut Tx, commit: &Commit<'_>, now: Timestamp) -> Result<Committed> {
+async fn take(tx: &mut Tx, commit: &Commit<'_>, now: Timestamp) -> Result<Committed> {
     let mut row = teardowns::load(tx, commit.teardown).await?;
     rules::check_commit(&row, commit)?;
     // First, or a reading would settle a forged command as if it had been one.

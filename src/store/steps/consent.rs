@@ -30,7 +30,7 @@ impl Store {
 }
 
 /// Applies an approval and keeps it with its answer.
-pub(super) async fn approve(
+async fn approve(
     tx: &mut Tx,
     request: &ApproveRequest,
     now: Timestamp,
@@ -61,11 +61,7 @@ pub(super) async fn approve(
 }
 
 /// Arms or disarms an account and keeps the request with its answer.
-pub(super) async fn arm(
-    tx: &mut Tx,
-    request: &ArmRequest,
-    now: Timestamp,
-) -> Result<RequestEffect> {
+async fn arm(tx: &mut Tx, request: &ArmRequest, now: Timestamp) -> Result<RequestEffect> {
     let (mut account, every) = accounts::load_with_every(tx, &request.account).await?;
     let effect = consent::arm(&mut account, request, now);
     if effect.applied {

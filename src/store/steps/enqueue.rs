@@ -40,7 +40,7 @@ impl Store {
     }
 }
 
-pub(super) async fn enqueue(
+async fn enqueue(
     tx: &mut Tx,
     rows: &[NewTeardown],
     now: Timestamp,

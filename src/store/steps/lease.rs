@@ -69,11 +69,7 @@ impl Store {
     }
 }
 
-pub(super) async fn claim(
-    tx: &mut Tx,
-    request: &ClaimRequest,
-    now: Timestamp,
-) -> Result<Vec<Claimed>> {
+async fn claim(tx: &mut Tx, request: &ClaimRequest, now: Timestamp) -> Result<Vec<Claimed>> {
     let mut stored = account::load_halting_damaged(tx, now).await?;
     account::expire_pauses(tx, &mut stored, now).await?;
     let row_of = |name: &AccountName| {
@@ -148,7 +144,7 @@ async fn hold_unread(
 
 /// Sets a row aside whose pass has met damage, if its lease is still the pass's own. What is forged among
 /// its commands is settled with it.
-pub(super) async fn set_aside(
+async fn set_aside(
     tx: &mut Tx,
     id: TeardownId,
     fence: Fence,
@@ -165,11 +161,7 @@ pub(super) async fn set_aside(
     Ok(verdict)
 }
 
-pub(super) async fn next_due(
-    tx: &mut Tx,
-    names: &[AccountName],
-    now: Timestamp,
-) -> Result<Option<Timestamp>> {
+async fn next_due(tx: &mut Tx, names: &[AccountName], now: Timestamp) -> Result<Option<Timestamp>> {
     let stored = accounts::load_all(tx).await?;
     let row_of = |name: &AccountName| {
         let row = stored.iter().find(|account| account.name == *name);
@@ -187,7 +179,7 @@ pub(super) async fn next_due(
     Ok(due)
 }
 
-pub(super) async fn renew(
+async fn renew(
     tx: &mut Tx,
     owner: &str,
     leases: &[(TeardownId, Fence)],
@@ -215,12 +207,7 @@ pub(super) async fn renew(
     Ok(leases.iter().map(|(id, _)| *id).filter(|id| !kept.contains(id)).collect())
 }
 
-pub(super) async fn release(
-    tx: &mut Tx,
-    id: TeardownId,
-    fence: Fence,
-    now: Timestamp,
-) -> Result<()> {
+async fn release(tx: &mut Tx, id: TeardownId, fence: Fence, now: Timestamp) -> Result<()> {
     let row = teardowns::load(tx, id).await?;
     rules::check_lease(&row, fence)?;
     leases::give_back(tx, id, now).await

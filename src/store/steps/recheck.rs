@@ -75,7 +75,7 @@ async fn steps(
 }
 
 /// Whether somebody waits, and [`recheck`] would change a row.
-pub(super) async fn look(
+async fn look(
     tx: &mut Tx,
     policies: &BTreeMap<AccountName, SafetyPolicy>,
     now: Timestamp,
@@ -95,7 +95,7 @@ pub(super) async fn look(
 }
 
 /// Asks the gates behind which somebody waits.
-pub(super) async fn recheck(
+async fn recheck(
     tx: &mut Tx,
     policies: &BTreeMap<AccountName, SafetyPolicy>,
     now: Timestamp,

@@ -257,7 +257,7 @@ pub(super) async fn to_change(
 // ---- typed in by SQL -------------------------------------------------------------------------------
 
 /// Applies and answers the open requests, each by itself: one that fails changes nothing.
-pub(super) async fn apply_typed(tx: &mut Tx, now: Timestamp) -> Result<u64> {
+async fn apply_typed(tx: &mut Tx, now: Timestamp) -> Result<u64> {
     time::adopt(tx, now).await?;
     let open = requests::open(tx).await?;
     let count = open.len() as u64;
@@ -288,11 +288,7 @@ async fn apply_one(tx: &mut Tx, typed: Result<TypedRequest>, now: Timestamp) -> 
 
 // ---- accounts of the configuration -------------------------------------------------------------------
 
-pub(super) async fn check_accounts(
-    tx: &mut Tx,
-    known: &[AccountName],
-    now: Timestamp,
-) -> Result<()> {
+async fn check_accounts(tx: &mut Tx, known: &[AccountName], now: Timestamp) -> Result<()> {
     for mut row in teardowns::of_unknown_accounts(tx, known).await? {
         let (account, every) = accounts::load_with_every(tx, &row.account).await?;
         let runs = rules::runs(&account, &every, now);

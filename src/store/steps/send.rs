@@ -60,7 +60,7 @@ impl Store {
 }
 
 /// A send about to begin.
-pub(super) struct Send<'a> {
+struct Send<'a> {
     pub(super) command: CommandId,
     pub(super) teardown: TeardownId,
     pub(super) fence: Fence,
@@ -69,7 +69,7 @@ pub(super) struct Send<'a> {
     pub(super) policy: &'a SafetyPolicy,
 }
 
-pub(super) async fn begin(tx: &mut Tx, send: &Send<'_>, now: Timestamp) -> Result<Verdict> {
+async fn begin(tx: &mut Tx, send: &Send<'_>, now: Timestamp) -> Result<Verdict> {
     let mut row = teardowns::load(tx, send.teardown).await?;
     rules::check_lease(&row, send.fence)?;
     let verdict = match forged::set_aside(tx, &row, now).await? {
@@ -134,12 +134,7 @@ pub(super) async fn settle(
     Ok(())
 }
 
-pub(super) async fn record_answer(
-    tx: &mut Tx,
-    id: CommandId,
-    answer: &Answer,
-    now: Timestamp,
-) -> Result<()> {
+async fn record_answer(tx: &mut Tx, id: CommandId, answer: &Answer, now: Timestamp) -> Result<()> {
     let command = commands::load(tx, id).await?;
     commands::answer(tx, id, answer, now).await?;
     if answer.outcome == Some(Outcome::Accepted) {

@@ -37,7 +37,7 @@ impl Store {
 }
 
 /// Continues the clock, follows a step of the wall clock and moves what is meant by that one.
-pub(super) async fn keep(tx: &mut Tx, reading: &Reading) -> Result<(Timekeeping, Option<Step>)> {
+async fn keep(tx: &mut Tx, reading: &Reading) -> Result<(Timekeeping, Option<Step>)> {
     let known = clock::load(tx).await?;
     let stored = known.as_ref().map(|known| &known.anchor);
     // Only a crash of the machine loses the end of what is stored.

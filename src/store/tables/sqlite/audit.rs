@@ -9,23 +9,19 @@ use crate::core::ids::AccountName;
 use crate::store::model::merged;
 use crate::store::{AuditEntry, AuditRange, RequestRecord, Result, Tx};
 
-pub(in crate::store) const REQUESTS: &str = "
+const REQUESTS: &str = "
     SELECT * FROM operator_requests WHERE created_at >= ?1 AND created_at < ?2
       AND (?3 IS NULL OR account IS NULL OR lower(account) = ?3) ORDER BY created_at, id";
 
-pub(in crate::store) const TRANSITIONS: &str = "
+const TRANSITIONS: &str = "
     SELECT * FROM transitions WHERE at >= ?1 AND at < ?2
       AND (?3 IS NULL OR account = ?3) ORDER BY at, id";
 
-pub(in crate::store) const COMMANDS: &str = "
+const COMMANDS: &str = "
     SELECT * FROM commands WHERE created_at >= ?1 AND created_at < ?2
       AND (?3 IS NULL OR account = ?3) ORDER BY created_at, seq";
 
-pub(in crate::store) async fn select(
-    tx: &mut Tx,
-    sql: &'static str,
-    range: &AuditRange,
-) -> Result<Vec<SqliteRow>> {
+async fn select(tx: &mut Tx, sql: &'static str, range: &AuditRange) -> Result<Vec<SqliteRow>> {
     let found = sqlx::query(sql)
         .bind(time_text(range.since))
         .bind(time_text(range.until))
@@ -35,7 +31,7 @@ pub(in crate::store) async fn select(
     Ok(found)
 }
 
-pub(in crate::store) fn request(row: &SqliteRow) -> Result<RequestRecord> {
+fn request(row: &SqliteRow) -> Result<RequestRecord> {
     let f = Fields::new(row, "operator_requests", "id");
     Ok(RequestRecord {
         id: f.get("id")?,

@@ -204,7 +204,7 @@ pub(in crate::store) async fn withdraw_unsent(
 }
 
 /// A call is given up after this, whatever became of it: `Timeouts::write` is a minute.
-pub(in crate::store) const LONGEST_CALL: Duration = Duration::from_secs(120);
+const LONGEST_CALL: Duration = Duration::from_secs(120);
 
 /// Without an answer of the API, so that nobody takes it for one: see `Command::was_set_aside`.
 pub(in crate::store) async fn settle_forged(

@@ -32,7 +32,7 @@ pub(in crate::store) async fn load_for(tx: &mut Tx, row: &Teardown) -> Result<Ve
     found.iter().map(protection).collect()
 }
 
-pub(in crate::store) fn protection(row: &SqliteRow) -> Result<Protection> {
+fn protection(row: &SqliteRow) -> Result<Protection> {
     let f = Fields::new(row, "protections", "subject");
     let tenant = f.get::<&str>("kind")? == "tenant";
     let subject = f.parse("subject", |text| {

@@ -40,14 +40,14 @@ pub(in crate::store) async fn save(
 }
 
 /// A purchase as JSON, with its time in the form in which times are stored.
-pub(in crate::store) fn json_of(record: &PurchaseRecord) -> Value {
+fn json_of(record: &PurchaseRecord) -> Value {
     let mut value = json!(record);
     value["cancellable_until"] = json!(record.cancellable_until.map(time_text));
     value
 }
 
 /// Of each: teardown, records as JSON, now.
-pub(in crate::store) const UPSERT: &str = "
+const UPSERT: &str = "
     INSERT INTO purchases (teardown_id, key, kind, name, route, status, standing, order_id,
         blocked, cancellable_until, first_seen_at, last_seen_at, inactive_at)
     SELECT ?1, value ->> 'key', value ->> 'kind', value ->> 'name', value ->> 'route',
@@ -61,7 +61,7 @@ pub(in crate::store) const UPSERT: &str = "
         cancellable_until = excluded.cancellable_until, last_seen_at = excluded.last_seen_at,
         inactive_at = coalesce(excluded.inactive_at, inactive_at)";
 
-pub(in crate::store) const UPDATE: &str = "
+const UPDATE: &str = "
     UPDATE purchases SET status = read.value ->> 'status', standing = read.value ->> 'standing',
         last_seen_at = ?3,
         inactive_at = CASE WHEN read.value ->> 'standing' = 'inactive' THEN ?3
@@ -69,7 +69,7 @@ pub(in crate::store) const UPDATE: &str = "
     FROM json_each(?2) AS read
     WHERE teardown_id = ?1 AND purchases.key = read.value ->> 'key'";
 
-pub(in crate::store) const RETIRE: &str = "
+const RETIRE: &str = "
     UPDATE purchases SET standing = 'inactive', status = 'gone', blocked = NULL, inactive_at = ?3
     WHERE teardown_id = ?1 AND status <> 'gone'
       AND key NOT IN (SELECT value ->> 'key' FROM json_each(?2))";

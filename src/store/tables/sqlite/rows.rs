@@ -386,7 +386,7 @@ pub(in crate::store) fn counted_account(row: &SqliteRow) -> Result<(Account, boo
 }
 
 /// A row of `accounts`.
-pub(in crate::store) fn account(row: &SqliteRow) -> Result<Account> {
+fn account(row: &SqliteRow) -> Result<Account> {
     let f = Fields::new(row, "accounts", "name");
     let paused = f.get::<Option<String>>("paused_reason")?.map(|reason| {
         Ok::<_, StoreError>(Stop {

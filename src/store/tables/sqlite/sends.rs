@@ -28,7 +28,7 @@ pub(in crate::store) async fn used(tx: &mut Tx, name: &AccountName) -> Result<wi
 }
 
 /// A customer as the table has it.
-pub(in crate::store) fn customer_text(bucket: Bucket) -> String {
+fn customer_text(bucket: Bucket) -> String {
     bucket.customer.map(|customer| customer.to_string()).unwrap_or_default()
 }
 

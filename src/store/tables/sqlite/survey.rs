@@ -16,7 +16,7 @@ use crate::store::model::time::{before, elapsed};
 use crate::store::model::{ENQUEUE, MOVES_AT_ONCE};
 use crate::store::{AccountSurvey, Move, Result, Survey, SurveyRequest, Tally, Tx};
 
-pub(in crate::store) const DAY: Duration = Duration::from_secs(24 * 3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Whether a person has taken note of the row that stands under this name.
 macro_rules! acknowledged {
@@ -52,11 +52,7 @@ pub(in crate::store) async fn survey(
 // ---- teardowns --------------------------------------------------------------------------------------
 
 /// The rows before their end. They are few, whatever has ended: an index holds them alone.
-pub(in crate::store) async fn active(
-    tx: &mut Tx,
-    stuck_after: Duration,
-    now: Timestamp,
-) -> Result<Vec<Tally>> {
+async fn active(tx: &mut Tx, stuck_after: Duration, now: Timestamp) -> Result<Vec<Tally>> {
     let sql = concat!(
         "SELECT account, state, status, reason, leased, stuck, acknowledged, 0 AS superseded,
                 count(*) AS teardowns,
@@ -103,13 +99,13 @@ pub(in crate::store) struct Ended {
 /// How far the history goes that tells of ends, retries and new rows, how far retention has gone, and
 /// which rows are acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(in crate::store) struct Mark {
+struct Mark {
     history: i64,
     cutoff: String,
     acks: String,
 }
 
-pub(in crate::store) async fn mark(tx: &mut Tx, after: i64) -> Result<Mark> {
+async fn mark(tx: &mut Tx, after: i64) -> Result<Mark> {
     let row = sqlx::query(
         "SELECT coalesce((SELECT max(id) FROM transitions WHERE id > ?1
                  AND to_state IN ('deleted', 'aborted', 'failed', 'queued')), ?1) AS history,
@@ -123,7 +119,7 @@ pub(in crate::store) async fn mark(tx: &mut Tx, after: i64) -> Result<Mark> {
     Ok(Mark { history: f.get("history")?, cutoff: f.get("cutoff")?, acks: f.get("acks")? })
 }
 
-pub(in crate::store) async fn ended(tx: &mut Tx, known: Option<Ended>) -> Result<Ended> {
+async fn ended(tx: &mut Tx, known: Option<Ended>) -> Result<Ended> {
     let after = known.as_ref().map_or(0, |ended| ended.mark.history);
     let mark = mark(tx, after).await?;
     if let Some(ended) = known.filter(|ended| ended.mark == mark) {
@@ -155,7 +151,7 @@ pub(in crate::store) async fn ended(tx: &mut Tx, known: Option<Ended>) -> Result
     Ok(Ended { mark, tallies })
 }
 
-pub(in crate::store) fn tally(row: &SqliteRow) -> Result<Tally> {
+fn tally(row: &SqliteRow) -> Result<Tally> {
     let f = Fields::new(row, "teardowns", "state");
     Ok(Tally {
         account: f.account()?,
@@ -173,10 +169,10 @@ pub(in crate::store) fn tally(row: &SqliteRow) -> Result<Tally> {
 
 // ---- accounts ---------------------------------------------------------------------------------------
 
-pub(in crate::store) type Accounts = BTreeMap<AccountName, AccountSurvey>;
+type Accounts = BTreeMap<AccountName, AccountSurvey>;
 
 /// What is unsettled of a tenant without an active teardown waits for a `retry`, not for the API.
-pub(in crate::store) async fn count_unsettled(tx: &mut Tx, accounts: &mut Accounts) -> Result<()> {
+async fn count_unsettled(tx: &mut Tx, accounts: &mut Accounts) -> Result<()> {
     let sql = concat!(
         "SELECT c.account AS account, count(*) AS commands,
                 min(CASE WHEN NOT ",
@@ -200,10 +196,7 @@ pub(in crate::store) async fn count_unsettled(tx: &mut Tx, accounts: &mut Accoun
     Ok(())
 }
 
-pub(in crate::store) async fn note_uncancellable(
-    tx: &mut Tx,
-    accounts: &mut Accounts,
-) -> Result<()> {
+async fn note_uncancellable(tx: &mut Tx, accounts: &mut Accounts) -> Result<()> {
     let sql = concat!(
         "SELECT lower(account) AS account, min(uncancellable_at) AS soonest FROM teardowns
          WHERE ",
@@ -222,7 +215,7 @@ pub(in crate::store) async fn note_uncancellable(
     Ok(())
 }
 
-pub(in crate::store) async fn count_refused(tx: &mut Tx, accounts: &mut Accounts) -> Result<()> {
+async fn count_refused(tx: &mut Tx, accounts: &mut Accounts) -> Result<()> {
     let found = sqlx::query(
         "SELECT lower(account) AS account, reason, count(*) AS refused FROM operator_requests
          WHERE verb = ? AND answered_at IS NOT NULL AND account IS NOT NULL AND reason IS NOT NULL
@@ -241,11 +234,7 @@ pub(in crate::store) async fn count_refused(tx: &mut Tx, accounts: &mut Accounts
     Ok(())
 }
 
-pub(in crate::store) async fn count_deletions(
-    tx: &mut Tx,
-    accounts: &mut Accounts,
-    now: Timestamp,
-) -> Result<()> {
+async fn count_deletions(tx: &mut Tx, accounts: &mut Accounts, now: Timestamp) -> Result<()> {
     let found = sqlx::query(
         "SELECT account, created_at FROM commands
          WHERE action = 'delete_customer' AND created_at >= ?
@@ -266,11 +255,7 @@ pub(in crate::store) async fn count_deletions(
     Ok(())
 }
 
-pub(in crate::store) async fn count_requests(
-    tx: &mut Tx,
-    accounts: &mut Accounts,
-    since: Timestamp,
-) -> Result<()> {
+async fn count_requests(tx: &mut Tx, accounts: &mut Accounts, since: Timestamp) -> Result<()> {
     let found = sqlx::query(
         "SELECT account, resource, sum(reads + writes) AS sends FROM sends WHERE at >= ?
          GROUP BY account, resource",
@@ -289,13 +274,13 @@ pub(in crate::store) async fn count_requests(
 
 // ---- moves ------------------------------------------------------------------------------------------
 
-pub(in crate::store) async fn latest_move(tx: &mut Tx) -> Result<i64> {
+async fn latest_move(tx: &mut Tx) -> Result<i64> {
     let row = sqlx::query("SELECT coalesce(max(id), 0) AS id FROM transitions").fetch_one(tx);
     Fields::new(&row.await?, "transitions", "id").get("id")
 }
 
 /// Holds and releases stand in the history too, with one state on both sides; they are no moves.
-pub(in crate::store) async fn moves(tx: &mut Tx, after: i64) -> Result<(Vec<Move>, i64)> {
+async fn moves(tx: &mut Tx, after: i64) -> Result<(Vec<Move>, i64)> {
     let found = sqlx::query(
         "SELECT id, account, at, from_state, to_state,
              (SELECT at FROM transitions AS p WHERE p.teardown_id = t.teardown_id AND p.id < t.id

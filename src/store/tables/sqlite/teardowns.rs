@@ -30,7 +30,7 @@ pub(in crate::store) async fn list(tx: &mut Tx, filter: &Filter) -> Result<Vec<T
     rows::readable(&select(tx, filter).await?, rows::shown)
 }
 
-pub(in crate::store) async fn select(tx: &mut Tx, filter: &Filter) -> Result<Vec<SqliteRow>> {
+async fn select(tx: &mut Tx, filter: &Filter) -> Result<Vec<SqliteRow>> {
     let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM teardowns AS t WHERE 1");
     if !filter.ids.is_empty() {
         query.push(" AND id IN (SELECT value FROM json_each(");
