@@ -102,6 +102,25 @@ pub struct Transition {
     pub wake: Wake,
 }
 
+impl Transition {
+    /// A step to a state that changes nothing else and goes on at once.
+    pub const fn to(state: State) -> Self {
+        Self {
+            state,
+            reason: None,
+            text: None,
+            settled: Vec::new(),
+            intents: Vec::new(),
+            resends: Vec::new(),
+            attempts: 0,
+            polls: 0,
+            rounds: 0,
+            suspects: Vec::new(),
+            wake: Wake::Now,
+        }
+    }
+}
+
 /// Whether the machine, or an operator, may take a row from one state to the other. Staying is not
 /// an edge. The database's triggers hold the same table.
 pub const fn is_edge(from: State, to: State) -> bool {

@@ -378,17 +378,13 @@ impl Situation<'_> {
         // Reads that succeed do not make up for a write that never does.
         let failing = self.memory.a_write_is_failing(row.run_since, &self.policy.codes);
         Transition {
-            state,
-            reason: None,
-            text: None,
             settled: self.settled_by_reading(state),
-            intents: Vec::new(),
-            resends: Vec::new(),
             attempts: if failing { row.attempts } else { 0 },
             polls: row.polls,
             rounds: row.rounds,
             suspects: row.suspects.clone(),
             wake: if state.is_terminal() { Wake::Never } else { Wake::Now },
+            ..Transition::to(state)
         }
     }
 

@@ -8,7 +8,7 @@ use sqlx::{ConnectOptions as _, SqliteConnection};
 use teardownd::core::command::{Action, NewCommand};
 use teardownd::core::gates::SafetyPolicy;
 use teardownd::core::ids::{AccountName, CommandId};
-use teardownd::core::machine::{Transition, Wake};
+use teardownd::core::machine::Transition;
 use teardownd::core::teardown::{NewTeardown, State};
 use teardownd::store::{ClaimRequest, Claimed, Commit, Store};
 use teardownd::store::{MigrateMode, SqliteSettings};
@@ -57,19 +57,7 @@ impl Bench {
         let commit = Commit {
             teardown: self.claimed.teardown.id,
             fence: self.claimed.fence,
-            transition: Transition {
-                state,
-                reason: None,
-                text: None,
-                settled: Vec::new(),
-                intents: Vec::new(),
-                resends: Vec::new(),
-                attempts: 0,
-                polls: 0,
-                rounds: 0,
-                suspects: Vec::new(),
-                wake: Wake::Now,
-            },
+            transition: Transition::to(state),
             purchases: None,
             domain: None,
             cross_checked: None,

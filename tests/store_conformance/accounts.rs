@@ -9,7 +9,7 @@ use teardownd::core::reason::Reason;
 use teardownd::core::teardown::State;
 use teardownd::store::{Commit, Filter, OperatorRequest, Verb};
 
-use super::{Backend, Bench, at, default_account, request, seen, start, stay, step};
+use super::{Backend, Bench, at, default_account, request, seen, start, step};
 
 fn pause() -> OperatorRequest {
     request(Verb::Pause, Filter { account: Some(default_account()), ..Filter::default() })
@@ -50,7 +50,7 @@ pub(crate) async fn trouble_is_probed_by_one_row(backend: &dyn Backend) {
         transition: Transition {
             reason: Some(Reason::AccountUnreachable),
             wake: Wake::At(at(999)),
-            ..stay(State::Queued)
+            ..Transition::to(State::Queued)
         },
         ..step(&probe, State::Queued, &facts, &bench.policy)
     };
@@ -74,7 +74,7 @@ pub(crate) async fn a_probe_can_be_had_at_once(backend: &dyn Backend) {
             transition: Transition {
                 reason: Some(Reason::CredentialRefused),
                 wake: Wake::At(at(300)),
-                ..stay(State::Queued)
+                ..Transition::to(State::Queued)
             },
             ..step(&claimed, State::Queued, &facts, &bench.policy)
         };
@@ -226,7 +226,7 @@ pub(crate) async fn an_outage_that_ended_before_the_row_was_parked_does_not_hold
         transition: Transition {
             reason: Some(Reason::CredentialRefused),
             wake: Wake::At(at(300)),
-            ..stay(State::Queued)
+            ..Transition::to(State::Queued)
         },
         ..step(&claimed, State::Queued, &facts, &bench.policy)
     };
@@ -246,7 +246,7 @@ pub(crate) async fn a_gate_that_opens_lets_its_rows_go(backend: &dyn Backend) {
                 transition: Transition {
                     reason: Some(reason),
                     wake: Wake::At(at(3600)),
-                    ..stay(State::Queued)
+                    ..Transition::to(State::Queued)
                 },
                 ..step(&claimed, State::Queued, &facts, &bench.policy)
             };

@@ -10,8 +10,8 @@ use teardownd::core::teardown::{State, Status};
 use teardownd::store::{Claimed, Commit, Filter, PurchaseRecord, PurchasesRead, StoreError, Verb};
 
 use super::{
-    Backend, Bench, at, cancel, command_id, default_account, delete, request, seen, start, stay,
-    step, tenant,
+    Backend, Bench, at, cancel, command_id, default_account, delete, request, seen, start, step,
+    tenant,
 };
 
 use State::{
@@ -33,7 +33,7 @@ pub(crate) async fn a_commit_stores_what_it_says(backend: &dyn Backend) {
             rounds: 1,
             suspects: vec!["a'\"b".to_owned()],
             wake: Wake::At(at(9)),
-            ..stay(EntitlementsFetched)
+            ..Transition::to(EntitlementsFetched)
         },
         ..step(&claimed, EntitlementsFetched, &facts, &bench.policy)
     };
@@ -181,7 +181,7 @@ pub(crate) async fn stale_facts_leave_the_row_as_it_is(backend: &dyn Backend) {
         transition: Transition {
             reason: Some(Reason::PurchaseActive),
             attempts: 7,
-            ..stay(OrdersCancelling)
+            ..Transition::to(OrdersCancelling)
         },
         ..step(&claimed, OrdersCancelling, &old, &bench.policy)
     };
@@ -375,14 +375,14 @@ pub(crate) async fn a_refused_commit_changes_nothing(backend: &dyn Backend) {
             purchases: Some(PurchasesRead::All(vec![purchase("a", Standing::Active)])),
             transition: Transition {
                 settled: vec![(command_id(1), Outcome::GoalReached, "read".to_owned())],
-                ..stay(Deleted)
+                ..Transition::to(Deleted)
             },
             ..step(&claimed, Deleted, &facts, &bench.policy)
         },
         Commit {
             transition: Transition {
                 settled: vec![(command_id(77), Outcome::GoalReached, "unknown".to_owned())],
-                ..stay(Polling)
+                ..Transition::to(Polling)
             },
             ..step(&claimed, Polling, &facts, &bench.policy)
         },

@@ -7,7 +7,7 @@ use teardownd::core::teardown::State;
 use teardownd::store::{Claimed, Commit, FAULTS_KEPT, Verb};
 use uuid::Uuid;
 
-use super::{Backend, Bench, at, cancel, default_account, policy, seen, start, stay, step, tenant};
+use super::{Backend, Bench, at, cancel, default_account, policy, seen, start, step, tenant};
 
 fn failed(number: u32) -> FailedCall {
     FailedCall {
@@ -40,7 +40,7 @@ async fn store(bench: &Bench, claimed: &Claimed, reason: Reason, failures: Vec<F
     let facts = seen(claimed.teardown.tenant_id, at(1));
     let commit = Commit {
         failures,
-        transition: Transition { reason: Some(reason), ..stay(State::Queued) },
+        transition: Transition { reason: Some(reason), ..Transition::to(State::Queued) },
         ..step(claimed, State::Queued, &facts, &bench.policy)
     };
     bench.store.commit(commit, at(1)).await.unwrap();

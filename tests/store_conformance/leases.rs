@@ -12,8 +12,8 @@ use teardownd::store::{ClaimRequest, Commit, PurchaseRecord, PurchasesRead, Stor
 use uuid::Uuid;
 
 use super::{
-    Backend, Bench, at, cancel, command_id, default_account, only, request, seen, start, stay,
-    step, tenant, wanted,
+    Backend, Bench, at, cancel, command_id, default_account, only, request, seen, start, step,
+    tenant, wanted,
 };
 
 pub(crate) async fn claims_go_by_priority_and_then_by_waiting_time(backend: &dyn Backend) {
@@ -31,7 +31,10 @@ pub(crate) async fn claims_go_by_priority_and_then_by_waiting_time(backend: &dyn
         let facts = seen(row.teardown.tenant_id, at(30));
         let until = if row.teardown.tenant_id == tenant(2) { at(31) } else { at(9) };
         let commit = Commit {
-            transition: Transition { wake: Wake::At(until), ..stay(State::EntitlementsFetched) },
+            transition: Transition {
+                wake: Wake::At(until),
+                ..Transition::to(State::EntitlementsFetched)
+            },
             ..step(row, State::EntitlementsFetched, &facts, &bench.policy)
         };
         bench.store.commit(commit, at(30)).await.unwrap();
@@ -69,7 +72,10 @@ pub(crate) async fn claims_go_to_what_becomes_uncancellable_soonest(backend: &dy
         });
         let commit = Commit {
             purchases: Some(PurchasesRead::All(records.collect())),
-            transition: Transition { wake: Wake::At(at(9)), ..stay(State::EntitlementsFetched) },
+            transition: Transition {
+                wake: Wake::At(at(9)),
+                ..Transition::to(State::EntitlementsFetched)
+            },
             ..step(&row, State::EntitlementsFetched, &facts, &bench.policy)
         };
         bench.store.commit(commit, start()).await.unwrap();

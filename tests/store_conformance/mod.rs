@@ -27,7 +27,7 @@ use teardownd::core::gates::{SafetyPolicy, Verdict};
 use teardownd::core::ids::{AccountName, CommandId, TeardownId, TenantId};
 use teardownd::core::inventory::Customer;
 use teardownd::core::key::ResourceKey;
-use teardownd::core::machine::{Transition, Wake};
+use teardownd::core::machine::Transition;
 use teardownd::core::observation::{Census, CustomerSeen, Entitlements, Observation, Seen};
 use teardownd::core::teardown::{NewTeardown, State, Teardown};
 use teardownd::store::{
@@ -244,7 +244,7 @@ pub(crate) fn step<'a>(
     Commit {
         teardown: claimed.teardown.id,
         fence: claimed.fence,
-        transition: stay(state),
+        transition: Transition::to(state),
         purchases: None,
         domain: None,
         cross_checked: None,
@@ -252,23 +252,6 @@ pub(crate) fn step<'a>(
         commands: Vec::new(),
         seen,
         policy,
-    }
-}
-
-/// A step to `state` that changes nothing else.
-pub(crate) fn stay(state: State) -> Transition {
-    Transition {
-        state,
-        reason: None,
-        text: None,
-        settled: Vec::new(),
-        intents: Vec::new(),
-        resends: Vec::new(),
-        attempts: 0,
-        polls: 0,
-        rounds: 0,
-        suspects: Vec::new(),
-        wake: Wake::Now,
     }
 }
 

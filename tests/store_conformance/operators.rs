@@ -11,7 +11,7 @@ use teardownd::store::{Claimed, Commit, Filter, OperatorRequest, StoreError, Ver
 
 use super::{
     Backend, Bench, at, cancel, command_id, default_account, delete, only, request, seen, start,
-    stay, step, tenant, wanted,
+    step, tenant, wanted,
 };
 
 pub(crate) async fn holds_and_releases(backend: &dyn Backend) {
@@ -137,7 +137,7 @@ pub(crate) async fn retries_start_over_and_keep_history(backend: &dyn Backend) {
             attempts: 20,
             polls: 4,
             rounds: 5,
-            ..stay(State::Failed)
+            ..Transition::to(State::Failed)
         },
         ..step(&claimed, State::Failed, &facts, &bench.policy)
     };

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     Backend, Bench, accepted, at, cancel, command_id, default_account, delete, request, seen,
-    start, stay, step, tenant,
+    start, step, tenant,
 };
 
 /// A claimed row with one committed, unsent command.
@@ -127,7 +127,7 @@ pub(crate) async fn invariant_4_reading_settles(backend: &dyn Backend) {
         let commit = Commit {
             transition: Transition {
                 settled: vec![(command_id(1), outcome, text.to_owned())],
-                ..stay(State::OrdersCancelling)
+                ..Transition::to(State::OrdersCancelling)
             },
             ..step(&claimed, State::OrdersCancelling, &facts, &bench.policy)
         };

@@ -13,7 +13,7 @@ use teardownd::store::{
     AuditEntry, AuditRange, Commit, Filter, RefusedEnqueue, Survey, SurveyRequest, Verb,
 };
 
-use super::{Backend, Bench, at, default_account, delete, seen, start, stay, step, tenant, wanted};
+use super::{Backend, Bench, at, default_account, delete, seen, start, step, tenant, wanted};
 
 const REQUEST: SurveyRequest = SurveyRequest {
     stuck_after: Duration::from_secs(100),
@@ -55,7 +55,7 @@ pub(crate) async fn a_survey_counts_what_stands_alike(backend: &dyn Backend) {
         transition: Transition {
             reason: Some(Reason::CancellationPending),
             wake: Wake::At(at(500)),
-            ..stay(State::EntitlementsFetched)
+            ..Transition::to(State::EntitlementsFetched)
         },
         ..step(&claimed[1], State::EntitlementsFetched, &facts, &bench.policy)
     };
@@ -65,7 +65,10 @@ pub(crate) async fn a_survey_counts_what_stands_alike(backend: &dyn Backend) {
     let failed = again.iter().find(|c| c.teardown.tenant_id == super::tenant(7)).unwrap();
     let facts = seen(failed.teardown.tenant_id, at(3));
     let end = Commit {
-        transition: Transition { reason: Some(Reason::ApiRefused), ..stay(State::Failed) },
+        transition: Transition {
+            reason: Some(Reason::ApiRefused),
+            ..Transition::to(State::Failed)
+        },
         ..step(failed, State::Failed, &facts, &bench.policy)
     };
     bench.store.commit(end, at(3)).await.unwrap();

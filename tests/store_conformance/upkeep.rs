@@ -14,7 +14,7 @@ use teardownd::store::{
     Commit, DaemonInfo, Filter, PurchaseRecord, ReloadAnswer, StoreError, Verb,
 };
 
-use super::{Backend, Bench, at, default_account, delete, seen, start, stay, step, tenant, wanted};
+use super::{Backend, Bench, at, default_account, delete, seen, start, step, tenant, wanted};
 
 pub(crate) async fn invariant_11_unknown_accounts_hold_their_rows(backend: &dyn Backend) {
     let bench = Bench::new(backend).await;
@@ -168,7 +168,7 @@ pub(crate) async fn what_waits_because_of_an_answer_is_woken_by_new_codes(backen
             transition: Transition {
                 reason: Some(reason),
                 wake: Wake::At(at(500)),
-                ..stay(State::Queued)
+                ..Transition::to(State::Queued)
             },
             ..step
         };
