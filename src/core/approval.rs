@@ -58,7 +58,7 @@ pub struct Approval {
     pub actor: String,
     /// When.
     pub at: Timestamp,
-    /// The run it was given for ([`Teardown::run_since`]): it does not count after a retry.
+    /// The run it was given for (`Teardown::run_since`): it does not count after a retry.
     pub run: Timestamp,
     /// What may be cancelled.
     pub inventory: Inventory,

@@ -184,7 +184,7 @@ pub(in crate::store) struct Standing {
 pub(in crate::store) type Key = (AccountName, TenantId);
 
 /// Saves everything of a row that may change. `from` is the state it had: a move is counted, so
-/// that the trigger for typed-in changes leaves its history to [`record`].
+/// that the trigger for typed-in changes leaves its history to [`transitions::record`](super::transitions::record).
 pub(in crate::store) async fn save(tx: &mut Tx, row: &Teardown, from: State) -> Result<()> {
     let (operator, guard) = (row.holds.operator(), row.holds.guard());
     let lease = row.lease.as_ref();
@@ -296,7 +296,7 @@ macro_rules! of_unknown_accounts {
     };
 }
 
-/// Whether [`check_accounts`] would find a row to look at.
+/// Whether [`of_unknown_accounts()`] would find a row to look at.
 pub(in crate::store) async fn is_any_account_unknown(
     tx: &mut Tx,
     known: &[AccountName],
