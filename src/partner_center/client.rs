@@ -102,7 +102,7 @@ pub(super) struct Answered {
 }
 
 impl Answered {
-    /// What it shows.
+    /// A fact that it shows.
     pub(super) const fn seen<T>(&self, fact: T) -> Seen<T> {
         Seen { fact, at: self.at, took: self.took }
     }

@@ -37,11 +37,11 @@ use self::lanes::Lanes;
 use self::lock::RunLock;
 pub use self::model::*;
 pub use self::rules::{DAEMON, due_at, paced};
-/// A connection in a transaction, as steps hand it to the tables.
-pub(crate) type Tx = SqliteConnection;
-
 use crate::core::ids::{TeardownId, TenantId};
 use crate::core::reason::Reason;
+
+/// A connection in a transaction, as steps hand it to the tables.
+pub(crate) type Tx = SqliteConnection;
 
 /// Why a store call did nothing.
 #[derive(Debug, thiserror::Error)]
@@ -127,7 +127,7 @@ pub struct Store {
     /// Keeps the write-ahead log in being, whatever becomes of the other connections, and sees when they
     /// store something. Nothing is stored through this one.
     anchor: Arc<AsyncMutex<Option<SqliteConnection>>>,
-    /// What the latest survey has counted of the rows that have ended.
+    /// The rows that have ended, as the latest survey has counted them.
     ended: Arc<Mutex<Option<tables::survey::Ended>>>,
 }
 

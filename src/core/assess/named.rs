@@ -10,7 +10,7 @@ use crate::core::key::ResourceKey;
 use crate::core::observation::{Entitlements, Observation, Read, Seen};
 use crate::core::routes::Standing;
 
-/// What the lists read so far say must be read too: the Azure subscriptions of Azure plans, and
+/// The reads that the lists read so far call for: the Azure subscriptions of Azure plans, and
 /// whatever is named and stands in no list.
 pub fn follow_up_reads(seen: &Observation) -> Vec<Read> {
     let mut reads: Vec<Read> = Vec::new();

@@ -15,7 +15,7 @@ pub(in crate::store) static MIGRATOR: Migrator = sqlx::migrate!();
 /// How long a statement waits for another process's lock.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the database says of its schema.
+/// The schema of a database, as the database tells it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Schema {
     /// Migrations applied, in order.

@@ -101,7 +101,7 @@ pub struct RefusedEnqueue {
 pub(in crate::store) const ENQUEUE: &str = "enqueue";
 
 impl RequestRecord {
-    /// What is stored of a refused enqueue.
+    /// The record of a refused enqueue.
     pub(in crate::store) fn of_refused(refused: &RefusedEnqueue, now: Timestamp) -> Self {
         Self {
             verb: ENQUEUE.to_owned(),
@@ -116,7 +116,7 @@ impl RequestRecord {
         }
     }
 
-    /// What is stored of an approval.
+    /// The record of an approval.
     pub(in crate::store) fn of_approval(
         request: &ApproveRequest,
         answer: String,
@@ -130,7 +130,7 @@ impl RequestRecord {
         }
     }
 
-    /// What is stored of an account that was armed or disarmed.
+    /// The record of an account that was armed or disarmed.
     pub(in crate::store) fn of_arming(
         request: &ArmRequest,
         answer: String,
@@ -159,7 +159,7 @@ impl RequestRecord {
         }
     }
 
-    /// What is stored of a request that was applied at once.
+    /// The record of a request that was applied at once.
     pub(in crate::store) fn of(request: &OperatorRequest, answer: String, now: Timestamp) -> Self {
         Self {
             verb: request.verb.as_str().to_owned(),

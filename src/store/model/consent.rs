@@ -1,4 +1,4 @@
-//! What people say yes to: arming an account, and approving teardowns. Neither can be typed in by SQL:
+//! The two things that people say yes to: arming an account, and approving teardowns. Neither can be typed in by SQL:
 //! who arms has seen what the API says of the account, and who approves is the user of the command.
 
 use std::collections::BTreeMap;

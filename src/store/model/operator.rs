@@ -69,7 +69,7 @@ impl Verb {
         }
     }
 
-    /// What it is about, and what of it is wanted.
+    /// The verb by what it is about.
     pub const fn about(self) -> About {
         match self {
             Self::Pause => About::Account(AccountVerb::Pause),

@@ -118,7 +118,7 @@ pub struct Commit<'a> {
     pub teardown: TeardownId,
     /// The fence under which the caller works.
     pub fence: Fence,
-    /// What the machine has decided. A state that equals the present one writes no history row, and a row in a
+    /// The decision of the machine. A state that equals the present one writes no history row, and a row in a
     /// terminal state always gives its lease back.
     pub transition: Transition,
     /// The commands that the transition asks for, in order, each under its id.

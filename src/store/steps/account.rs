@@ -129,6 +129,7 @@ pub(super) async fn prove(tx: &mut Tx, name: &AccountName, class: Proven) -> Res
     Ok(())
 }
 
+/// Halts an account in the step that is under way.
 pub(super) async fn halt(
     tx: &mut Tx,
     name: &AccountName,

@@ -1,4 +1,4 @@
-//! One step of a reconcile pass, and the saving of rows (invariants 3, 4 and 11).
+//! One step of a reconcile pass (invariants 3, 4 and 11).
 
 use jiff::Timestamp;
 
@@ -6,8 +6,7 @@ use super::{account, facts, forged, send};
 use crate::core::command::Action;
 use crate::core::teardown::Teardown;
 use crate::store::model::time::millis;
-use crate::store::rules::admission;
-use crate::store::rules::admission::Admission;
+use crate::store::rules::admission::{self, Admission};
 use crate::store::tables::{accounts, commands, faults, purchases, teardowns, transitions};
 use crate::store::{Commit, Committed, Result, Store, Tx, rules};
 

@@ -1,4 +1,4 @@
-//! Requests to read the configuration anew.
+//! The configuration that the daemon works with, and requests to read it anew.
 
 use std::collections::BTreeMap;
 

@@ -72,8 +72,7 @@ async fn arm(tx: &mut Tx, request: &ArmRequest, now: Timestamp) -> Result<Reques
     if account.armed.is_some() {
         for mut row in held_for_arming(tx, &filter).await? {
             if let Some(event) = consent::account_was_armed(&mut row, &request.actor, runs, now) {
-                teardowns::save(tx, &row, row.state).await?;
-                transitions::record(tx, &row, &[event], now).await?;
+                super::keep(tx, &row, event, now).await?;
             }
         }
     }

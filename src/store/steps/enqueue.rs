@@ -1,4 +1,4 @@
-//! Enqueue and the plain reads.
+//! Enqueue, and the record of what was refused.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What the gates ask of the store.
+//! The facts that the gates ask of the store.
 
 use jiff::Timestamp;
 
@@ -31,7 +31,7 @@ impl Store {
     }
 }
 
-/// What the gates ask of the store, without the command in question. Past deletions are read only
+/// The facts that the gates ask of the store, without the command in question. Past deletions are read only
 /// when a DELETE asks.
 pub(super) async fn gather(
     tx: &mut Tx,

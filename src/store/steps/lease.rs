@@ -72,15 +72,11 @@ impl Store {
 async fn claim(tx: &mut Tx, request: &ClaimRequest, now: Timestamp) -> Result<Vec<Claimed>> {
     let mut stored = account::load_halting_damaged(tx, now).await?;
     account::expire_pauses(tx, &mut stored, now).await?;
-    let row_of = |name: &AccountName| {
-        let row = stored.iter().find(|account| account.name == *name);
-        row.cloned().unwrap_or_else(|| Account::fresh(name.clone()))
-    };
-    let every = row_of(&AccountName::every());
+    let every = row_of(&stored, &AccountName::every());
     let until = millis(after(now, request.ttl));
     let mut claimed = Vec::new();
     for (name, wanted) in &request.slots {
-        let account = row_of(name);
+        let account = row_of(&stored, name);
         let leased = match account.trouble {
             Some(_) => leases::count(tx, name, now).await?,
             None => 0,
@@ -96,6 +92,12 @@ async fn claim(tx: &mut Tx, request: &ClaimRequest, now: Timestamp) -> Result<Ve
     }
     leases::save(tx, &claimed).await?;
     Ok(claimed)
+}
+
+/// The row of an account among those that are stored, fresh if there is none.
+fn row_of(stored: &[Account], name: &AccountName) -> Account {
+    let row = stored.iter().find(|account| account.name == *name);
+    row.cloned().unwrap_or_else(|| Account::fresh(name.clone()))
 }
 
 /// The rows to claim, in order. A damaged one is set aside and another one looked for.
@@ -163,14 +165,10 @@ async fn set_aside(
 
 async fn next_due(tx: &mut Tx, names: &[AccountName], now: Timestamp) -> Result<Option<Timestamp>> {
     let stored = accounts::load_all(tx).await?;
-    let row_of = |name: &AccountName| {
-        let row = stored.iter().find(|account| account.name == *name);
-        row.cloned().unwrap_or_else(|| Account::fresh(name.clone()))
-    };
-    let every = row_of(&AccountName::every());
+    let every = row_of(&stored, &AccountName::every());
     let mut due = None;
     for (name, at, leased_until) in leases::earliest(tx, names, now).await? {
-        let account = row_of(&name);
+        let account = row_of(&stored, &name);
         if let Some(opens) = stops::next_opens_at(&account, &every, leased_until) {
             let at = at.max(opens);
             due = Some(due.map_or(at, |earlier: Timestamp| earlier.min(at)));

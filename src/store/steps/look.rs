@@ -1,4 +1,4 @@
-//! Steps that only look.
+//! The steps that only look.
 
 use jiff::Timestamp;
 
@@ -10,7 +10,7 @@ use crate::core::teardown::Teardown;
 use crate::store::model::time::millis;
 use crate::store::tables::{
     accounts, acks, audit, commands, customers, daemon, faults, protections, purchases, survey,
-    teardowns, transitions,
+    teardowns, transitions, version,
 };
 use crate::store::{
     Ack, AuditEntry, AuditRange, DaemonInfo, Filter, KnownCustomers, Result, Store, StoredFault,
@@ -107,10 +107,7 @@ impl Store {
             let mut anchor = self.anchor.lock().await;
             let Some(anchor) = anchor.as_mut() else { return Ok(None) };
             // Counts what other connections commit, and nothing is ever stored through this one.
-            lanes::transact(anchor, "BEGIN IMMEDIATE", async |tx| {
-                Ok(sqlx::query_scalar("PRAGMA data_version").fetch_optional(tx).await?)
-            })
-            .await
+            lanes::transact(anchor, "BEGIN IMMEDIATE", async |tx| version::load(tx).await).await
         });
         asked.await.map_err(|error| held(&self.path, error))
     }

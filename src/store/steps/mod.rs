@@ -16,3 +16,16 @@ mod request;
 mod send;
 mod time;
 mod upkeep;
+
+use jiff::Timestamp;
+
+use super::rules::Event;
+use super::tables::{teardowns, transitions};
+use super::{Result, Tx};
+use crate::core::teardown::Teardown;
+
+/// Saves a row that stays in its state, with the event that changed it.
+async fn keep(tx: &mut Tx, row: &Teardown, event: Event, now: Timestamp) -> Result<()> {
+    teardowns::save(tx, row, row.state).await?;
+    transitions::record(tx, row, &[event], now).await
+}

@@ -132,8 +132,7 @@ async fn let_go_protected(tx: &mut Tx, request: &OperatorRequest, now: Timestamp
         if rules::let_go(&mut row, &FOR_PROTECTION, runs, now) {
             let text = "released: its protection was lifted".to_owned();
             let event = rules::unheld(&row, text, &request.actor);
-            teardowns::save(tx, &row, row.state).await?;
-            transitions::record(tx, &row, &[event], now).await?;
+            super::keep(tx, &row, event, now).await?;
         }
     }
     Ok(())
@@ -294,8 +293,7 @@ async fn check_accounts(tx: &mut Tx, known: &[AccountName], now: Timestamp) -> R
         let runs = rules::runs(&account, &every, now);
         let is_known = known.contains(&row.account);
         if let Some(event) = rules::check_known(&mut row, is_known, runs, now) {
-            teardowns::save(tx, &row, row.state).await?;
-            transitions::record(tx, &row, &[event], now).await?;
+            super::keep(tx, &row, event, now).await?;
         }
     }
     Ok(())

@@ -14,7 +14,7 @@ use crate::core::reason::Reason;
 use crate::core::teardown::Teardown;
 use crate::store::model::time::millis;
 use crate::store::rules::admission;
-use crate::store::tables::{accounts, commands, teardowns, transitions};
+use crate::store::tables::{accounts, commands, teardowns};
 use crate::store::{Result, Store, Tx, rules};
 
 impl Store {
@@ -61,12 +61,12 @@ impl Store {
 
 /// A send about to begin.
 struct Send<'a> {
-    pub(super) command: CommandId,
-    pub(super) teardown: TeardownId,
-    pub(super) fence: Fence,
-    pub(super) correlation: Uuid,
-    pub(super) seen: &'a Observation,
-    pub(super) policy: &'a SafetyPolicy,
+    command: CommandId,
+    teardown: TeardownId,
+    fence: Fence,
+    correlation: Uuid,
+    seen: &'a Observation,
+    policy: &'a SafetyPolicy,
 }
 
 async fn begin(tx: &mut Tx, send: &Send<'_>, now: Timestamp) -> Result<Verdict> {
@@ -79,8 +79,7 @@ async fn begin(tx: &mut Tx, send: &Send<'_>, now: Timestamp) -> Result<Verdict> 
     match &verdict {
         Verdict::Hold { guard, text } => {
             if let Some(event) = rules::hold(&mut row, *guard, text, guard.as_str(), now) {
-                teardowns::save(tx, &row, row.state).await?;
-                transitions::record(tx, &row, &[event], now).await?;
+                super::keep(tx, &row, event, now).await?;
             }
         }
         Verdict::Halt { guard, text } => {

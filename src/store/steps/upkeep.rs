@@ -1,4 +1,4 @@
-//! Upkeep: the daemon's sign of life, counts and retention.
+//! Upkeep: the jobs of the schedule, and retention.
 
 use jiff::Timestamp;
 

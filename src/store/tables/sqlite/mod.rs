@@ -43,4 +43,5 @@ pub(in crate::store) mod sends;
 pub(in crate::store) mod survey;
 pub(in crate::store) mod teardowns;
 pub(in crate::store) mod transitions;
+pub(in crate::store) mod version;
 pub(in crate::store) mod waiting;
