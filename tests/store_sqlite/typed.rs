@@ -100,6 +100,22 @@ async fn requests_of_the_program_are_kept_with_their_answers() {
     assert_eq!(bench.store.apply_requests(at(2)).await.unwrap(), 0);
 }
 
+/// SQLite's `'now'` is one moment within a statement, so the row and the trigger see the same millisecond.
+#[tokio::test]
+async fn a_request_with_its_answer_is_kept_in_the_very_millisecond_of_the_wall_clock() {
+    let place = Place::new();
+    let _bench = place.bench().await;
+    let mut conn = plain(&place.path()).await;
+    let now = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')";
+    let insert = format!(
+        "INSERT INTO operator_requests (verb, actor, created_at, answered_at, answer)
+         VALUES ('enqueue', 'anna', {now}, {now}, 'refused')"
+    );
+    run(&mut conn, &insert).await.unwrap();
+    let kept = value(&mut conn, "SELECT answer FROM operator_requests").await;
+    assert_eq!(kept, "refused");
+}
+
 #[tokio::test]
 async fn a_typed_request_that_fails_on_the_way_changes_nothing() {
     let place = Place::new();

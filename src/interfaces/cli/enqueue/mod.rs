@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use self::entry::{BadRow, Entry, Wrong};
 use self::results::{Line, Outcome, json_of, text_of};
 use super::args::{EnqueueArgs, Globals};
-use super::context::Context;
+use super::context::{Context, complain};
 use super::exit::{Ending, Exit, Failure, Report};
 use super::view::{counted, meant};
 use super::wait;
@@ -45,8 +45,12 @@ pub(crate) async fn execute(globals: &Globals, args: &EnqueueArgs) -> Ending {
     if !refused.is_empty() {
         let report = refusal(&lines_of(&wanted, &refused, with_remedy), wanted.len());
         // The refusal stands, whatever becomes of the note of it.
-        if let Ok(context) = Context::with(globals, config).await {
-            note(&context, &wanted, &refused, context.clock.now()).await;
+        match Context::with(globals, config).await {
+            Ok(context) => note(&context, &wanted, &refused, context.clock.now()).await,
+            Err(failure) => complain(format_args!(
+                "warning: the refusal could not be kept for the audit: {}",
+                failure.message
+            )),
         }
         return Ok(report);
     }
