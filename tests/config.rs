@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use config::{FileFormat, Map, Source, Value, ValueKind};
 use teardownd::core::ids::AccountName;
 use teardownd::interfaces::config::{Config, Key, Sources, known_keys, load};
+use teardownd::store::Place;
 
 fn shipped(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("config").join(name)
@@ -33,7 +34,8 @@ fn load_text(text: &str) -> Config {
     std::fs::write(&path, text).unwrap();
     let loaded = load(&Sources { file: Some(path), variables: Vec::new() });
     let mut config = loaded.unwrap_or_else(|error| panic!("{error}"));
-    config.database.path = config.database.path.strip_prefix(folder.path()).unwrap().to_owned();
+    let path = config.database.place.file().unwrap().strip_prefix(folder.path()).unwrap();
+    config.database.place = Place::File(path.to_owned());
     config.file = None;
     config
 }

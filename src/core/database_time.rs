@@ -96,6 +96,11 @@ pub fn follow(
     (Anchor::at(now, ahead, reading), step)
 }
 
+/// Database time where another clock tells it: `at` is what that one showed at the reading.
+pub fn told(at: Timestamp, reading: &Reading) -> Anchor {
+    Anchor::at(at, difference(reading.wall, at), reading)
+}
+
 /// By how much the wall clock has been stepped since it was so far ahead of database time.
 pub fn step(ahead: SignedDuration, wall: Timestamp, now: Timestamp) -> Option<SignedDuration> {
     let step = wall.duration_since(now).saturating_sub(ahead);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::config::{AccountConfig, Config};
+use super::config::{AccountConfig, Config, Database};
 use crate::core::clock::{Clock, Entropy};
 use crate::core::ids::AccountName;
 use crate::core::machine::Policy;
@@ -131,9 +131,13 @@ pub fn daemon_info(clock: &dyn Clock, entropy: &dyn Entropy) -> DaemonInfo {
     }
 }
 
-/// Nothing new is claimed while the disk under the database has less than `database.min_free`.
-pub fn enough_room(path: PathBuf, min_free: u64) -> ClaimCheck {
-    room(path, min_free, free_bytes)
+/// Nothing new is claimed while the disk under the database has less than `database.min_free`. The disk of a
+/// server is the server's.
+pub fn enough_room(database: &Database) -> ClaimCheck {
+    match database.place.file() {
+        Some(path) => room(path.to_owned(), database.min_free.0, free_bytes),
+        None => Arc::new(|| Ok(())),
+    }
 }
 
 fn room(

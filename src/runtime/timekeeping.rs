@@ -53,6 +53,10 @@ pub async fn follow(store: &Store, clock: &dyn Clock) -> Result<()> {
 /// The store's.
 pub async fn join(store: &Store, clock: &dyn Clock, may_write: bool) -> Result<()> {
     let reading = clock.reading();
+    if let Some(told) = store.told_time(&reading).await? {
+        clock.place(told);
+        return Ok(());
+    }
     let known = store.timekeeping().await?;
     let (here, step) =
         database_time::follow(known.as_ref().map(|known| &known.anchor), None, &reading);

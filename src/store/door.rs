@@ -57,6 +57,7 @@ pub const OPERATIONS: &[&str] = &[
     "answer_reloads",
     "reload_answer",
     "keep_time",
+    "told_time",
     "timekeeping",
     "tick",
     "daemon",

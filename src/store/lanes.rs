@@ -2,17 +2,44 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
-use tokio::sync::Semaphore;
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _, SqliteConnection};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::store::{Result, StoreError};
+use crate::store::{Result, StoreError, Tx};
+
+/// Where a connection leads.
+#[derive(Debug, Clone)]
+pub(super) enum Way {
+    /// To a file.
+    File(Box<SqliteConnectOptions>),
+    /// To a server, where a session begins with these settings.
+    Server(Box<PgConnectOptions>, String),
+}
+
+impl Way {
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub(super) async fn open(&self) -> Result<Tx> {
+        Ok(match self {
+            Self::File(options) => Tx::Sqlite(options.connect().await?),
+            Self::Server(options, settings) => {
+                let mut conn = options.connect().await?;
+                conn.execute(AssertSqlSafe(settings.clone())).await?;
+                Tx::Postgres(conn)
+            }
+        })
+    }
+}
 
 /// A few connections of one kind. A step has one of them for itself.
 #[derive(Debug)]
 pub(super) struct Lanes {
-    options: SqliteConnectOptions,
-    idle: Mutex<Vec<SqliteConnection>>,
+    way: Way,
+    idle: Mutex<Vec<Tx>>,
     free: Semaphore,
 }
 
@@ -21,61 +48,53 @@ impl Lanes {
     ///
     /// # Errors
     /// When the first one cannot be opened.
-    pub(super) async fn open(count: usize, options: SqliteConnectOptions) -> Result<Self> {
-        let idle = Mutex::new(vec![options.connect().await?]);
-        Ok(Self { options, idle, free: Semaphore::new(count) })
+    pub(super) async fn open(count: usize, way: Way) -> Result<Self> {
+        let idle = Mutex::new(vec![way.open().await?]);
+        Ok(Self { way, idle, free: Semaphore::new(count) })
     }
 
     /// A lane of one connection that exists already. It cannot be opened anew.
     pub(super) fn of(conn: SqliteConnection) -> Self {
-        let options = SqliteConnectOptions::new().in_memory(true);
-        Self { options, idle: Mutex::new(vec![conn]), free: Semaphore::new(1) }
+        let way = Way::File(Box::new(SqliteConnectOptions::new().in_memory(true)));
+        Self { way, idle: Mutex::new(vec![Tx::Sqlite(conn)]), free: Semaphore::new(1) }
     }
 
     /// Runs a step in a transaction that begins with this statement. A step that fails, or is given up
     /// half-way, changes nothing.
     ///
     /// # Errors
-    /// The step's, and SQLite's.
+    /// The step's, and the engine's.
     pub(super) async fn transact<T>(
         &self,
         begin: &'static str,
-        step: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T>,
+        step: impl AsyncFnOnce(&mut Tx) -> Result<T>,
     ) -> Result<T> {
-        self.run(async |conn| transact(conn, begin, step).await).await
+        self.lane().await?.lend(async |tx| tx.transact(begin, step).await.plainly()).await
     }
 
     /// Runs a step on a connection.
     ///
-    /// The connection goes back only after a clean end. After a full disk or an error of the storage
-    /// SQLite has rolled back by itself, and the connection could begin no other transaction: it is
-    /// closed, and the next step opens a new one.
-    ///
     /// # Errors
-    /// The step's, and SQLite's.
-    pub(super) async fn run<T>(
-        &self,
-        step: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T>,
-    ) -> Result<T> {
-        let closed = || StoreError::Engine("the store is closed".to_owned());
-        let _lane = self.free.acquire().await.map_err(|_| closed())?;
-        let kept = self.idle().pop();
-        let mut conn = match kept {
-            Some(conn) => conn,
-            None => self.options.connect().await?,
-        };
-        let done = step(&mut conn).await;
-        if !conn.is_in_transaction() {
-            self.idle().push(conn);
-        }
-        done
+    /// The step's, and the engine's.
+    pub(super) async fn run<T>(&self, step: impl AsyncFnOnce(&mut Tx) -> Result<T>) -> Result<T> {
+        self.lane().await?.lend(async |tx| tx.run(step).await).await
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<SqliteConnection>> {
+    /// Waits until one of them is free.
+    ///
+    /// # Errors
+    /// When the store is closed.
+    pub(super) async fn lane(&self) -> Result<Lane<'_>> {
+        let closed = |_| StoreError::Engine("the store is closed".to_owned());
+        let _place = self.free.acquire().await.map_err(closed)?;
+        Ok(Lane { lanes: self, _place })
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Tx>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Closes the connections that are idle, which folds the write-ahead log into the database. No
+    /// Closes the connections that are idle, which folds the write-ahead log of SQLite into the database. No
     /// step begins after that.
     pub(super) async fn close(&self) {
         self.free.close();
@@ -88,23 +107,37 @@ impl Lanes {
     }
 }
 
-pub(super) async fn transact<T>(
-    conn: &mut SqliteConnection,
-    begin: &'static str,
-    step: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T>,
-) -> Result<T> {
-    let mut tx = conn.begin_with(begin).await?;
-    match step(&mut tx).await {
-        Ok(done) => {
-            tx.commit().await?;
-            Ok(done)
+/// A lane that somebody has for itself.
+#[derive(Debug)]
+pub(super) struct Lane<'a> {
+    lanes: &'a Lanes,
+    _place: SemaphorePermit<'a>,
+}
+
+impl Lane<'_> {
+    /// Lends its connection. It is kept only after a clean end: after a full disk or an error of the storage
+    /// SQLite has rolled back by itself, and a server may have gone. The next step opens a new one.
+    ///
+    /// # Errors
+    /// The step's, and the engine's when a connection cannot be opened.
+    pub(super) async fn lend<T>(
+        &self,
+        step: impl AsyncFnOnce(&mut Tx) -> (Result<T>, bool),
+    ) -> Result<T> {
+        let kept = self.lanes.idle().pop();
+        let mut tx = match kept {
+            Some(tx) => tx,
+            None => self.lanes.way.open().await?,
+        };
+        let (done, is_clean) = step(&mut tx).await;
+        if is_clean {
+            self.lanes.idle().push(tx);
         }
-        Err(error) => {
-            // The step's own error tells more than what becomes of the rollback.
-            if let Err(rollback) = tx.rollback().await {
-                tracing::debug!(error = %rollback, "a transaction could not be rolled back");
-            }
-            Err(error)
-        }
+        done
+    }
+
+    /// Drops the idle connections: the server at their other end may have gone.
+    pub(super) fn forget(&self) {
+        self.lanes.idle().clear();
     }
 }

@@ -30,17 +30,17 @@ async fn assert_found_by(sql: &str, indexes: &[&str]) {
 
 #[tokio::test]
 async fn what_is_due_is_found_in_its_order_by_the_index() {
-    assert_found_by(leases::DUE, &["teardowns_claim (<expr>=?)"]).await;
-    let sorts = plan(leases::DUE).await.into_iter().filter(|step| step.contains("ORDER BY"));
+    assert_found_by(leases::DUE.sqlite, &["teardowns_claim (<expr>=?)"]).await;
+    let sorts = plan(leases::DUE.sqlite).await.into_iter().filter(|step| step.contains("ORDER BY"));
     assert_eq!(sorts.count(), 0);
 }
 
 #[tokio::test]
 async fn calls_under_way_are_found_by_their_index() {
-    assert_found_by(commands::CALLS, &["commands_calling (account=?)"]).await;
+    assert_found_by(commands::CALLS.sqlite, &["commands_calling (account=?)"]).await;
 }
 
 #[tokio::test]
 async fn rows_behind_gates_are_found_by_their_index() {
-    assert_found_by(waiting::WAITING, &["teardowns_waiting (<expr>=? AND reason=?"]).await;
+    assert_found_by(waiting::WAITING.sqlite, &["teardowns_waiting (<expr>=? AND reason=?"]).await;
 }

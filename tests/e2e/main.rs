@@ -28,6 +28,7 @@ mod runbook;
 mod sandbox;
 mod second_run;
 mod secrets;
+mod server;
 mod shutdown;
 mod stage;
 mod supervised;

@@ -139,7 +139,7 @@ async fn approve(scene: &Scene) {
 
 /// What somebody types into the database.
 async fn type_in(scene: &Scene, sql: &'static str) -> Result<u64, String> {
-    let path = scene.store.path().to_owned();
+    let path = scene.store.file().unwrap().to_owned();
     // At once, as every step of the store in a scenario.
     let done = block_on(async {
         let mut shell = SqliteConnectOptions::new().filename(path).connect().await?;

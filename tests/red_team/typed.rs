@@ -180,7 +180,7 @@ impl Stage {
         scene.start().await;
         let is_next = |rows: &[Teardown]| rows[0].reason == Some(Reason::DryRun);
         scene.until_rows("a write is next", mins(1), is_next).await;
-        let path = scene.store.path().to_owned();
+        let path = scene.store.file().unwrap().to_owned();
         let shell = block_on(SqliteConnectOptions::new().filename(path).connect()).unwrap();
         let before = scene.writes().len();
         assert_eq!(before, 0);

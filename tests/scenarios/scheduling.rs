@@ -7,7 +7,7 @@ use sqlx::{ConnectOptions as _, SqliteConnection};
 use crate::harness::*;
 
 async fn typed(scene: &Scene, statement: &'static str) {
-    let options = SqliteConnectOptions::new().filename(scene.store.path());
+    let options = SqliteConnectOptions::new().filename(scene.store.file().unwrap());
     let mut conn: SqliteConnection = options.connect().await.unwrap();
     sqlx::raw_sql(statement).execute(&mut conn).await.unwrap();
 }

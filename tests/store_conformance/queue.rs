@@ -2,7 +2,7 @@
 
 use teardownd::core::ids::AccountName;
 use teardownd::core::reason::Reason;
-use teardownd::core::teardown::{NewTeardown, State};
+use teardownd::core::teardown::{NewTeardown, State, Teardown};
 use teardownd::store::{EnqueueOutcome, Filter, StoreError, Verb};
 
 use super::{Backend, Bench, at, default_account, delete, only, start, tenant, wanted};
@@ -119,11 +119,16 @@ pub(crate) async fn lists_are_filtered(backend: &dyn Backend) {
     assert!(bench.ask(Verb::Abort, 2, at(2)).await.applied);
     bench.queue([2], at(3)).await;
 
+    let base = Filter::default;
+    // Numbered in the order in which they were queued: ids may have gaps.
+    let mut all: Vec<_> =
+        bench.store.list(&base()).await.unwrap().iter().map(|row| row.id).collect();
+    all.sort_unstable();
     let numbers = async |filter: Filter| {
         let rows = bench.store.list(&filter).await.unwrap();
-        rows.iter().map(|row| row.id.0).collect::<Vec<_>>()
+        let number = |row: &Teardown| all.iter().position(|id| *id == row.id).unwrap() + 1;
+        rows.iter().map(number).collect::<Vec<_>>()
     };
-    let base = Filter::default;
     assert_eq!(numbers(base()).await, [5, 4, 3, 2, 1], "newest first");
     assert_eq!(numbers(Filter { latest_only: true, ..base() }).await, [5, 4, 3, 1]);
     assert_eq!(numbers(only(2)).await, [5, 2]);

@@ -22,7 +22,7 @@ async fn refusal(settings: &SqliteSettings) -> String {
 
 /// The versions of the schema that stand in `migrations`, in order.
 fn migrations() -> Vec<i64> {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/sqlite");
     let mut versions: Vec<i64> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| {
@@ -56,8 +56,8 @@ async fn a_missing_database_is_created_only_where_that_is_wanted() {
     let settings =
         SqliteSettings { create: false, migrate: MigrateMode::Manual, ..place.settings() };
     let store = Store::open(&settings, start()).await.unwrap();
-    assert!(store.size().unwrap() > 0);
-    assert_eq!(store.path(), place.path().canonicalize().unwrap());
+    assert!(store.size().await.unwrap() > 0);
+    assert_eq!(store.file(), Some(place.path().canonicalize().unwrap().as_path()));
     assert!(free_bytes(&place.path()).unwrap() > 0);
     store.close().await;
 }
@@ -204,13 +204,13 @@ async fn invariant_10_the_lock_of_run_does_not_hinder_other_commands() {
 /// A database of the first version of the schema.
 pub(crate) async fn of_the_first_version(path: &Path) -> SqliteConnection {
     let checksum = {
-        let all = sqlx::migrate!();
+        let all = sqlx::migrate!("migrations/sqlite");
         let first = all.iter().find(|migration| migration.version == 1).unwrap();
         first.checksum.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
     };
     std::fs::write(path, "").unwrap();
     let mut conn = plain(path).await;
-    run(&mut conn, include_str!("../../migrations/0001_store.sql")).await.unwrap();
+    run(&mut conn, include_str!("../../migrations/sqlite/0001_store.sql")).await.unwrap();
     let recorded = format!(
         "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL,
              installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL,

@@ -15,11 +15,11 @@ use crate::store::{Result, Store};
 /// daemon. Without one the budget is kept in memory, and nothing is written anywhere.
 pub(super) async fn ground(config: &Config) -> std::result::Result<(Ground, Result<()>), Failure> {
     let clock = open::clock();
-    let (store, database): (Arc<Store>, Result<()>) =
-        match open::store(config, clock.as_ref(), false).await {
-            Ok(store) => (store, Ok(())),
-            Err(error) => (Arc::new(Store::scratch().await?), Err(error)),
-        };
+    let (store, database): (Arc<Store>, Result<()>) = match open::store(config, &clock, false).await
+    {
+        Ok(store) => (store, Ok(())),
+        Err(error) => (Arc::new(Store::scratch().await?), Err(error)),
+    };
     let transport = ReqwestTransport::new(&TransportSettings::default())
         .map_err(|error| Failure::new(Exit::Unfit, error.to_string()))?;
     let entropy = Arc::new(SystemEntropy);

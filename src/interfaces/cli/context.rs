@@ -36,7 +36,7 @@ pub(crate) struct Context {
     pub(crate) actor: String,
     pub(crate) output: Output,
     pub(crate) zone: TimeZone,
-    /// Whether a daemon has this very file open.
+    /// Whether a daemon works on this very database.
     pub(crate) is_worked_on: bool,
 }
 
@@ -68,8 +68,13 @@ impl Context {
     /// Opens the database of a configuration.
     pub(crate) async fn with(globals: &Globals, config: Config) -> Result<Self, Failure> {
         let clock = open::clock();
-        let is_worked_on = lock::is_worked_on(&config.database.path)?;
-        let store = open::store(&config, clock.as_ref(), true).await?;
+        let file = config.database.place.file();
+        let is_file_worked_on = file.map(lock::is_worked_on).transpose()?;
+        let store = open::store(&config, &clock, true).await?;
+        let is_worked_on = match is_file_worked_on {
+            Some(is_worked_on) => is_worked_on,
+            None => store.is_worked_on().await?,
+        };
         Ok(Self {
             config,
             store,

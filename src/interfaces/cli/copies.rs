@@ -1,5 +1,6 @@
 //! `backup` and `restore`.
 
+use std::path::Path;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -9,6 +10,7 @@ use super::args::{FileArgs, Globals};
 use super::exit::{Ending, Exit, Failure, Report};
 use super::open;
 use crate::interfaces::assemble;
+use crate::interfaces::config::Config;
 use crate::runtime::clock::SystemEntropy;
 use crate::store::{Carried, RestoreReport, backup as copy_to, restore as copy_from};
 
@@ -21,7 +23,9 @@ pub(crate) async fn backup(globals: &Globals, args: &FileArgs) -> Ending {
     }
     let clock = open::clock();
     let (taken_at, start) = (clock.now(), clock.uptime());
-    let report = copy_to(&config.database.path, &args.file).await?;
+    let database =
+        file(&config, "`pg_dump --format=custom` writes a copy as it stands at one instant")?;
+    let report = copy_to(database, &args.file).await?;
     let took = clock.uptime().saturating_sub(start);
     let text = format!(
         "{} written and verified: {}, {} teardowns, schema {}, in {}\n",
@@ -33,7 +37,7 @@ pub(crate) async fn backup(globals: &Globals, args: &FileArgs) -> Ending {
     );
     let json = json!({"backup": {
         "file": report.file,
-        "database": config.database.path,
+        "database": database,
         "bytes": report.bytes,
         "schema": report.schema,
         "teardowns": report.teardowns,
@@ -42,6 +46,14 @@ pub(crate) async fn backup(globals: &Globals, args: &FileArgs) -> Ending {
         "verified": true,
     }});
     Ok(Report::done(text, json))
+}
+
+/// The file of the database; on a server its own programs make the copies.
+fn file<'a>(config: &'a Config, instead: &str) -> Result<&'a Path, Failure> {
+    config.database.place.file().ok_or_else(|| {
+        let text = format!("{} is on a server, whose own programs copy it", config.database.place);
+        Failure::new(Exit::Usage, text).hint(instead)
+    })
 }
 
 fn rounded(time: Duration) -> u64 {
@@ -55,7 +67,11 @@ pub(crate) async fn restore(globals: &Globals, args: &FileArgs) -> Ending {
     let owner = assemble::daemon_info(clock.as_ref(), &SystemEntropy).owner;
     let owner = format!("{owner} (restore)");
     let actor = globals.actor();
-    let database = &config.database.path;
+    let database = file(
+        &config,
+        "stop the daemon, fill an empty database with `pg_restore`, type `teardownd pause` on it, and \
+         only then start the daemon: docs/postgresql.md tells why",
+    )?;
     let report = copy_from(database, &args.file, &owner, &actor, clock.now()).await?;
     Ok(Report::done(told(&report), json!({"restore": report, "paused": true})))
 }

@@ -102,6 +102,8 @@ impl From<StoreError> for Failure {
             StoreError::LeaseLost(_)
             | StoreError::Refused(_)
             | StoreError::Busy(_)
+            | StoreError::Conflict(_)
+            | StoreError::Lost(_)
             | StoreError::Gone(_) => Exit::Failed,
             StoreError::Damaged { .. } | StoreError::Unfit(_) | StoreError::Engine(_) => {
                 Exit::Unfit

@@ -115,8 +115,8 @@ async fn dispatch(globals: &Globals, command: &Command) -> Ending {
 
 async fn migrate(globals: &Globals) -> Ending {
     let config = globals.configuration()?;
-    let (text, json) = open::migrate(&config, open::clock().now()).await?;
-    Ok(Report::done(format!("{}: {text}\n", config.database.path.display()), json))
+    let (text, json) = open::migrate(&config, &open::clock()).await?;
+    Ok(Report::done(format!("{}: {text}\n", config.database.place), json))
 }
 
 fn completions(shell: Shell) -> Report {

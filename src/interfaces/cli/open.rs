@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::view::tell_by_the_wall;
 use crate::core::clock::Clock;
-use crate::interfaces::config::Config;
+use crate::interfaces::config::{Config, Database};
 use crate::runtime::clock::SystemClock;
 use crate::runtime::timekeeping;
-use crate::store::{MigrateMode, SqliteSettings};
-use crate::store::{Result, Store};
+use crate::store::{
+    MigrateMode, Place, Result, ServerSettings, ServerTime, ServerUrl, SqliteSettings, Store,
+};
 
 /// The machine's clock.
 pub(crate) fn clock() -> Arc<dyn Clock> {
@@ -22,21 +22,57 @@ pub(crate) fn clock() -> Arc<dyn Clock> {
 /// nothing is created or migrated.
 pub(crate) async fn store(
     config: &Config,
-    clock: &dyn Clock,
+    clock: &Arc<dyn Clock>,
     may_write: bool,
 ) -> Result<Arc<Store>> {
-    let path = config.database.path.clone();
-    let settings = SqliteSettings { path, create: false, migrate: MigrateMode::Manual };
-    let store = Store::open(&settings, clock.wall()).await?;
-    timekeeping::join(&store, clock, may_write).await?;
+    let store = at(&config.database, clock, MigrateMode::Manual, Alone::No).await?;
+    timekeeping::join(&store, clock.as_ref(), may_write).await?;
     tell_by_the_wall(clock.ahead());
     Ok(Arc::new(store))
 }
 
+/// Whether a process works on the database as its one daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Alone {
+    /// It does, and takes the lock on a server before it changes anything there. That of a file the caller
+    /// has taken.
+    Yes,
+    /// It works beside a daemon.
+    No,
+}
+
+/// Opens the database wherever it is. A file is created only where it may be migrated, too.
+pub(crate) async fn at(
+    database: &Database,
+    clock: &Arc<dyn Clock>,
+    migrate: MigrateMode,
+    alone: Alone,
+) -> Result<Store> {
+    match &database.place {
+        Place::File(path) => {
+            let create = migrate == MigrateMode::Auto;
+            let settings = SqliteSettings { path: path.clone(), create, migrate };
+            Store::open(&settings, clock.wall()).await
+        }
+        Place::Server(url) => {
+            let settings = server(url, clock, migrate);
+            Store::connect(&ServerSettings { alone: alone == Alone::Yes, ..settings }).await
+        }
+    }
+}
+
+fn server(url: &ServerUrl, clock: &Arc<dyn Clock>, migrate: MigrateMode) -> ServerSettings {
+    let clock = Arc::clone(clock);
+    ServerSettings { url: url.clone(), migrate, alone: false, time: ServerTime::Server, clock }
+}
+
 /// Creates the database or brings it to this version's schema, and says what was done, in
 /// words and as JSON.
-pub(crate) async fn migrate(config: &Config, now: Timestamp) -> Result<(String, Value)> {
-    let report = Store::migrate(&config.database.path, now).await?;
+pub(crate) async fn migrate(config: &Config, clock: &Arc<dyn Clock>) -> Result<(String, Value)> {
+    let report = match &config.database.place {
+        Place::File(path) => Store::migrate(path, clock.now()).await?,
+        Place::Server(url) => Store::migrate_server(&server(url, clock, MigrateMode::Auto)).await?,
+    };
     let mut text = match report.from {
         None => format!("created with schema {}", report.to),
         Some(_) if report.applied.is_empty() => format!("has schema {} already", report.to),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,11 +15,13 @@ use super::value::{AnswerClass, Bytes, LogFormat, Migrate, Rejected, Setting, sc
 use super::{Config, Database, Engine, Log, Metrics, Polling, Retention, Retry, Scheduler};
 use crate::core::ids::AccountName;
 use crate::core::settlement::{Codes, may_be_told};
+use crate::store::{InvalidUrl, Place, ServerUrl};
 
 /// The file that is read, if it exists, when none is named.
 pub const DEFAULT_FILE: &str = "/etc/teardownd/teardownd.toml";
 
 const PREFIX: &str = "TEARDOWND__";
+const DATABASE_URL: &str = "TEARDOWND__DATABASE__URL";
 const MINUTE: u64 = 60;
 const DAY: u64 = 24 * 60 * MINUTE;
 
@@ -60,8 +63,21 @@ pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
     let full = std::path::absolute(path).map_err(|error| unusable(path, error))?;
     let base = full.parent().unwrap_or(Path::new("/")).to_owned();
     let mut config = layered(Some(&text), &path.display().to_string(), &base, &sources.variables)?;
+    let is_in_the_file = sources.variables.iter().all(|(name, _)| name != DATABASE_URL);
+    if is_in_the_file && config.database.has_password() && may_be_read_by_others(path) {
+        return Err(ConfigError::of_file(
+            path.display(),
+            "database.url holds a password, and every user of this machine can read the file",
+            "`chmod 640` the file, or give the URL in the variable TEARDOWND__DATABASE__URL",
+        ));
+    }
     config.file = Some(full);
     Ok(config)
+}
+
+/// Whether users who neither own the file nor belong to its group may read it.
+fn may_be_read_by_others(path: &Path) -> bool {
+    path.metadata().is_ok_and(|file| file.permissions().mode() & 0o004 != 0)
 }
 
 /// The configuration of which these are the [`values`](Config::values). Paths in it stay as they were given.
@@ -225,10 +241,14 @@ fn read(root: &mut Section, base: &Path) -> Option<Config> {
 const POSITIVE: &str = "a duration above zero, such as \"90s\"";
 
 fn read_database(section: &mut Section, base: &Path) -> Database {
-    let default = SqliteUrl("teardownd.db".into());
-    let SqliteUrl(path) = section.take("url", default);
+    let default = DatabaseUrl(Place::File("teardownd.db".into()));
+    let DatabaseUrl(place) = section.take("url", default);
+    let place = match place {
+        Place::File(path) => Place::File(base.join(path)),
+        server => server,
+    };
     Database {
-        path: base.join(path),
+        place,
         migrate: section.take("migrate", Migrate::Auto),
         min_free: section.take("min_free", Bytes(256_000_000)),
     }
@@ -374,32 +394,45 @@ fn account_keys() -> Vec<Key> {
     root.finish().known
 }
 
-/// `database.url`, of which only SQLite files are available.
-struct SqliteUrl(PathBuf);
+/// `database.url`
+struct DatabaseUrl(Place);
 
-impl Setting for SqliteUrl {
-    const EXPECTED: &'static str = "\"sqlite:PATH\"; postgres:// is not available in this version, nor are databases in memory and parameters";
+impl DatabaseUrl {
+    fn of(text: &str) -> Result<Self, &'static str> {
+        let Some(rest) = text.strip_prefix("sqlite:") else {
+            let url = ServerUrl::parse(text).map_err(|InvalidUrl(expected)| expected)?;
+            return Ok(Self(Place::Server(url)));
+        };
+        let path = rest.strip_prefix("//").unwrap_or(rest);
+        let usable = !path.is_empty() && path != ":memory:" && !path.contains('?');
+        usable
+            .then(|| Self(Place::File(path.into())))
+            .ok_or("\"sqlite:PATH\"; there are no databases in memory and no parameters")
+    }
+}
 
-    /// Shows the scheme alone: another kind of URL may hold a password (invariant 13).
+impl Setting for DatabaseUrl {
+    const EXPECTED: &'static str = "\"sqlite:PATH\" or \"postgres://USER@HOST:PORT/DATABASE\"";
+
+    /// Shows the scheme alone: the rest may hold a password (invariant 13).
     fn read(value: &Value) -> Result<Self, Rejected> {
-        Self::parse(value).ok_or_else(|| {
-            let text = String::parse(value).unwrap_or_default();
+        let text = String::parse(value).unwrap_or_default();
+        Self::of(&text).map_err(|expected| {
             let value = text
                 .split_once(':')
                 .map_or("the value".to_owned(), |(scheme, _)| format!("\"{scheme}:…\""));
-            Rejected { value, expected: Self::EXPECTED }
+            Rejected { value, expected }
         })
     }
 
     fn parse(value: &Value) -> Option<Self> {
-        let text = String::parse(value)?;
-        let rest = text.strip_prefix("sqlite:")?;
-        let path = rest.strip_prefix("//").unwrap_or(rest);
-        let usable = !path.is_empty() && path != ":memory:" && !path.contains('?');
-        usable.then(|| Self(path.into()))
+        Self::of(&String::parse(value)?).ok()
     }
 
     fn json(&self) -> serde_json::Value {
-        serde_json::json!(format!("sqlite:{}", self.0.display()))
+        match &self.0 {
+            Place::File(path) => serde_json::json!(format!("sqlite:{}", path.display())),
+            Place::Server(url) => serde_json::json!(url.to_string()),
+        }
     }
 }

@@ -26,6 +26,7 @@ use crate::core::ids::AccountName;
 use crate::core::settlement::Codes;
 pub use crate::partner_center::credentials::{Credential, SecretSource};
 use crate::runtime::cron::Schedule;
+use crate::store::Place;
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,12 +63,19 @@ pub struct Config {
 /// `[database]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Database {
-    /// The SQLite file of `url`.
-    pub path: PathBuf,
+    /// Where `url` leads.
+    pub place: Place,
     /// How it comes to the newest schema.
     pub migrate: Migrate,
     /// Free space below which nothing new is claimed.
     pub min_free: Bytes,
+}
+
+impl Database {
+    /// Whether `url` itself holds a password.
+    pub fn has_password(&self) -> bool {
+        matches!(&self.place, Place::Server(url) if url.has_password())
+    }
 }
 
 /// `[metrics]`

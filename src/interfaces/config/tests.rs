@@ -107,7 +107,7 @@ fn a_misspelt_account_section_finds_its_neighbour() {
 #[test]
 fn every_wrong_value_is_named_with_what_is_expected() {
     let cases = [
-        ("database.url", "[database]\nurl = \"postgres://u:hush@h/d\"", "not available"),
+        ("database.url", "[database]\nurl = \"postgres://u:hush@h\"", "name of a database"),
         ("database.url", "[database]\nurl = \"sqlite::memory:\"", "sqlite:PATH"),
         ("database.migrate", "[database]\nmigrate = \"maybe\"", "\"auto\" or \"manual\""),
         ("database.min_free", "[database]\nmin_free = 5", "256MB"),
@@ -401,11 +401,11 @@ fn invariant_1_an_account_adds_to_the_protected_lists_and_overrides_the_rest() {
 fn relative_paths_are_relative_to_the_file() {
     let text = ACCOUNT.replace("env = \"LAB_SECRET\"", "file = \"secrets/lab\"");
     let config = read(&text).unwrap();
-    assert_eq!(config.database.path, Path::new("/base/teardownd.db"));
+    assert_eq!(config.database.place.file(), Some(Path::new("/base/teardownd.db")));
     let source = SecretSource::File("/base/secrets/lab".into());
     assert_eq!(lab(&config).credential, Credential::client_secret(source));
     let absolute = read("[database]\nurl = \"sqlite:///var/t.db\"\n").unwrap();
-    assert_eq!(absolute.database.path, Path::new("/var/t.db"));
+    assert_eq!(absolute.database.place.file(), Some(Path::new("/var/t.db")));
 }
 
 #[test]

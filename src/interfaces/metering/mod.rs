@@ -116,15 +116,11 @@ impl Meter {
                 catalogue::REFRESH_TOKEN_AGE.set(&[account.name.as_str()], age.as_secs_f64());
             }
         }
-        let path = &self.config.database.path;
-        if let Ok(free) = crate::store::free_bytes(path) {
+        let free = self.config.database.place.file().map(crate::store::free_bytes);
+        if let Some(Ok(free)) = free {
             catalogue::STORE_FREE.set(&[], bytes(free));
         }
-        let mut log = path.as_os_str().to_owned();
-        log.push("-wal");
-        let length = |path: &std::path::Path| std::fs::metadata(path).map(|file| file.len());
-        if let Ok(size) = length(path) {
-            let size = size.saturating_add(length(log.as_ref()).unwrap_or_default());
+        if let Ok(size) = self.store.size().await {
             catalogue::STORE_SIZE.set(&[], bytes(size));
         }
     }

@@ -10,9 +10,9 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
 use super::fitness::{check_file, unfit};
+use super::identity::held;
 use super::version::{BUSY_TIMEOUT, read_schema};
 use crate::store::file::shared::open_or_create;
-use crate::store::held;
 use crate::store::{Result, StoreError};
 
 /// What a backup holds.

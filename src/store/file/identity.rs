@@ -75,8 +75,16 @@ impl Files {
 
 // ---- who holds SQLite's own locks --------------------------------------------------------------------
 
+/// Names who holds a database that stays locked.
+pub(super) fn held(path: &Path, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Busy(text) => busy(path, &text),
+        other => other,
+    }
+}
+
 /// A database that stays locked, with the processes that hold it as far as the system tells.
-pub(crate) fn busy(database: &Path, text: &str) -> StoreError {
+fn busy(database: &Path, text: &str) -> StoreError {
     let held = std::fs::read_to_string("/proc/locks").unwrap_or_default();
     // Writers lock the index of the write-ahead log; what locks out everybody locks the database.
     let inodes: Vec<u64> = ["", "-shm"]

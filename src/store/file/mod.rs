@@ -12,7 +12,7 @@ pub(crate) mod shared;
 mod version;
 
 pub use self::backup::{BackupReport, backup};
-pub(super) use self::identity::{Files, busy};
+pub(super) use self::open::OpenFile;
 pub use self::open::{MigrateMode, MigrationReport, SqliteSettings, free_bytes};
 pub use self::restore::{Carried, RestoreReport, restore};
 #[cfg(test)]

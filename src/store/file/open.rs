@@ -9,17 +9,17 @@ use serde::Serialize;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
+use tokio::sync::Mutex as AsyncMutex;
 
 use super::backup::{Partial, verified};
 use super::fitness::{check_file, check_leftovers, unfit};
-use super::identity::Files;
+use super::identity::{Files, held};
 use super::schema;
 use super::version::{BUSY_TIMEOUT, MIGRATOR, inspect, newest, read_schema};
-use crate::store::file::lock::{beside, open as open_lock, real};
+use crate::store::file::lock::{RunLock, beside, open as open_lock, real};
 use crate::store::file::shared::open_or_create;
-use crate::store::lanes::Lanes;
-use crate::store::{Door, Store, held};
-use crate::store::{Result, StoreError};
+use crate::store::lanes::{Lanes, Way};
+use crate::store::{Engine, Result, Store, StoreError, Tx};
 
 /// Connections that read beside the one that writes.
 const READERS: usize = 3;
@@ -84,12 +84,15 @@ impl Store {
         }
         let mut anchor = options(path).connect().await?;
         check_schema(&mut anchor, path).await?;
-        let writer = Lanes::open(1, options(path)).await?;
-        let readers = Lanes::open(READERS, options(path).pragma("query_only", "ON")).await?;
-        let files = Files::of(&settings.path, None)?;
-        let store = Self::with(path.to_owned(), files, Arc::new(writer), Arc::new(readers));
-        *store.anchor.lock().await = Some(anchor);
-        Ok(store)
+        let writer = Lanes::open(1, Way::File(Box::new(options(path)))).await?;
+        let reading = options(path).pragma("query_only", "ON");
+        let readers = Lanes::open(READERS, Way::File(Box::new(reading))).await?;
+        let file = OpenFile {
+            path: path.to_owned(),
+            files: Files::of(&settings.path, None)?,
+            anchor: Arc::new(AsyncMutex::new(Some(Tx::Sqlite(anchor)))),
+        };
+        Ok(Self::on(Engine::File(file), Arc::new(writer), Arc::new(readers)))
     }
 
     /// An empty store that nothing keeps: for looking at an account without a database.
@@ -101,12 +104,18 @@ impl Store {
         let mut conn = SqliteConnectOptions::new().in_memory(true).connect().await?;
         MIGRATOR.run_direct(None, &mut conn, false).await.map_err(|error| failed(&path, &error))?;
         let lane = Arc::new(Lanes::of(conn));
-        Ok(Self::with(path, Files::default(), Arc::clone(&lane), lane))
+        let file = OpenFile { path, files: Files::default(), anchor: Arc::default() };
+        Ok(Self::on(Engine::File(file), Arc::clone(&lane), lane))
     }
 
-    fn with(path: PathBuf, files: Files, writer: Arc<Lanes>, readers: Arc<Lanes>) -> Self {
-        let (door, anchor, ended) = (Door::default(), Arc::default(), Arc::default());
-        Self { path, writer, readers, door, files, anchor, ended }
+    /// The store of the process that holds this lock: from now on the lock file is looked at, too.
+    ///
+    /// # Errors
+    /// [`StoreError::Gone`] when the files are not those that are locked.
+    pub fn guarded_by(self, lock: &RunLock) -> Result<Self> {
+        let Engine::File(file) = &self.engine else { return Ok(self) };
+        let files = Files::of(file.files.named(), Some(lock))?;
+        Ok(Self { engine: Engine::File(OpenFile { files, ..file.clone() }), ..self })
     }
 
     /// Brings a database to this program's schema, creating it if it does not exist, and puts back
@@ -126,30 +135,70 @@ impl Store {
         }
         Ok(report)
     }
+}
 
+/// An SQLite file that is open.
+#[derive(Debug, Clone)]
+pub(in crate::store) struct OpenFile {
+    /// The database, with every symbolic link followed.
+    path: PathBuf,
+    /// The files that were opened.
+    files: Files,
+    /// Keeps the write-ahead log in being, whatever becomes of the other connections, and sees when they
+    /// store something. Nothing is stored through this one.
+    anchor: Arc<AsyncMutex<Option<Tx>>>,
+}
+
+impl OpenFile {
     /// The database file, with every symbolic link followed.
-    pub fn path(&self) -> &Path {
+    pub(in crate::store) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether the files are still those that were opened.
+    ///
+    /// # Errors
+    /// [`StoreError::Gone`] when they are not.
+    pub(in crate::store) fn check(&self) -> Result<()> {
+        self.files.check()
+    }
+
+    /// Names who holds the database if it stays locked.
+    pub(in crate::store) fn named_in(&self, error: StoreError) -> StoreError {
+        held(&self.path, error)
+    }
+
+    /// Looks through the connection that never stores anything: it counts what others commit. `None` for a
+    /// database that nothing keeps.
+    ///
+    /// # Errors
+    /// The look's, and when nothing can be stored: it takes the write lock.
+    pub(in crate::store) async fn beside<T>(
+        &self,
+        look: impl AsyncFnOnce(&mut Tx) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        self.check()?;
+        let mut anchor = self.anchor.lock().await;
+        let Some(anchor) = anchor.as_mut() else { return Ok(None) };
+        anchor.transact("BEGIN IMMEDIATE", look).await.plainly().0
     }
 
     /// Bytes that the database and its write-ahead log take.
     ///
     /// # Errors
     /// When the file is gone.
-    pub fn size(&self) -> Result<u64> {
+    pub(in crate::store) fn size(&self) -> Result<u64> {
         let database = std::fs::metadata(&self.path)
             .map_err(|error| unfit(&self.path, &format!("cannot be looked at: {error}")))?;
         let log = std::fs::metadata(beside(&self.path, "-wal")).map_or(0, |log| log.len());
         Ok(database.len() + log)
     }
 
-    /// Closes the connections, which folds the write-ahead log into the database.
-    pub async fn close(&self) {
+    /// Closes the connection that it holds itself.
+    pub(in crate::store) async fn close(&self) {
         if let Some(anchor) = self.anchor.lock().await.take() {
             anchor.close().await.ok();
         }
-        self.readers.close().await;
-        self.writer.close().await;
     }
 }
 

@@ -10,7 +10,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqliteConnection};
 use super::fitness::unfit;
 use crate::store::Result;
 
-pub(in crate::store) static MIGRATOR: Migrator = sqlx::migrate!();
+pub(in crate::store) static MIGRATOR: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// How long a statement waits for another process's lock.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

@@ -18,7 +18,10 @@ impl Store {
         text: &str,
         now: Timestamp,
     ) -> Result<()> {
-        self.write("halt", async |tx| halt(tx, account, guard, text, millis(now)).await).await
+        self.write("halt", || {
+            async move |tx: &mut Tx| halt(tx, account, guard, text, millis(now)).await
+        })
+        .await
     }
 
     /// Stores an outage of the account; `since` of a running one of the same kind is kept.
@@ -30,20 +33,26 @@ impl Store {
         next_probe_at: Timestamp,
         now: Timestamp,
     ) -> Result<()> {
-        self.write("set_trouble", async |tx| {
-            set_trouble(tx, account, kind, text, next_probe_at, millis(now)).await
+        self.write("set_trouble", || {
+            async move |tx: &mut Tx| {
+                set_trouble(tx, account, kind, text, next_probe_at, millis(now)).await
+            }
         })
         .await
     }
 
     /// Makes the next probe of an outage due at once, if there is one.
     pub async fn probe_now(&self, account: &AccountName, now: Timestamp) -> Result<()> {
-        self.write("probe_now", async |tx| probe_now(tx, account, millis(now)).await).await
+        self.write("probe_now", || {
+            async move |tx: &mut Tx| probe_now(tx, account, millis(now)).await
+        })
+        .await
     }
 
     /// Ends an outage.
     pub async fn clear_trouble(&self, account: &AccountName) -> Result<()> {
-        self.write("clear_trouble", async |tx| clear_trouble(tx, account).await).await
+        self.write("clear_trouble", || async move |tx: &mut Tx| clear_trouble(tx, account).await)
+            .await
     }
 
     /// Closes an account after a 429. A later end that is already stored stays.
@@ -53,19 +62,25 @@ impl Store {
         until: Timestamp,
         now: Timestamp,
     ) -> Result<()> {
-        self.write("throttle", async |tx| throttle(tx, account, until, millis(now)).await).await
+        self.write("throttle", || {
+            async move |tx: &mut Tx| throttle(tx, account, until, millis(now)).await
+        })
+        .await
     }
 
     /// Notes a complete customer list: when each customer was first seen, how many there are. An
     /// older list than the latest one is passed over.
     pub async fn note_customers(&self, account: &AccountName, read: &CustomersRead) -> Result<()> {
-        self.write("note_customers", async |tx| customers::note(tx, account, read).await).await
+        self.write("note_customers", || {
+            async move |tx: &mut Tx| customers::note(tx, account, read).await
+        })
+        .await
     }
 
     /// When the API last refused entitlements to the app of an account, unless it gave them since.
     pub async fn no_entitlements_at(&self, account: &AccountName) -> Result<Option<Timestamp>> {
-        self.read("no_entitlements_at", async |tx| {
-            identities::no_entitlements_at(tx, account).await
+        self.read("no_entitlements_at", || {
+            async move |tx: &mut Tx| identities::no_entitlements_at(tx, account).await
         })
         .await
     }
@@ -77,8 +92,8 @@ impl Store {
         refused_at: Option<Timestamp>,
     ) -> Result<()> {
         let refused_at = refused_at.map(millis);
-        self.write("note_entitlements", async |tx| {
-            identities::note_entitlements(tx, account, refused_at).await
+        self.write("note_entitlements", || {
+            async move |tx: &mut Tx| identities::note_entitlements(tx, account, refused_at).await
         })
         .await
     }

@@ -20,8 +20,10 @@ impl Store {
         budget: &Budget,
         now: Timestamp,
     ) -> Result<Vec<Grant>> {
-        self.write("reserve", async |tx| reserve(tx, account, asks, budget, millis(now)).await)
-            .await
+        self.write("reserve", || {
+            async move |tx: &mut Tx| reserve(tx, account, asks, budget, millis(now)).await
+        })
+        .await
     }
 }
 

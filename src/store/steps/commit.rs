@@ -13,7 +13,8 @@ use crate::store::{Commit, Committed, Result, Store, Tx, rules};
 impl Store {
     /// Commits one step. See [`Commit`].
     pub async fn commit(&self, commit: Commit<'_>, now: Timestamp) -> Result<Committed> {
-        self.write("commit", async |tx| take(tx, &commit, millis(now)).await).await
+        let commit = &commit;
+        self.write("commit", || async move |tx: &mut Tx| take(tx, commit, millis(now)).await).await
     }
 }
 

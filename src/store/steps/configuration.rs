@@ -12,12 +12,15 @@ use crate::store::{ReloadAnswer, Result, Store, Tx};
 impl Store {
     /// Asks the daemon to read its configuration anew. Returns the number of the request.
     pub async fn ask_reload(&self, actor: &str, now: Timestamp) -> Result<i64> {
-        self.write("ask_reload", async |tx| reloads::insert(tx, actor, millis(now)).await).await
+        self.write("ask_reload", || {
+            async move |tx: &mut Tx| reloads::insert(tx, actor, millis(now)).await
+        })
+        .await
     }
 
     /// The numbers of the requests to reload that are not answered yet, oldest first.
     pub async fn open_reloads(&self) -> Result<Vec<i64>> {
-        self.read("open_reloads", async |tx| reloads::open(tx).await).await
+        self.read("open_reloads", || async move |tx: &mut Tx| reloads::open(tx).await).await
     }
 
     /// Answers these requests, and forgets all but the latest hundred.
@@ -27,13 +30,16 @@ impl Store {
         answer: &ReloadAnswer,
         now: Timestamp,
     ) -> Result<()> {
-        self.write("answer_reloads", async |tx| answer_all(tx, ids, answer, millis(now)).await)
-            .await
+        self.write("answer_reloads", || {
+            async move |tx: &mut Tx| answer_all(tx, ids, answer, millis(now)).await
+        })
+        .await
     }
 
     /// The answer to a request to reload, once there is one.
     pub async fn reload_answer(&self, id: i64) -> Result<Option<ReloadAnswer>> {
-        self.read("reload_answer", async |tx| reloads::answered(tx, id).await).await
+        self.read("reload_answer", || async move |tx: &mut Tx| reloads::answered(tx, id).await)
+            .await
     }
 
     /// Stores the configuration that the daemon works with, by key.
@@ -41,7 +47,8 @@ impl Store {
     /// # Errors
     /// The engine's.
     pub async fn put_in_force(&self, values: &BTreeMap<String, String>) -> Result<()> {
-        self.write("put_in_force", async |tx| in_force::put(tx, values).await).await
+        self.write("put_in_force", || async move |tx: &mut Tx| in_force::put(tx, values).await)
+            .await
     }
 
     /// The configuration that the daemon works with; empty where none has told it yet.
@@ -49,7 +56,7 @@ impl Store {
     /// # Errors
     /// The engine's.
     pub async fn in_force(&self) -> Result<BTreeMap<String, String>> {
-        self.read("in_force", async |tx| in_force::get(tx).await).await
+        self.read("in_force", || async move |tx: &mut Tx| in_force::get(tx).await).await
     }
 }
 

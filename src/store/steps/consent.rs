@@ -19,13 +19,14 @@ impl Store {
         request: &ApproveRequest,
         now: Timestamp,
     ) -> Result<Vec<RequestEffect>> {
-        self.write("approve", async |tx| approve(tx, request, millis(now)).await).await
+        self.write("approve", || async move |tx: &mut Tx| approve(tx, request, millis(now)).await)
+            .await
     }
 
     /// Arms or disarms an account; arming lets go of its teardowns that were held for want of it.
     /// Stored with its effect like any request.
     pub async fn arm(&self, request: &ArmRequest, now: Timestamp) -> Result<RequestEffect> {
-        self.write("arm", async |tx| arm(tx, request, millis(now)).await).await
+        self.write("arm", || async move |tx: &mut Tx| arm(tx, request, millis(now)).await).await
     }
 }
 

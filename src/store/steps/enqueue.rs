@@ -24,17 +24,20 @@ impl Store {
         rows: &[NewTeardown],
         now: Timestamp,
     ) -> Result<Vec<(TeardownId, EnqueueOutcome)>> {
-        self.write("enqueue", async |tx| enqueue(tx, rows, millis(now)).await).await
+        self.write("enqueue", || async move |tx: &mut Tx| enqueue(tx, rows, millis(now)).await)
+            .await
     }
 
     /// Keeps that guards refused to queue these, for the audit and to be counted.
     pub async fn note_refused(&self, refused: &[RefusedEnqueue], now: Timestamp) -> Result<()> {
-        self.write("note_refused", async |tx| {
-            for one in refused {
-                let record = RequestRecord::of_refused(one, millis(now));
-                requests::insert(tx, &record, false).await?;
+        self.write("note_refused", || {
+            async move |tx: &mut Tx| {
+                for one in refused {
+                    let record = RequestRecord::of_refused(one, millis(now));
+                    requests::insert(tx, &record, false).await?;
+                }
+                Ok(())
             }
-            Ok(())
         })
         .await
     }

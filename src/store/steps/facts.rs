@@ -23,9 +23,11 @@ impl Store {
         policy: &SafetyPolicy,
         now: Timestamp,
     ) -> Result<StoredFacts> {
-        self.read("facts", async |tx| {
-            let row = teardowns::load(tx, teardown).await?;
-            gather(tx, &row, question, true, policy, millis(now)).await
+        self.read("facts", || {
+            async move |tx: &mut Tx| {
+                let row = teardowns::load(tx, teardown).await?;
+                gather(tx, &row, question, true, policy, millis(now)).await
+            }
         })
         .await
     }

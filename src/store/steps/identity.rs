@@ -22,7 +22,8 @@ impl Store {
         configured: &[(AccountName, Identity)],
         now: Timestamp,
     ) -> Result<()> {
-        self.write("adopt", async |tx| adopt(tx, configured, millis(now)).await).await
+        self.write("adopt", || async move |tx: &mut Tx| adopt(tx, configured, millis(now)).await)
+            .await
     }
 }
 

@@ -20,13 +20,16 @@ impl Store {
     /// Called once by the one process that may run on this database: gives back every lease, with a
     /// new fence, and makes those rows due at once. Returns how many.
     pub async fn take_over(&self, now: Timestamp) -> Result<u64> {
-        self.write("take_over", async |tx| leases::take_over(tx, millis(now)).await).await
+        self.write("take_over", || {
+            async move |tx: &mut Tx| leases::take_over(tx, millis(now)).await
+        })
+        .await
     }
 
     /// Claims due rows, each with a new fence: by priority, then by what becomes impossible to cancel
     /// soonest, then by how long they have been due.
     pub async fn claim(&self, request: &ClaimRequest, now: Timestamp) -> Result<Vec<Claimed>> {
-        self.write("claim", async |tx| claim(tx, request, millis(now)).await).await
+        self.write("claim", || async move |tx: &mut Tx| claim(tx, request, millis(now)).await).await
     }
 
     /// When the earliest row becomes due that [`claim`](Self::claim) would give to one of these
@@ -36,7 +39,8 @@ impl Store {
         accounts: &[AccountName],
         now: Timestamp,
     ) -> Result<Option<Timestamp>> {
-        self.read("next_due", async |tx| next_due(tx, accounts, millis(now)).await).await
+        self.read("next_due", || async move |tx: &mut Tx| next_due(tx, accounts, millis(now)).await)
+            .await
     }
 
     /// Renews these leases and returns the ids of those that are lost.
@@ -47,12 +51,18 @@ impl Store {
         ttl: Duration,
         now: Timestamp,
     ) -> Result<Vec<TeardownId>> {
-        self.write("renew", async |tx| renew(tx, owner, leases, ttl, millis(now)).await).await
+        self.write("renew", || {
+            async move |tx: &mut Tx| renew(tx, owner, leases, ttl, millis(now)).await
+        })
+        .await
     }
 
     /// Gives a lease back without a change; the row is due again at once.
     pub async fn release(&self, teardown: TeardownId, fence: Fence, now: Timestamp) -> Result<()> {
-        self.write("release", async |tx| release(tx, teardown, fence, millis(now)).await).await
+        self.write("release", || {
+            async move |tx: &mut Tx| release(tx, teardown, fence, millis(now)).await
+        })
+        .await
     }
 
     /// Holds a row whose pass has met damage in what is stored of it, and gives its lease back. Forged
@@ -64,8 +74,10 @@ impl Store {
         text: &str,
         now: Timestamp,
     ) -> Result<Verdict> {
-        self.write("set_aside", async |tx| set_aside(tx, teardown, fence, text, millis(now)).await)
-            .await
+        self.write("set_aside", || {
+            async move |tx: &mut Tx| set_aside(tx, teardown, fence, text, millis(now)).await
+        })
+        .await
     }
 }
 

@@ -22,10 +22,13 @@ impl Store {
         wall: Timestamp,
     ) -> Result<Waiting> {
         let now = millis(now);
-        let look = async |tx: &mut Tx| look(tx, policies, now, wall).await;
+        let look = || async move |tx: &mut Tx| look(tx, policies, now, wall).await;
         let found = self.read("recheck", look).await?;
         if found == Waiting::Changed {
-            self.write("recheck", async |tx| recheck(tx, policies, now, wall).await).await?;
+            self.write("recheck", || {
+                async move |tx: &mut Tx| recheck(tx, policies, now, wall).await
+            })
+            .await?;
         }
         Ok(found)
     }

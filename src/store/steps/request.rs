@@ -1,7 +1,6 @@
 //! Operators' requests: those made by the program, and those typed into `operator_requests`.
 
 use jiff::Timestamp;
-use sqlx::Connection as _;
 
 use super::time;
 use crate::core::ids::AccountName;
@@ -27,29 +26,37 @@ impl Store {
         request: &OperatorRequest,
         now: Timestamp,
     ) -> Result<Vec<RequestEffect>> {
-        self.write("request", async |tx| apply_and_keep(tx, request, millis(now)).await).await
+        self.write("request", || {
+            async move |tx: &mut Tx| apply_and_keep(tx, request, millis(now)).await
+        })
+        .await
     }
 
     /// Applies the requests that were typed in by SQL and returns how many there were. One that
     /// cannot be understood is answered with the reason in its row.
     pub async fn apply_requests(&self, now: Timestamp) -> Result<u64> {
         // Most ticks find nothing: a look beside the writer is enough then.
-        let is_any_open = async |tx: &mut Tx| requests::is_any_open(tx).await;
+        let is_any_open = || async move |tx: &mut Tx| requests::is_any_open(tx).await;
         if !self.read("apply_requests", is_any_open).await? {
             return Ok(0);
         }
-        self.write("apply_requests", async |tx| apply_typed(tx, millis(now)).await).await
+        self.write("apply_requests", || async move |tx: &mut Tx| apply_typed(tx, millis(now)).await)
+            .await
     }
 
     /// Holds rows (before their end) whose account is not among the known ones, and lets go of those whose
     /// account has become known.
     pub async fn check_accounts(&self, known: &[AccountName], now: Timestamp) -> Result<()> {
         // Most looks find nothing: a look beside the writer is enough then.
-        let is_needed = async |tx: &mut Tx| teardowns::is_any_account_unknown(tx, known).await;
+        let is_needed =
+            || async move |tx: &mut Tx| teardowns::is_any_account_unknown(tx, known).await;
         if !self.read("check_accounts", is_needed).await? {
             return Ok(());
         }
-        self.write("check_accounts", async |tx| check_accounts(tx, known, millis(now)).await).await
+        self.write("check_accounts", || {
+            async move |tx: &mut Tx| check_accounts(tx, known, millis(now)).await
+        })
+        .await
     }
 }
 
@@ -261,17 +268,10 @@ async fn apply_typed(tx: &mut Tx, now: Timestamp) -> Result<u64> {
     let open = requests::open(tx).await?;
     let count = open.len() as u64;
     for (id, typed) in open {
-        let mut attempt = tx.begin().await?;
-        let answer = match apply_one(&mut attempt, typed, now).await {
-            Ok(answer) => {
-                attempt.commit().await?;
-                answer
-            }
+        let answer = match tx.attempt(async |tx| apply_one(tx, typed, now).await).await {
+            Ok(answer) => answer,
             Err(error) if error.is_out_of_reach() => return Err(error),
-            Err(refused) => {
-                attempt.rollback().await?;
-                format!("not done: {refused}")
-            }
+            Err(refused) => format!("not done: {refused}"),
         };
         requests::answer(tx, id, &answer, now).await?;
     }

@@ -35,11 +35,11 @@ impl Store {
         policy: &SafetyPolicy,
         now: Timestamp,
     ) -> Result<Verdict> {
-        let send = Send { command, teardown, fence, correlation, seen, policy };
-        let begin = async |tx: &mut Tx| begin(tx, &send, millis(now)).await;
+        let send = &Send { command, teardown, fence, correlation, seen, policy };
+        let begin = || async move |tx: &mut Tx| begin(tx, send, millis(now)).await;
         let verdict = self.write("begin_send", begin).await?;
         // The last moment before the request goes out.
-        self.files.check()?;
+        self.check_files()?;
         Ok(verdict)
     }
 
@@ -52,8 +52,8 @@ impl Store {
         answer: &Answer,
         now: Timestamp,
     ) -> Result<()> {
-        self.write_anywhere("record_answer", async |tx| {
-            record_answer(tx, command, answer, millis(now)).await
+        self.write_anywhere("record_answer", || {
+            async move |tx: &mut Tx| record_answer(tx, command, answer, millis(now)).await
         })
         .await
     }

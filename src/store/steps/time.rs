@@ -6,18 +6,32 @@ use crate::core::database_time;
 use crate::core::database_time::{Reading, Step, Timekeeping};
 use crate::core::ids::AccountName;
 use crate::store::tables::{accounts, clock, daemon, teardowns};
-use crate::store::{DaemonInfo, Result, Store, Tx};
+use crate::store::{DaemonInfo, Engine, Result, Store, Tx};
 
 impl Store {
     /// Continues the database's own clock from what the machine's clocks say, and follows a step of
     /// the wall clock: what is meant by that one moves with it.
     pub async fn keep_time(&self, reading: &Reading) -> Result<(Timekeeping, Option<Step>)> {
-        self.write("keep_time", async |tx| keep(tx, reading).await).await
+        if let Some(told) = self.told_time(reading).await? {
+            return Ok((told, None));
+        }
+        self.write("keep_time", || async move |tx: &mut Tx| keep(tx, reading).await).await
+    }
+
+    /// Database time where a server tells it: nothing is stored of its clock, and no step is followed.
+    /// `None` for an SQLite file, whose clock the daemon keeps.
+    pub async fn told_time(&self, reading: &Reading) -> Result<Option<Timekeeping>> {
+        match &self.engine {
+            Engine::File(_) => Ok(None),
+            Engine::Server(server) => {
+                self.door.pass("told_time", server.tell_time(&self.readers, reading)).await
+            }
+        }
     }
 
     /// What is stored of the database's clock; `None` in one that was never worked on.
     pub async fn timekeeping(&self) -> Result<Option<Timekeeping>> {
-        self.read("timekeeping", async |tx| clock::load(tx).await).await
+        self.read("timekeeping", || async move |tx: &mut Tx| clock::load(tx).await).await
     }
 
     /// Stores that the daemon lives, at a time of the clock that [`keep_time`](Self::keep_time) continues
@@ -27,10 +41,18 @@ impl Store {
         reading: &Reading,
         info: &DaemonInfo,
     ) -> Result<(Timekeeping, Option<Step>)> {
-        self.write("tick", async |tx| {
-            let kept = keep(tx, reading).await?;
-            daemon::save(tx, &DaemonInfo { ticked_at: kept.0.anchor.at, ..info.clone() }).await?;
-            Ok(kept)
+        let told = self.told_time(reading).await?.map(|told| (told, None));
+        let told = &told;
+        self.write("tick", || {
+            async move |tx: &mut Tx| {
+                let kept = match told {
+                    Some(told) => told.clone(),
+                    None => keep(tx, reading).await?,
+                };
+                daemon::save(tx, &DaemonInfo { ticked_at: kept.0.anchor.at, ..info.clone() })
+                    .await?;
+                Ok(kept)
+            }
         })
         .await
     }

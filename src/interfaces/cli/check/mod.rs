@@ -23,7 +23,7 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
     let (ground, database) = beside::ground(&config).await?;
     // Nothing is written, also not to the request budget: a check sends a handful of reads.
     let ground = Ground { store: Arc::new(Store::scratch().await?), ..ground };
-    let path = config.database.path.display();
+    let path = &config.database.place;
     let mut findings = vec![match database {
         Ok(()) => Finding::new("database", "database", Level::Good, format!("{path} is fit")),
         Err(error) => Finding::new("database", "database", Level::Bad, error.to_string()),

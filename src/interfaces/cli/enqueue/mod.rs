@@ -76,7 +76,7 @@ pub(crate) async fn execute(globals: &Globals, args: &EnqueueArgs) -> Ending {
         Err(error) => return Err(error.into()),
     };
     let lines = outcomes(&wanted, &stored);
-    context.notice(&format!("database: {}", context.config.database.path.display()));
+    context.notice(&format!("database: {}", context.config.database.place));
     context.warn_if_silent().await?;
     if account.policy.allow_domains.is_empty() {
         context.notice(

@@ -21,6 +21,7 @@ use self::supervisor::Supervisor;
 use self::tasks::Tasks;
 use super::args::Globals;
 use super::exit::{Ending, Exit, Failure, Report};
+use super::open::{self, Alone};
 use crate::core::clock::Clock;
 use crate::interfaces::assemble::{self, Ground};
 use crate::interfaces::config::{Config, Discovery, Migrate, load};
@@ -36,8 +37,7 @@ use crate::runtime::customers;
 use crate::runtime::daemon::{Daemon, MAINTENANCE};
 use crate::runtime::discovery;
 use crate::store::lock::{Holder, RunLock};
-use crate::store::{Door, Store, StoreError};
-use crate::store::{MigrateMode, SqliteSettings};
+use crate::store::{Door, MigrateMode, Place, Store, StoreError};
 
 /// A scheduler that has not looked for so long is not ready.
 const TICK_LIMIT: Duration = Duration::from_secs(30);
@@ -65,19 +65,8 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let info = assemble::daemon_info(clock.as_ref(), &SystemEntropy);
     // Held until the process ends: one daemon on one database (invariant 10).
-    let mut lock = RunLock::acquire(&config.database.path, &info.owner, Holder::Run)?;
-    let settings = SqliteSettings {
-        path: config.database.path.clone(),
-        create: true,
-        migrate: match config.database.migrate {
-            Migrate::Auto => MigrateMode::Auto,
-            Migrate::Manual => MigrateMode::Manual,
-        },
-    };
-    let store = Store::open(&settings, clock.now()).await.map_err(start_failure)?;
-    lock.hold_database()?;
-    let store = store.guarded_by(&lock)?.behind(Door::measured(Arc::clone(&clock)));
-    let store = Arc::new(store);
+    let (store, _lock) = open_alone(&config, &clock, &info.owner).await?;
+    let store = Arc::new(store.behind(Door::measured(Arc::clone(&clock))));
     let transport = ReqwestTransport::new(&TransportSettings::default())
         .map_err(|error| Failure::new(Exit::Unfit, error.to_string()))?;
     let ground = Ground {
@@ -97,7 +86,7 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
         Meter::new(store.clone(), config.clone(), &accounts, metrics.clone(), Arc::clone(&clock));
     let readiness = Arc::new(Readiness::new(Arc::clone(&clock), TICK_LIMIT));
     let reloader = Reloader::new(sources, config.clone(), filter, accounts.clone());
-    let may_claim = assemble::enough_room(config.database.path.clone(), config.database.min_free.0);
+    let may_claim = assemble::enough_room(&config.database);
     let daemon = Daemon::start(
         assemble::engine(&config),
         accounts.clone(),
@@ -112,7 +101,7 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
     tracing::info!(
         version = info.version,
         owner = info.owner,
-        database = %config.database.path.display(),
+        database = %config.database.place,
         %listen,
         accounts = config.accounts.len(),
         "teardownd is running"
@@ -138,6 +127,7 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
         readiness: Arc::clone(&readiness),
         supervisor: Arc::clone(&supervisor),
     };
+    tasks.spawn("what the database tells", wake_on_changes(Arc::clone(&store), daemon.wake()));
     tasks.spawn("the metrics", meter.keep());
     let counted = customers::watch(accounts.clone(), store.clone(), Arc::clone(&clock));
     tasks.spawn("the count of customers", counted);
@@ -198,6 +188,35 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
         ));
     }
     Ok(Report::done(String::new(), json!({"stopped": {"left_in_flight": drained.left}})))
+}
+
+/// Opens the database with the lock of the one daemon that may work on it.
+async fn open_alone(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    owner: &str,
+) -> Result<(Store, Option<RunLock>), Failure> {
+    let migrate = match config.database.migrate {
+        Migrate::Auto => MigrateMode::Auto,
+        Migrate::Manual => MigrateMode::Manual,
+    };
+    let take = |path| RunLock::acquire(path, owner, Holder::Run);
+    let mut lock = config.database.place.file().map(take).transpose()?;
+    let opened = open::at(&config.database, clock, migrate, Alone::Yes).await;
+    let mut store = opened.map_err(start_failure)?;
+    if let Some(lock) = &mut lock {
+        lock.hold_database()?;
+        store = store.guarded_by(lock)?;
+    }
+    if let Place::Server(url) = &config.database.place
+        && !url.is_verified()
+    {
+        tracing::warn!(
+            database = %url,
+            "the connection to the database does not verify the server: set sslmode=verify-full"
+        );
+    }
+    Ok((store, lock))
 }
 
 /// A part of the program has ended on a fault of its own.
@@ -276,6 +295,14 @@ fn start_discovery(
         Some(Job { name, schedule: schedule.clone(), due })
     };
     accounts.iter().filter_map(start).collect()
+}
+
+/// Has the scheduler look as soon as a server tells of something new.
+async fn wake_on_changes(store: Arc<Store>, wake: Arc<Notify>) {
+    loop {
+        store.changed().await;
+        wake.notify_one();
+    }
 }
 
 async fn watch_for_drain(stop: CancellationToken, beside: Beside) {

@@ -33,7 +33,7 @@ pub(crate) async fn execute(globals: &Globals, args: &TenantArgs) -> Ending {
     let silence = context.silence().await?;
     let rules = context.in_force().await?;
     let database = &context.config.database;
-    let full = enough_room(database.path.clone(), database.min_free.0)().err();
+    let full = enough_room(database)().err();
     let acks = context.store.acks().await?;
     let look = context.look();
     let (mut texts, mut answers) = (Vec::new(), Vec::new());

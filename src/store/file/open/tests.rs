@@ -153,16 +153,19 @@ async fn a_transaction_that_the_database_itself_has_rolled_back_spoils_nothing_a
         migrate: MigrateMode::Auto,
     };
     let store = Store::open(&settings, now()).await.unwrap();
-    let fill = async |tx: &mut SqliteConnection| {
-        sqlx::query("PRAGMA max_page_count = 1").execute(&mut *tx).await?;
-        for number in 0..100 {
-            let insert = "INSERT INTO meta VALUES (?, hex(zeroblob(50000)))";
-            sqlx::query(insert).bind(number).execute(&mut *tx).await?;
+    let fill = || {
+        async move |tx: &mut Tx| {
+            let Tx::Sqlite(conn) = tx else { panic!("no file") };
+            sqlx::query("PRAGMA max_page_count = 1").execute(&mut *conn).await?;
+            for number in 0..100 {
+                let insert = "INSERT INTO meta VALUES (?, hex(zeroblob(50000)))";
+                sqlx::query(insert).bind(number).execute(&mut *conn).await?;
+            }
+            Ok(())
         }
-        Ok(())
     };
     let error = store.write("tick", fill).await.expect_err("the file is full").to_string();
     assert!(error.contains("full"), "{error}");
-    store.write("tick", async |_| Ok(())).await.unwrap();
+    store.write("tick", || async move |_: &mut Tx| Ok(())).await.unwrap();
     store.close().await;
 }

@@ -1,0 +1,31 @@
+//! The number that changes with each commit of another connection, and how much room the database takes.
+
+use jiff::Timestamp;
+
+use super::rows::Fields;
+use crate::store::sql::{self, Sql};
+use crate::store::{Result, Tx};
+
+/// On PostgreSQL it is the number that the next transaction gets: it changes with those of other databases
+/// of the server, too.
+const VERSION: Sql = Sql {
+    sqlite: "PRAGMA data_version",
+    postgres: "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS data_version",
+};
+
+pub(in crate::store) async fn load(tx: &mut Tx) -> Result<Option<i64>> {
+    let row = sql::query(VERSION).fetch_optional(tx).await?;
+    Ok(row.map(|row| row.try_get("data_version")).transpose()?)
+}
+
+/// Bytes that the database takes on its server.
+pub(in crate::store) async fn size(tx: &mut Tx) -> Result<i64> {
+    let row = sql::query("SELECT pg_database_size(current_database()) AS bytes");
+    Ok(row.fetch_one(tx).await?.try_get("bytes")?)
+}
+
+/// The time of the server.
+pub(in crate::store) async fn time(tx: &mut Tx) -> Result<Timestamp> {
+    let row = sql::query("SELECT 'server' AS clock, clock_timestamp() AS at").fetch_one(tx).await?;
+    Fields::new(&row, "server", "clock").time("at")
+}
