@@ -346,7 +346,7 @@ async fn steps_that_meet_are_made_one_after_the_other() {
 
 /// A lost notice would let the test hang.
 #[tokio::test]
-async fn who_listens_is_told_of_what_others_queue() {
+async fn a_listener_is_told_of_what_others_queue() {
     let Some(database) = Database::migrated().await else { return };
     let listening = database.store(MigrateMode::Manual).await;
     // The first time tells that nobody has listened before.

@@ -35,7 +35,7 @@ const MEETINGS: u32 = 100;
 /// A connection is opened anew this often, with pauses that add up to six seconds: a server restarts within
 /// them, and the caller tries again later in any case.
 const RECONNECTIONS: u32 = 7;
-/// What became of a COMMIT is asked for this often, with pauses that add up to half a minute.
+/// The fate of a COMMIT is asked for this often, with pauses that add up to half a minute.
 const QUESTIONS: u32 = 20;
 
 /// Whose clock tells the time of the database.

@@ -1,5 +1,5 @@
-//! What a server tells without being asked: that somebody has queued a row or typed in a request. It saves
-//! the wait for the next look, which finds the same without it.
+//! Notices of the server: somebody has queued a row or typed in a request. They save the wait for the next
+//! look, which finds the same without them.
 
 use std::time::Duration;
 

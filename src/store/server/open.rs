@@ -17,14 +17,14 @@ const READERS: usize = 3;
 /// The oldest release of PostgreSQL that will do, as `server_version_num` has it.
 const OLDEST: i64 = 140_000;
 
-/// What a server may take for one statement. Longer than a step takes, shorter than a lease lasts.
+/// The limit of one statement. Longer than a step takes, shorter than a lease lasts.
 const STATEMENT: Duration = Duration::from_secs(20);
 /// How long a statement waits for the lock of another transaction.
 const LOCK: Duration = Duration::from_secs(5);
 /// How long a transaction of a process that has stopped may keep its locks.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// What to open.
+/// The database to open, and how.
 #[derive(Debug, Clone)]
 pub struct ServerSettings {
     /// The database.
@@ -121,7 +121,7 @@ impl Server {
     }
 }
 
-/// What every session begins with. A pooler in transaction mode gives these settings to others, too; they
+/// The settings of every session. A pooler in transaction mode gives them to others, too; they
 /// harm nobody.
 fn session(more: &str) -> String {
     let millis = |time: Duration| time.as_millis();
@@ -157,7 +157,7 @@ impl Fitness {
             )));
         }
         if self.is_standby {
-            // What stands behind a name changes with a failover.
+            // A failover changes which server stands behind a name.
             return Err(StoreError::Lost(format!("{url} is a standby, which takes no writes")));
         }
         Ok(())

@@ -11,7 +11,7 @@ use crate::store::{Result, StoreError, Tx};
 
 static MIGRATOR: Migrator = sqlx::migrate!("migrations/postgres");
 
-/// What a database is and has.
+/// A server and the schema of its database, as far as they decide whether it will do.
 #[derive(Debug)]
 pub(super) struct Fitness {
     /// `server_version_num`.

@@ -46,7 +46,8 @@ fn json_of(record: &PurchaseRecord) -> Value {
     value
 }
 
-/// Of each: teardown, records as JSON, now. Of two records with one key the last counts.
+/// Parameters of each statement here: teardown, records as JSON, now. Of two records with one key the last
+/// counts.
 const UPSERT: Sql = Sql {
     sqlite: "
     INSERT INTO purchases (teardown_id, key, kind, name, route, status, standing, order_id,
