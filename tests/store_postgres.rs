@@ -263,6 +263,44 @@ async fn a_row_that_is_typed_in_picks_every_default_and_is_claimed() {
     assert_eq!(claim(&store, "a", now).await.len(), 1);
 }
 
+/// After a statement that failed a transaction of PostgreSQL is over, unless it can go back to a savepoint.
+#[tokio::test]
+async fn a_row_that_refuses_its_renewal_costs_no_other_its_lease() {
+    let Some(database) = Database::migrated().await else { return };
+    let store = database.store(MigrateMode::Manual).await;
+    store.enqueue(&[wanted(1), wanted(2), wanted(3)], start()).await.unwrap();
+    let claimed = claim(&store, "a", start()).await;
+    let leases: Vec<_> = claimed.iter().map(|one| (one.teardown.id, one.fence)).collect();
+    let refuses = "CREATE TRIGGER refuses BEFORE UPDATE ON teardowns FOR EACH ROW WHEN (OLD.id = 2)
+                   EXECUTE FUNCTION refuse('the second row cannot be renewed')";
+    database.plain().await.execute(refuses).await.unwrap();
+    let lost = store.renew("a", &leases, Duration::from_secs(90), start()).await.unwrap();
+    assert_eq!(lost.iter().map(|id| id.0).collect::<Vec<_>>(), [2]);
+}
+
+/// PostgreSQL keeps no U+0000 in text. An answer that holds one must not keep its teardown from going on.
+#[tokio::test]
+async fn text_with_a_nul_is_kept_without_it() {
+    let Some(database) = Database::migrated().await else { return };
+    let store = database.store(MigrateMode::Manual).await;
+    let noted = NewTeardown { note: Some("a\0b \\u0000 c".to_owned()), ..wanted(1) };
+    store.enqueue(&[noted], start()).await.unwrap();
+    let rows = store.list(&Filter::default()).await.unwrap();
+    assert_eq!(rows[0].note.as_deref(), Some("a\u{fffd}b \\u0000 c"));
+    let asked = store.ask_reload("an\0na", start()).await;
+    assert!(asked.is_ok(), "{asked:?}");
+}
+
+/// A length of time beyond the beginning of time is that beginning, and PostgreSQL has a later one.
+#[tokio::test]
+async fn retention_without_end_removes_nothing() {
+    let Some(database) = Database::migrated().await else { return };
+    let store = database.store(MigrateMode::Manual).await;
+    store.enqueue(&[wanted(1)], start()).await.unwrap();
+    store.purge(Timestamp::MIN, Timestamp::MIN).await.unwrap();
+    assert_eq!(store.list(&Filter::default()).await.unwrap().len(), 1);
+}
+
 async fn claim(store: &Store, owner: &str, now: Timestamp) -> Vec<teardownd::store::Claimed> {
     let request = ClaimRequest {
         owner: owner.to_owned(),

@@ -311,9 +311,9 @@ impl Query {
         self.values.into_iter().fold(query, |query, value| match value {
             Value::Int(number) => query.bind(number),
             Value::Bool(truth) => query.bind(truth),
-            Value::Text(text) => query.bind(text),
+            Value::Text(text) => query.bind(text.map(without_nul)),
             Value::Time(time) => query.bind(time.map(PgTime)),
-            Value::Json(json) => query.bind(json),
+            Value::Json(json) => query.bind(json_without_nul(json)),
         })
     }
 }
@@ -359,6 +359,31 @@ impl Row {
             Self::Postgres(row) => row.try_get(column),
         }
     }
+}
+
+/// PostgreSQL keeps no U+0000 in text. An answer of the API that holds one is kept with a mark in its place.
+fn without_nul(text: String) -> String {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
+}
+
+/// The same within JSON, where it is written as an escape. A backslash before that may be escaped itself.
+fn json_without_nul(json: String) -> String {
+    if !json.contains("\\u0000") {
+        return json;
+    }
+    let mut kept = String::with_capacity(json.len());
+    let mut rest = json.as_str();
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        kept.push_str(before);
+        let is_nul = escape.starts_with("\\u0000");
+        // Two characters are an escape, and the digits after them are plain.
+        let length = if is_nul { 6 } else { 2.min(escape.len()) };
+        kept.push_str(if is_nul { "\\ufffd" } else { &escape[..length] });
+        rest = &escape[length..];
+    }
+    kept.push_str(rest);
+    kept
 }
 
 /// A `timestamptz`: microseconds since 2000.

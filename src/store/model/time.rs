@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+/// The beginning of time, for either engine: the year 1.
+const BEGINNING: Timestamp = Timestamp::constant(-62_135_596_800, 0);
+
 /// Cuts a time to the millisecond, as it is stored.
 pub(in crate::store) fn millis(time: Timestamp) -> Timestamp {
-    Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
+    Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time).max(BEGINNING)
 }
 
 /// A time as it is stored: fixed width, UTC, milliseconds.
@@ -27,7 +30,7 @@ pub(in crate::store) fn after(time: Timestamp, duration: Duration) -> Timestamp 
 
 /// `time - duration`, at least the beginning of time.
 pub(in crate::store) fn before(time: Timestamp, duration: Duration) -> Timestamp {
-    time.checked_sub(duration).unwrap_or(Timestamp::MIN)
+    time.checked_sub(duration).map_or(BEGINNING, |time| time.max(BEGINNING))
 }
 
 /// The time on the wall clock at a time of the database.

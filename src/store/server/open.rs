@@ -54,15 +54,12 @@ impl Store {
             server.lock().await?;
         }
         let pending = fitness.pending(&server.url)?;
-        if !pending.is_empty() {
-            match settings.migrate {
-                MigrateMode::Auto => {
-                    schema::migrate(&mut tx, &server.url).await?;
-                }
-                MigrateMode::Manual => return Err(needs_migration(&server.url, &pending)),
-            }
-        }
-        schema::check(&mut tx, &server.url).await?;
+        let version = match settings.migrate {
+            _ if pending.is_empty() => fitness.version(),
+            MigrateMode::Auto => Some(schema::migrate(&mut tx, &server.url).await?),
+            MigrateMode::Manual => return Err(needs_migration(&server.url, &pending)),
+        };
+        schema::check(&mut tx, &server.url, version).await?;
         tx.close().await?;
         // Whole tables that are read count as met by every write to them, however small they are.
         let writing = session("SET enable_seqscan = off; SET jit = off;");

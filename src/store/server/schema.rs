@@ -120,13 +120,11 @@ fn newest() -> i64 {
 /// Applies what is missing. Processes that start at once wait for one another. Returns the version then.
 pub(super) async fn migrate(tx: &mut Tx, url: &ServerUrl) -> Result<i64> {
     let conn = plain(tx)?;
-    let failed = |error: &dyn std::fmt::Display| {
-        StoreError::Unfit(format!("{url} could not be migrated and stays as it was: {error}"))
-    };
     // A migration takes as long as its tables are large.
     conn.execute("SET statement_timeout = 0; SET lock_timeout = 0").await?;
-    let fitness_before = MIGRATOR.run_direct(None, conn, false).await;
-    fitness_before.map_err(|error| failed(&error))?;
+    MIGRATOR.run_direct(None, conn, false).await.map_err(|error| {
+        StoreError::Unfit(format!("{url} could not be migrated and stays as it was: {error}"))
+    })?;
     Ok(newest())
 }
 
@@ -212,8 +210,8 @@ async fn missing(tx: &mut Tx) -> Result<Vec<&'static Part>> {
 }
 
 /// Refuses a database that lacks one of them. A newer schema knows its own.
-pub(super) async fn check(tx: &mut Tx, url: &ServerUrl) -> Result<()> {
-    if look(tx).await?.version() != Some(newest()) {
+pub(super) async fn check(tx: &mut Tx, url: &ServerUrl, version: Option<i64>) -> Result<()> {
+    if version != Some(newest()) {
         return Ok(());
     }
     let missing = missing(tx).await?;

@@ -197,12 +197,15 @@ async fn renew(
     now: Timestamp,
 ) -> Result<Vec<TeardownId>> {
     let until = millis(after(now, ttl));
-    let kept = match leases::renew(tx, owner, leases, until).await {
+    let every = async |tx: &mut Tx| leases::renew(tx, owner, leases, until).await;
+    let kept = match tx.attempt(every).await {
         Err(StoreError::Refused(_)) => {
             // The table refuses one of them, which is no reason to lose the others.
             let mut kept = BTreeSet::new();
             for lease in leases {
-                match leases::renew(tx, owner, std::slice::from_ref(lease), until).await {
+                let one = std::slice::from_ref(lease);
+                let renew = async |tx: &mut Tx| leases::renew(tx, owner, one, until).await;
+                match tx.attempt(renew).await {
                     Ok(renewed) => kept.extend(renewed),
                     Err(StoreError::Refused(why)) => {
                         tracing::error!(teardown = %lease.0, why, "a lease cannot be renewed");
