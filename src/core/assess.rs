@@ -10,6 +10,7 @@ use super::command::{Action, Command};
 use super::ids::is_resource_id;
 use super::inventory::{AzureEntitlement, Entitlement, Order, OrderLine, Subscription};
 use super::key::ResourceKey;
+use super::memory::Memory;
 use super::observation::{Observation, Read};
 use super::routes::{Kind, Purchase, Standing, Target};
 
@@ -19,7 +20,7 @@ use named::{
     entitlements, merged_orders, merged_subscriptions, names_order, order_ids, same_id, shown,
     unplaced,
 };
-pub use named::{follow_up_reads, places, same_order, vanished};
+pub use named::{follow_up_reads, places, same_order, unproven};
 
 /// Everything the customer has bought, judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,14 +83,11 @@ pub fn assess(seen: &Observation) -> Option<Assessment> {
     Some(Assessment { purchases: judge(seen), read_at, complete, by_id, shown })
 }
 
-/// A complete inventory, in which what is `on_record` as unfinished was looked for too.
-pub fn whole<'a>(
-    seen: &Observation,
-    on_record: impl Iterator<Item = &'a ResourceKey>,
-) -> Option<Assessment> {
+/// A complete inventory, in which whatever no list can prove was looked at by itself.
+pub fn whole(seen: &Observation, memory: &Memory) -> Option<Assessment> {
     let inventory = assess(seen).filter(|inventory| inventory.complete)?;
-    let looked_for = |read: &Read| inventory.by_id.contains_key(read);
-    vanished(seen, on_record).iter().all(looked_for).then_some(inventory)
+    let looked_at = |read: &Read| inventory.by_id.contains_key(read);
+    unproven(seen, memory).iter().all(looked_at).then_some(inventory)
 }
 
 /// Everything that was read by id, and when.

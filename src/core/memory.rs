@@ -61,6 +61,17 @@ impl Memory {
         unsettled.map(|command| &command.intent.resource).chain(purchases.map(|(key, _)| key))
     }
 
+    /// The purchases that came back, and what they were cancelled through: they were read as inactive and
+    /// later as active. A list that lags behind may show them as inactive still.
+    pub fn come_back(&self) -> impl Iterator<Item = &ResourceKey> {
+        let back = |known: &Remembered| known.unfinished && known.last_inactive_at.is_some();
+        let back = self.purchases.iter().filter(move |(_, known)| back(known));
+        back.flat_map(|(key, _)| {
+            let through = self.latest_for(key).map(|command| &command.intent.resource);
+            [key].into_iter().chain(through)
+        })
+    }
+
     /// Whether the latest command on some resource is unsettled although it was sent, or was refused
     /// in this run in a way that asks for another try. What is known to be over does not count: somebody
     /// else was first.

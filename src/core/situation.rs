@@ -183,8 +183,7 @@ impl Situation<'_> {
             let slow = if stale { self.too_slow() } else { None };
             return Err(slow.unwrap_or(Decision::Read(wanted)));
         }
-        assess::whole(self.seen, self.memory.on_record())
-            .ok_or_else(|| Decision::Read(self.every_list()))
+        assess::whole(self.seen, self.memory).ok_or_else(|| Decision::Read(self.every_list()))
     }
 
     /// The wait where the latest round took too long. It is the account's condition and no failure.
@@ -212,7 +211,7 @@ impl Situation<'_> {
             }
         }
         reads.extend(assess::follow_up_reads(self.seen));
-        reads.extend(assess::vanished(self.seen, self.memory.on_record()));
+        reads.extend(assess::unproven(self.seen, self.memory));
         reads.sort();
         reads.dedup();
         reads
@@ -265,6 +264,7 @@ impl Situation<'_> {
             return None;
         }
         let mut reads: Vec<Read> = awaited.iter().flat_map(|key| self.lists_of(key)).collect();
+        reads.extend(self.memory.come_back().filter_map(ResourceKey::read));
         reads.sort();
         reads.dedup();
         let is_here = |read: &Read| {
@@ -397,7 +397,7 @@ impl Situation<'_> {
         if unsettled.is_empty() {
             return Vec::new();
         }
-        let inventory = assess::whole(self.seen, self.memory.on_record());
+        let inventory = assess::whole(self.seen, self.memory);
         let seen = |command: &Command| match &inventory {
             _ if state == State::Deleted => Some("the customer is gone"),
             Some(inventory) if inventory.shows_done(command) => Some("read as inactive"),

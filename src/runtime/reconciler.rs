@@ -375,8 +375,13 @@ impl Pass<'_> {
             blocked: purchase.blocked().map(str::to_owned),
             cancellable_until: purchase.cancellable_until,
         };
-        if let Some(assessment) = assess::whole(&self.seen, self.memory.on_record()) {
+        if let Some(assessment) = assess::whole(&self.seen, &self.memory) {
             return Some(PurchasesRead::All(assessment.purchases.iter().map(record).collect()));
+        }
+        // A list that came without the looks at what came back may show it as it was.
+        let mut looks = self.memory.come_back().filter_map(ResourceKey::read);
+        if looks.any(|look| self.seen.read_at(&look).is_none()) {
+            return None;
         }
         let known: Vec<PurchaseRecord> = assess::judge(&self.seen)
             .iter()

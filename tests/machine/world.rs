@@ -381,7 +381,7 @@ impl World {
     }
 
     fn remember(&mut self, seen: &Observation) {
-        let full = assess::whole(seen, self.memory.on_record());
+        let full = assess::whole(seen, &self.memory);
         let whole = full.is_some();
         let purchases = full.map_or_else(|| assess::judge(seen), |a| a.purchases);
         if whole {

@@ -142,16 +142,20 @@ async fn invariant_7_lists_that_lag_behind_are_overtaken_by_what_the_refusal_nam
     }
 }
 
-/// A customer with this, torn down while the lists lag behind and polls come often.
-async fn torn_down_with_lag(bought: Purchase, lag: Duration) -> Scene {
-    let scene = given([bought])
-        .api(|api| api.list_lag = lag)
-        .timing(|timing| timing.polling_max = secs(8))
-        .running()
-        .await;
+/// A customer with this, while the lists lag behind and polls come often.
+fn lagging(bought: Purchase, lag: Duration) -> Given {
+    given([bought]).api(|api| api.list_lag = lag).timing(|timing| timing.polling_max = secs(8))
+}
+
+async fn assert_torn_down(scene: &Scene) {
     scene.settle().await;
     scene.assert_careful();
     assert_deleted(&scene.row(1).await);
+}
+
+async fn torn_down_with_lag(bought: Purchase, lag: Duration) -> Scene {
+    let scene = lagging(bought, lag).running().await;
+    assert_torn_down(&scene).await;
     scene
 }
 
@@ -169,6 +173,41 @@ async fn an_add_on_that_came_back_is_found_when_its_subscription_is_refused() {
     let scene = torn_down_with_lag(bought.takes(secs(2)), secs(27)).await;
     let refused = scene.calls().into_iter().any(|call| is_write(&call) && call.status == Some(400));
     assert!(refused, "{:#?}", scene.writes());
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_4_a_list_that_shows_an_add_on_as_before_it_came_back_is_not_believed() {
+    // The list shows as gone what is being cancelled again.
+    for (takes, lag) in [(2, 4), (40, 4), (40, 60)] {
+        for add_ons in [1, 2] {
+            let bought = buy(Kind::NewCommerce).add_ons(add_ons).takes(secs(takes));
+            let back = bought.comes_back(ComesBack::AfterLooks(1));
+            let calls = torn_down_with_lag(back, secs(lag)).await.calls();
+            let looks = calls.iter().filter(|call| call.template == Template::Entitlements).count();
+            assert!(looks <= 16, "not every poll reads everything: {looks}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_4_a_failed_call_makes_no_list_believed_about_what_came_back() {
+    let with_add_ons = buy(Kind::NewCommerce).add_ons(2).comes_back(ComesBack::AfterLooks(1));
+    let software = buy(Kind::SoftwareSubscription).comes_back(ComesBack::After(secs(15)));
+    let busy = Effect::fault(503, 0, "busy");
+    for (bought, method, template, effect) in [
+        (&with_add_ons, "GET", Template::Subscription, busy.clone()),
+        (&with_add_ons, "PATCH", Template::Subscription, Effect::DropAfter),
+        (&software, "GET", Template::Order, busy),
+    ] {
+        // One of them is the look at what came back, or its cancellation.
+        for nth in 3..=6 {
+            let mut scene = lagging(bought.clone().takes(secs(40)), secs(30)).queued().await;
+            let fails = Rule::new(When::Nth(nth), effect.clone());
+            scene.rule(fails.method(method).on(template));
+            scene.start().await;
+            assert_torn_down(&scene).await;
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

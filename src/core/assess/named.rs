@@ -7,6 +7,7 @@ use super::{active_plans, subscription_kind, subscription_standing};
 use crate::core::ids::is_resource_id;
 use crate::core::inventory::{Entitlement, Order, Subscription};
 use crate::core::key::ResourceKey;
+use crate::core::memory::Memory;
 use crate::core::observation::{Entitlements, Observation, Read, Seen};
 use crate::core::routes::Standing;
 
@@ -62,20 +63,18 @@ pub(super) fn unplaced(seen: &Observation) -> Vec<Read> {
     reads
 }
 
-/// The reads of things that are on record as unfinished and show nowhere in what was read: a list may
-/// lack them.
-pub fn vanished<'a>(
-    seen: &Observation,
-    on_record: impl Iterator<Item = &'a ResourceKey>,
-) -> Vec<Read> {
+/// The reads of things that a list may lack or show as they were: those on record as unfinished that
+/// show nowhere in what was read, and those that came back. Only a look at each proves something.
+pub fn unproven(seen: &Observation, memory: &Memory) -> Vec<Read> {
     let (Some(_), Some(_)) = (&seen.orders, &seen.subscriptions) else { return Vec::new() };
     let (shown, subscriptions) = (shown(seen), merged_subscriptions(seen));
     let looked_at = |read: &Read| match read {
         Read::AzureEntitlement(plan, _) => active_plans(&subscriptions).any(|s| s.id == *plan),
         _ => true,
     };
-    let missing = on_record.filter(|key| !shown.contains(key)).filter_map(ResourceKey::read);
-    missing.filter(looked_at).collect()
+    let missing = memory.on_record().filter(|key| !shown.contains(key));
+    let reads = missing.chain(memory.come_back()).filter_map(ResourceKey::read);
+    reads.filter(looked_at).collect()
 }
 
 /// The resources that were read.
