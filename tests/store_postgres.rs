@@ -19,11 +19,13 @@ use postgres_server::Database;
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 use suite::Backend;
 use teardownd::core::clock::Entropy as _;
+use teardownd::core::database_time::Reading;
 use teardownd::core::ids::{AccountName, TenantId};
 use teardownd::core::teardown::NewTeardown;
 use teardownd::runtime::clock::SystemEntropy;
 use teardownd::store::{
-    ClaimRequest, Filter, MigrateMode, ServerSettings, ServerTime, Store, StoreError,
+    ClaimRequest, Filter, MigrateMode, Replica, ServerSettings, ServerTime, Slots, Store,
+    StoreError,
 };
 
 // ---- the duties of the store ---------------------------------------------------------------------
@@ -74,6 +76,15 @@ conformance!(cut_off, crate::Broken::off(crate::Cut::AtEvery(23)));
 
 fn start() -> Timestamp {
     "2026-01-01T00:00:00Z".parse().unwrap()
+}
+
+/// What the clocks of a machine show.
+fn reading(uptime: u64) -> Reading {
+    Reading { boot: "b".to_owned(), uptime: Duration::from_secs(uptime), wall: start() }
+}
+
+fn replica(name: &str, now: Timestamp) -> Replica {
+    Replica::starting(name, format!("{name}/1/ab"), now)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the server goes by the clock on the wall")]
@@ -305,7 +316,12 @@ async fn claim(store: &Store, owner: &str, now: Timestamp) -> Vec<teardownd::sto
     let request = ClaimRequest {
         owner: owner.to_owned(),
         ttl: Duration::from_secs(60),
-        slots: vec![(AccountName::new("default"), 5)],
+        slots: vec![Slots {
+            account: AccountName::new("default"),
+            free: 5,
+            most: usize::MAX,
+            identity: None,
+        }],
         working: Vec::new(),
     };
     store.claim(&request, now).await.unwrap()
@@ -407,15 +423,25 @@ async fn a_listener_is_told_of_what_others_queue() {
 }
 
 #[tokio::test]
-async fn invariant_10_one_daemon_works_on_a_database_and_its_lock_outlives_its_session() {
+async fn invariant_10_one_process_has_the_name_of_a_replica_and_its_lock_outlives_its_session() {
     let Some(database) = Database::migrated().await else { return };
-    let alone = ServerSettings { alone: true, ..database.settings(MigrateMode::Manual) };
+    let named = |name: &str| ServerSettings {
+        replica: Some(name.to_owned()),
+        ..database.settings(MigrateMode::Manual)
+    };
     let beside = database.store(MigrateMode::Manual).await;
+    beside.tick(&reading(1), &replica("a", start())).await.unwrap();
     assert!(!beside.is_worked_on().await.unwrap());
+    let alone = named("a");
     let daemon = Store::connect(&alone).await.unwrap();
     assert!(beside.is_worked_on().await.unwrap());
     let second = refusal(&alone).await;
-    assert!(second.contains("only one `teardownd run`"), "{second}");
+    assert!(
+        second.contains("named \"a\" already") && second.contains("engine.replica"),
+        "{second}"
+    );
+    // One with another name works beside it.
+    Store::connect(&named("b")).await.unwrap().close().await;
     // The server ends every session but the asking one, as a restart does.
     let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
                WHERE datname = current_database() AND pid <> pg_backend_pid()";
@@ -431,23 +457,64 @@ async fn invariant_10_one_daemon_works_on_a_database_and_its_lock_outlives_its_s
 }
 
 #[tokio::test]
+async fn invariant_10_a_replica_takes_over_what_its_own_name_left_and_nothing_else() {
+    let Some(database) = Database::migrated().await else { return };
+    let store = database.store(MigrateMode::Manual).await;
+    store.enqueue(&(1..=10).map(wanted).collect::<Vec<_>>(), start()).await.unwrap();
+    let own = claim(&store, "b/1/ab", start()).await;
+    let others = claim(&store, "ba/1/cd", start()).await;
+    assert_eq!((own.len(), others.len()), (5, 5));
+    assert_eq!(store.take_over("b", start()).await.unwrap(), 5);
+    let again = claim(&store, "b/2/ef", start()).await;
+    let ids = |claimed: &[teardownd::store::Claimed]| -> BTreeSet<_> {
+        claimed.iter().map(|claimed| claimed.teardown.id).collect()
+    };
+    assert_eq!(ids(&again), ids(&own));
+}
+
+#[tokio::test]
+async fn what_a_newer_program_writes_in_words_of_its_own_is_left_to_it() {
+    let Some(database) = Database::migrated().await else { return };
+    let store = database.store(MigrateMode::Manual).await;
+    store.enqueue(&[wanted(1), wanted(2)], start()).await.unwrap();
+    let mut conn = database.plain().await;
+    // A newer schema that allows this program, with a word that this one does not know.
+    let newer =
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+                 VALUES (999, 'later', true, '', 0)";
+    conn.execute(newer).await.unwrap();
+    conn.execute("ALTER TABLE teardowns DISABLE TRIGGER USER").await.unwrap();
+    conn.execute("UPDATE teardowns SET reason = 'a_later_reason' WHERE id = 1").await.unwrap();
+    conn.execute("ALTER TABLE teardowns ENABLE TRIGGER USER").await.unwrap();
+    conn.execute("INSERT INTO operator_requests (verb) VALUES ('freeze'), ('pause')")
+        .await
+        .unwrap();
+    store.tick(&reading(1), &replica("a", start())).await.unwrap();
+    assert!(store.is_outdated());
+    let claimed = claim(&store, "a/1/ab", start()).await;
+    assert_eq!(claimed.iter().map(|one| one.teardown.id.0).collect::<Vec<_>>(), [2]);
+    let held = "SELECT count(*) FROM teardowns WHERE held OR id = 1 AND fence > 0";
+    let held: i64 = sqlx::query_scalar(held).fetch_one(&mut conn).await.unwrap();
+    assert_eq!(held, 0, "it is left as it was");
+    assert_eq!(store.apply_requests(start()).await.unwrap(), 1);
+    let open = "SELECT string_agg(verb, ' ') FROM operator_requests WHERE answered_at IS NULL";
+    let open: String = sqlx::query_scalar(open).fetch_one(&mut conn).await.unwrap();
+    assert_eq!(open, "freeze");
+}
+
+#[tokio::test]
 async fn invariant_14_a_server_tells_the_time_whatever_the_clock_of_this_machine_shows() {
     let Some(database) = Database::migrated().await else { return };
     let settings =
         ServerSettings { time: ServerTime::Server, ..database.settings(MigrateMode::Manual) };
     let store = Store::connect(&settings).await.unwrap();
-    let reading = |uptime, wall: &str| teardownd::core::database_time::Reading {
-        boot: "b".to_owned(),
-        uptime: Duration::from_secs(uptime),
-        wall: wall.parse().unwrap(),
-    };
+    let reading = |uptime, wall: &str| Reading { wall: wall.parse().unwrap(), ..reading(uptime) };
     let (kept, step) = store.keep_time(&reading(1, "2001-01-01T00:00:00Z")).await.unwrap();
     let now = wall();
     assert!(now.duration_since(kept.anchor.at).abs() < jiff::SignedDuration::from_mins(5));
     assert_eq!(step, None);
-    let ahead = kept.anchor.ahead.as_secs() + now.as_second();
-    let wall: Timestamp = "2001-01-01T00:00:00Z".parse().unwrap();
-    assert!((ahead - wall.as_second()).abs() < 300, "{:?}", kept.anchor.ahead);
+    // The server's clock is that on the wall for all: windows and schedules do not differ by machine.
+    assert!(kept.is_told && kept.anchor.ahead.is_zero(), "{kept:?}");
     // The server's clock is behind what it told, as after a step back: time goes on from there.
     let (later, _) = store.keep_time(&reading(1_000_000, "2001-01-01T00:00:00Z")).await.unwrap();
     assert_eq!(later.anchor.at.duration_since(kept.anchor.at).as_secs(), 999_999);

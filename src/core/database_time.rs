@@ -69,6 +69,8 @@ pub struct Timekeeping {
     pub steps: u64,
     /// The latest of them.
     pub last: Option<Step>,
+    /// Whether a server tells it, whose clock is then that on the wall, too, whatever this machine shows.
+    pub is_told: bool,
 }
 
 /// Database time now, and the step of the wall clock that was followed, if there was one.
@@ -98,7 +100,7 @@ pub fn follow(
 
 /// Database time where another clock tells it: `at` is what that one showed at the reading.
 pub fn told(at: Timestamp, reading: &Reading) -> Anchor {
-    Anchor::at(at, difference(reading.wall, at), reading)
+    Anchor::at(at, SignedDuration::ZERO, reading)
 }
 
 /// By how much the wall clock has been stepped since it was so far ahead of database time.

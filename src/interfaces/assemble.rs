@@ -17,7 +17,7 @@ use crate::runtime::ledger::StoreLedger;
 use crate::runtime::live::AccountRules;
 use crate::runtime::scheduler::ClaimCheck;
 use crate::store::free_bytes;
-use crate::store::{DaemonInfo, Store};
+use crate::store::{Replica, Store};
 
 /// What the parts of the engine share.
 #[derive(Debug, Clone)]
@@ -115,20 +115,20 @@ pub fn engine(config: &Config) -> EngineSettings {
         policy: policy(config),
         keep_finished: config.retention.finished,
         keep_history: config.retention.history,
+        maintenance: config.scheduler.maintenance.clone(),
     }
 }
 
-/// What this process tells of itself.
-pub fn daemon_info(clock: &dyn Clock, entropy: &dyn Entropy) -> DaemonInfo {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+/// What this process tells of itself. Where the configuration gives the replica no name, that of the host is
+/// its name.
+pub fn replica(config: &Config, clock: &dyn Clock, entropy: &dyn Entropy) -> Replica {
+    let name = match config.engine.replica.as_str() {
+        "" => rustix::system::uname().nodename().to_string_lossy().replace('/', "-"),
+        name => name.to_owned(),
+    };
     let random = entropy.uuid().simple().to_string();
-    let now = clock.now();
-    DaemonInfo {
-        owner: format!("{host}/{}/{}", std::process::id(), &random[..8]),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        started_at: now,
-        ticked_at: now,
-    }
+    let owner = format!("{name}/{}/{}", std::process::id(), &random[..8]);
+    Replica::starting(&name, owner, clock.now())
 }
 
 /// Nothing new is claimed while the disk under the database has less than `database.min_free`. The disk of a

@@ -61,6 +61,7 @@ struct Facts {
     closed: Option<String>,
     draining: bool,
     reload_refused: bool,
+    replicas: Option<String>,
 }
 
 impl Readiness {
@@ -74,6 +75,7 @@ impl Readiness {
             closed: None,
             draining: false,
             reload_refused: false,
+            replicas: None,
         });
         Self { clock, tick_limit, facts }
     }
@@ -103,6 +105,11 @@ impl Readiness {
     /// Whether the latest reload was refused. The daemon then works on with what it had.
     pub fn reload_refused(&self, refused: bool) {
         self.change(|facts| facts.reload_refused = refused);
+    }
+
+    /// How the replicas are, in words, where there are several.
+    pub fn replicas(&self, text: Option<String>) {
+        self.change(|facts| facts.replicas = text);
     }
 
     /// The daemon is shutting down: nothing new is claimed.
@@ -145,6 +152,7 @@ impl Readiness {
                         .to_owned(),
                 );
             }
+            notes.extend(facts.replicas.clone());
         });
         notes.extend(step::note(self.clock.as_ref()));
         notes

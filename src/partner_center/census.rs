@@ -111,8 +111,6 @@ impl Client {
             .map_err(|damage| last.damaged(damage))?;
         let ids: BTreeSet<String> =
             customers.iter().filter_map(|c| c.id.as_deref()).map(str::to_lowercase).collect();
-        let account = self.account().to_string();
-        metrics::gauge!("teardownd_customers", "account" => account).set(ids.len() as f64);
         let list = Seen { fact: CustomerList { customers, count: ids.len() }, at, took };
         Ok(Reading { list, ids, pages })
     }

@@ -11,7 +11,7 @@ use tokio::sync::futures::Notified;
 use super::breaker::{Breaker, Failure, Verdict};
 use super::halting::{Halting, Mark};
 use super::live::AccountRules;
-use crate::core::account::TroubleKind;
+use crate::core::account::{Identity, TroubleKind};
 use crate::core::clock::Clock;
 use crate::core::command::Answer;
 use crate::core::fault::{Class, Fault, Trouble};
@@ -44,6 +44,18 @@ impl AccountRuntime {
     pub fn new(name: AccountName, client: Client, rules: AccountRules) -> Self {
         let (breaker, halting) = (Breaker::default(), Halting::default());
         Self { name, client, rules, breaker, halting, ended: Notify::new() }
+    }
+
+    /// What the account stands for.
+    pub fn standing(&self) -> (AccountName, Identity) {
+        (self.name.clone(), self.rules.safety.get().identity())
+    }
+
+    /// Takes up which outage of the account is stored: another replica may have stored it.
+    pub fn learn(&self, outage: Option<TroubleKind>) {
+        if let Some(kind) = outage {
+            self.breaker.hear(kind);
+        }
     }
 
     /// Tells those who wait for the account's canary that a call or a pass has ended.

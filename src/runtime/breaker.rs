@@ -181,6 +181,15 @@ impl Breaker {
         })
     }
 
+    /// Takes up that an outage is stored, whoever has met it: the next answer clears it.
+    pub(super) fn hear(&self, kind: TroubleKind) {
+        self.with(|state| {
+            if state.stored == Stored::None {
+                state.stored = Stored::Of(kind);
+            }
+        });
+    }
+
     /// Takes up what is stored, unless this process knows better by now.
     pub(super) fn learn(&self, stored: Option<TroubleKind>) {
         self.with(|state| {
@@ -328,5 +337,15 @@ mod tests {
         assert!(breaker.may_be_out(TroubleKind::CredentialRefused));
         assert!(breaker.answered(&[READ], NOW));
         assert!(!breaker.may_be_out(TroubleKind::CredentialRefused));
+    }
+
+    #[test]
+    fn an_outage_that_another_replica_has_stored_is_cleared_by_the_next_answer() {
+        let breaker = Breaker::default();
+        breaker.learn(None);
+        assert!(!breaker.answered(&[READ], Duration::ZERO), "nothing is stored, as far as known");
+        breaker.hear(TroubleKind::Unreachable);
+        assert!(breaker.answered(&[READ], Duration::ZERO));
+        assert!(!breaker.answered(&[READ], Duration::ZERO), "it is cleared once");
     }
 }

@@ -45,7 +45,7 @@ pub type TokioClock = ProcessClock<Simulated>;
 impl<M: Machine> ProcessClock<M> {
     fn of(machine: M) -> Self {
         let (anchor, _) = database_time::follow(None, None, &reading(&machine));
-        let kept = Timekeeping { anchor, steps: 0, last: None };
+        let kept = Timekeeping { anchor, steps: 0, last: None, is_told: false };
         Self { machine, kept: RwLock::new(kept) }
     }
 
@@ -64,7 +64,8 @@ impl<M: Machine> Clock for ProcessClock<M> {
     }
 
     fn wall(&self) -> Timestamp {
-        self.machine.wall()
+        // Replicas whose clocks differ keep the same windows and schedules.
+        if self.kept(|kept| kept.is_told) { self.now() } else { self.machine.wall() }
     }
 
     fn uptime(&self) -> Duration {

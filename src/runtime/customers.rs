@@ -15,7 +15,7 @@ use crate::store::{Result, Store};
 /// How often an account's customer list is read for this alone: one request.
 const PERIOD: Duration = Duration::from_secs(600);
 
-/// Reads the customer lists until the task is dropped. The client tells the metrics what it counts.
+/// Reads the customer lists until the task is dropped. The store keeps what was counted, and the metrics show it.
 pub async fn watch(accounts: Vec<Arc<AccountRuntime>>, store: Arc<Store>, clock: Arc<dyn Clock>) {
     loop {
         for done in join_all(accounts.iter().map(|account| count(account, &store, &clock))).await {

@@ -9,13 +9,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::account::AccountRuntime;
+use super::cron::Schedule;
+use super::job::Job;
 use super::lease::LeaseTable;
 use super::reconciler::Reconciler;
 use super::scheduler::{ClaimCheck, Look, Scheduler};
 use super::timekeeping;
 use crate::core::clock::{Clock, Entropy};
 use crate::core::machine::Policy;
-use crate::store::{DaemonInfo, Result, Store};
+use crate::store::{Replica, Result, Store};
 
 /// The name of the job that keeps house.
 pub const MAINTENANCE: &str = "maintenance";
@@ -35,6 +37,8 @@ pub struct EngineSettings {
     pub keep_finished: Duration,
     /// History is kept this long.
     pub keep_history: Duration,
+    /// When the daemon keeps house.
+    pub maintenance: Schedule,
 }
 
 /// The engine, ready to run.
@@ -57,7 +61,7 @@ pub struct Drained {
 }
 
 impl Daemon {
-    /// Puts the engine together and takes over whatever an earlier process left leased.
+    /// Puts the engine together and takes over whatever an earlier process of this replica left leased.
     ///
     /// # Errors
     /// The store's.
@@ -67,21 +71,20 @@ impl Daemon {
         store: Arc<Store>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
-        info: DaemonInfo,
+        replica: Replica,
         may_claim: ClaimCheck,
     ) -> Result<Self> {
         timekeeping::keep(&store, clock.as_ref()).await?;
-        let info = DaemonInfo { started_at: clock.now(), ..info };
-        let taken = store.take_over(clock.now()).await?;
+        let names = accounts.iter().map(|account| account.name.clone()).collect();
+        let replica = Replica { started_at: clock.now(), accounts: names, ..replica };
+        let taken = store.take_over(&replica.name, clock.now()).await?;
         if taken > 0 {
             tracing::info!(rows = taken, "took over what an earlier process had in flight");
         }
-        let standing = |account: &Arc<AccountRuntime>| {
-            (account.name.clone(), account.rules.safety.get().identity())
-        };
-        let configured: Vec<_> = accounts.iter().map(standing).collect();
+        let configured: Vec<_> = accounts.iter().map(|account| account.standing()).collect();
         store.adopt(&configured, clock.now()).await?;
-        let leases = LeaseTable::new(info.owner.clone(), settings.lease_ttl, Arc::clone(&clock));
+        let owner = replica.owner.clone();
+        let leases = LeaseTable::new(owner, settings.lease_ttl, Arc::clone(&clock));
         let reconciler = Reconciler { store, clock, entropy, policy: settings.policy.clone() };
         let scheduler = Scheduler::new(
             reconciler.clone(),
@@ -89,7 +92,7 @@ impl Daemon {
             Arc::clone(&leases),
             settings.max_in_flight,
             settings.lease_ttl,
-            info,
+            replica,
             may_claim,
         );
         Ok(Self {
@@ -144,6 +147,7 @@ impl Daemon {
         if left > 0 {
             tracing::warn!(left, "the drain limit passed; the next start takes these over");
         }
+        self.scheduler.say_goodbye().await;
         Drained { left }
     }
 
@@ -154,18 +158,26 @@ impl Daemon {
                 () = stop.cancelled() => return,
                 () = self.maintenance.notified() => {}
             }
-            let Reconciler { store, clock, .. } = &self.reconciler;
-            let (now, begun) = (clock.now(), clock.wall());
-            let finished = now.checked_sub(self.settings.keep_finished).unwrap_or(now);
-            let history = now.checked_sub(self.settings.keep_history).unwrap_or(now);
-            let done = match store.purge(finished, history).await {
-                Ok(rows) => store.note_run(MAINTENANCE, begun).await.map(|()| rows),
-                Err(error) => Err(error),
-            };
-            match done {
-                Ok(rows) => tracing::info!(rows, "maintenance: finished teardowns removed"),
+            match self.maintain().await {
+                Ok(Some(rows)) => tracing::info!(rows, "maintenance: finished teardowns removed"),
+                Ok(None) => tracing::debug!("maintenance: another replica does it"),
                 Err(error) => tracing::error!(%error, "maintenance failed"),
             }
         }
+    }
+
+    async fn maintain(&self) -> Result<Option<u64>> {
+        let Reconciler { store, clock, .. } = &self.reconciler;
+        let now = clock.now();
+        let finished = now.checked_sub(self.settings.keep_finished).unwrap_or(now);
+        let history = now.checked_sub(self.settings.keep_history).unwrap_or(now);
+        let job = Job {
+            name: MAINTENANCE,
+            schedule: &self.settings.maintenance,
+            owner: self.leases.owner(),
+            store,
+            clock: clock.as_ref(),
+        };
+        job.run(store.purge(finished, history)).await
     }
 }

@@ -8,6 +8,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::account::AccountRuntime;
+use super::cron::Schedule;
+use super::job::Job;
 use crate::core::clock::Clock;
 use crate::core::discovery::{Guards, Rules, qualify};
 use crate::core::ids::{AccountName, TenantId};
@@ -167,6 +169,11 @@ pub async fn run_once(
     clock: &dyn Clock,
 ) -> Result<usize, SurveyError> {
     let now = clock.now();
+    // The rows that it queues would be those of another partner.
+    if !store.other_partners(&[account.standing()]).await?.is_empty() {
+        tracing::info!(account = %account.name, "discovery: the account stands for another partner by now");
+        return Ok(0);
+    }
     for name in [AccountName::every(), account.name.clone()] {
         let row = store.account(&name).await?;
         if row.halted.is_some() || row.is_paused(now) {
@@ -208,44 +215,48 @@ pub fn job(account: &AccountName) -> String {
     format!("discovery of {account}")
 }
 
-/// One that fails is not done: it is made up for at the next start, if not before.
-async fn run_and_note(
-    account: &AccountRuntime,
-    settings: &DiscoverySettings,
-    store: &Store,
-    clock: &dyn Clock,
-) -> Result<usize, SurveyError> {
-    let begun = clock.wall();
-    let queued = run_once(account, settings, store, clock).await?;
-    store.note_run(&job(&account.name), begun).await?;
-    Ok(queued)
+/// A scheduled discovery.
+#[derive(Debug)]
+pub struct Scheduled {
+    /// The account.
+    pub account: Arc<AccountRuntime>,
+    /// What to look for.
+    pub settings: DiscoverySettings,
+    /// When.
+    pub schedule: Schedule,
+    /// The process, as leases name it.
+    pub owner: String,
 }
 
-/// Runs whenever it is notified, until `stop`. Runs never overlap, and a failed one changes nothing.
+/// Runs whenever it is notified, until `stop`. Runs never overlap, whichever replicas have them, and a
+/// failed one changes nothing.
 pub async fn keep(
-    account: Arc<AccountRuntime>,
-    settings: DiscoverySettings,
+    scheduled: Scheduled,
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
     due: Arc<Notify>,
     queued: Arc<Notify>,
     stop: CancellationToken,
 ) {
+    let Scheduled { account, settings, schedule, owner } = scheduled;
+    let name = job(&account.name);
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
             () = due.notified() => {}
         }
-        let run = run_and_note(&account, &settings, store.as_ref(), clock.as_ref());
+        let (store, clock) = (store.as_ref(), clock.as_ref());
+        let job = Job { name: &name, schedule: &schedule, owner: &owner, store, clock };
+        let run = job.run(run_once(&account, &settings, store, clock));
         let outcome = tokio::select! {
             biased;
             () = stop.cancelled() => return,
             outcome = run => outcome,
         };
         match outcome {
-            Ok(0) => {}
-            Ok(_) => queued.notify_one(),
+            Ok(None | Some(0)) => {}
+            Ok(Some(_)) => queued.notify_one(),
             Err(error) => tracing::warn!(account = %account.name, %error, "discovery failed"),
         }
     }

@@ -86,6 +86,11 @@ impl LeaseTable {
         self.lock().keys().copied().collect()
     }
 
+    /// The process, as leases name it.
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
     /// How many leases are held.
     pub fn len(&self) -> usize {
         self.lock().len()

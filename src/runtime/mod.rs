@@ -8,6 +8,7 @@ pub mod customers;
 pub mod daemon;
 pub mod discovery;
 pub mod halting;
+pub mod job;
 pub mod lease;
 pub mod ledger;
 pub mod live;

@@ -4,9 +4,9 @@
 //! becomes due, on monotonic timers. Schedules go by the wall clock, which people and services set,
 //! so it only sends wake-ups; nothing depends on it alone (invariant 14).
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -23,8 +23,8 @@ use super::refusal;
 use super::slots::{self, Demand};
 use super::timekeeping;
 use crate::core::gates::SafetyPolicy;
-use crate::core::ids::AccountName;
-use crate::store::{ClaimRequest, Claimed, DaemonInfo, Result, StoreError, Waiting, due_at};
+use crate::core::ids::{AccountName, Fence, TeardownId};
+use crate::store::{ClaimRequest, Claimed, Replica, Result, Slots, StoreError, Waiting, due_at};
 
 /// The longest sleep between two looks, whatever cron does: what was typed in beside the daemon is in
 /// effect within two seconds, and nothing tells the daemon of it.
@@ -33,8 +33,10 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(1800);
 const SHORTEST_SLEEP: Duration = Duration::from_millis(20);
 /// How soon a file of a refused credential is looked at again.
 const CREDENTIAL_WATCH: Duration = Duration::from_secs(2);
-/// How often the daemon's row is written.
+/// How often the heartbeat is written.
 const TICK: Duration = Duration::from_secs(10);
+/// How long a replica that ends waits until that is stored. Without it the replica counts as silent.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// An account and how many of its tenants are worked on.
 #[derive(Debug)]
@@ -69,18 +71,21 @@ pub struct Scheduler {
     lanes: Vec<Lane>,
     max_in_flight: usize,
     leases: Arc<LeaseTable>,
-    owner: String,
     ttl: Duration,
-    info: DaemonInfo,
+    replica: Replica,
     /// Wakes it up.
     pub wake: Arc<Notify>,
     passes: TaskTracker,
     may_claim: ClaimCheck,
+    /// Rows that a newer program has written in words of its own. They are left to it.
+    left_alone: Mutex<BTreeSet<TeardownId>>,
+    /// Accounts that stand for another partner in the configuration of a replica that started later.
+    others: Mutex<BTreeSet<AccountName>>,
 }
 
 impl std::fmt::Debug for Scheduler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Scheduler").field("owner", &self.owner).finish_non_exhaustive()
+        f.debug_struct("Scheduler").field("replica", &self.replica).finish_non_exhaustive()
     }
 }
 
@@ -116,7 +121,7 @@ impl Scheduler {
         leases: Arc<LeaseTable>,
         max_in_flight: usize,
         ttl: Duration,
-        info: DaemonInfo,
+        replica: Replica,
         may_claim: ClaimCheck,
     ) -> Self {
         let lanes =
@@ -126,12 +131,13 @@ impl Scheduler {
             lanes,
             max_in_flight,
             leases,
-            owner: info.owner.clone(),
             ttl,
-            info,
+            replica,
             wake: Arc::new(Notify::new()),
             passes: TaskTracker::new(),
             may_claim,
+            left_alone: Mutex::default(),
+            others: Mutex::default(),
         }
     }
 
@@ -149,7 +155,11 @@ impl Scheduler {
     }
 
     /// Looks and claims until `stop`. A store that fails is tried again; `looked` hears of each look.
-    pub async fn run(&self, stop: CancellationToken, looked: impl Fn(&Result<Look>) + Send + Sync) {
+    pub async fn run(
+        self: &Arc<Self>,
+        stop: CancellationToken,
+        looked: impl Fn(&Result<Look>) + Send + Sync,
+    ) {
         let clock = &self.reconciler.clock;
         let mut next_tick = Duration::ZERO;
         let mut last = Ok(None);
@@ -178,16 +188,53 @@ impl Scheduler {
 
     async fn tick(&self) {
         let Reconciler { store, clock, .. } = &self.reconciler;
-        match store.tick(&clock.reading(), &self.info).await {
-            Ok(kept) => timekeeping::take_up(clock.as_ref(), kept),
-            // The look that follows meets the same trouble, and tells of it once.
-            Err(error) => tracing::debug!(%error, "the daemon's tick could not be stored"),
+        let ticked = async {
+            let kept = store.tick(&clock.reading(), &self.replica).await?;
+            timekeeping::take_up(clock.as_ref(), kept);
+            let own: Vec<_> = self.lanes.iter().map(|lane| lane.account.standing()).collect();
+            self.note_other_partners(store.other_partners(&own).await?);
+            Ok::<_, StoreError>(())
+        };
+        // The look that follows meets the same trouble, and tells of it once.
+        if let Err(error) = ticked.await {
+            tracing::debug!(%error, "the heartbeat could not be stored");
+        }
+    }
+
+    /// Takes note of the accounts that stand for another partner by now, and says so once.
+    fn note_other_partners(&self, names: Vec<AccountName>) {
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        for account in names.iter().filter(|name| !others.contains(*name)) {
+            tracing::warn!(
+                %account,
+                "another replica started with another partner for the account: nothing of it is done here"
+            );
+        }
+        *others = names.into_iter().collect();
+    }
+
+    /// Stores that this replica has ended in good order.
+    pub async fn say_goodbye(&self) {
+        let Reconciler { store, clock, .. } = &self.reconciler;
+        let limit = clock.sleep(GOODBYE);
+        tokio::select! {
+            biased;
+            stored = store.stop(&self.replica.name, clock.now()) => {
+                if let Err(error) = stored {
+                    tracing::debug!(%error, "the end of this replica could not be stored");
+                }
+            }
+            () = limit => {}
         }
     }
 
     /// One look: applies what operators asked for by SQL, claims what is due and starts it. While what an
     /// earlier look saw in `idle` holds, it goes no further than to the gates behind which rows wait.
-    async fn look(&self, idle: &mut Option<Idle>, stop: &CancellationToken) -> Result<Look> {
+    async fn look(
+        self: &Arc<Self>,
+        idle: &mut Option<Idle>,
+        stop: &CancellationToken,
+    ) -> Result<Look> {
         let earlier = idle.take();
         let store = &self.reconciler.store;
         let clock = &self.reconciler.clock;
@@ -223,11 +270,12 @@ impl Scheduler {
             return Ok(Look { claimed: 0, closed: None, sleep });
         }
         let asked_at = clock.uptime();
+        let left_alone = self.left_alone.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let request = ClaimRequest {
-            owner: self.owner.clone(),
+            owner: self.replica.owner.clone(),
             ttl: self.ttl,
-            slots: free.clone(),
-            working: self.leases.ids(),
+            slots: self.slots(&free),
+            working: self.leases.ids().into_iter().chain(left_alone).collect(),
         };
         let claimed = store.claim(&request, now).await?;
         let count = claimed.len();
@@ -244,6 +292,17 @@ impl Scheduler {
         Ok(Look { claimed: count, closed: None, sleep: sleep_until(due, clock.now()) })
     }
 
+    /// The free slots of each account, with what holds for all replicas together.
+    fn slots(&self, free: &[(AccountName, usize)]) -> Vec<Slots> {
+        let slots = |(name, free): &(AccountName, usize)| {
+            let lane = self.lanes.iter().find(|lane| lane.account.name == *name)?;
+            let (account, identity) = lane.account.standing();
+            let most = lane.account.client.capacity(usize::MAX);
+            Some(Slots { account, free: *free, most, identity: Some(identity) })
+        };
+        free.iter().filter_map(slots).collect()
+    }
+
     /// How many tenants of which account may be taken on now.
     fn free_slots(&self) -> Vec<(AccountName, usize)> {
         let demands: Vec<Demand> = self
@@ -255,8 +314,9 @@ impl Scheduler {
             })
             .collect();
         let offers = slots::offers(self.max_in_flight, &demands);
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
         let names = self.lanes.iter().map(|lane| lane.account.name.clone());
-        names.zip(offers).filter(|(_, offer)| *offer > 0).collect()
+        names.zip(offers).filter(|(name, offer)| *offer > 0 && !others.contains(name)).collect()
     }
 
     /// Watches the files of refused credentials until `stop`. Each account is watched by itself, so
@@ -284,12 +344,23 @@ impl Scheduler {
         }
     }
 
-    fn start(&self, claim: Claimed, asked_at: Duration, stop: &CancellationToken) {
+    /// Leaves a row to a newer program, in whose words it is written.
+    async fn leave_alone(&self, id: TeardownId, fence: Fence) {
+        let Reconciler { store, clock, .. } = &self.reconciler;
+        self.left_alone.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        match store.release(id, fence, clock.now()).await {
+            Ok(()) | Err(StoreError::LeaseLost(_)) => {}
+            Err(error) => tracing::error!(%error, "the pass ended on the store"),
+        }
+    }
+
+    fn start(self: &Arc<Self>, claim: Claimed, asked_at: Duration, stop: &CancellationToken) {
         let Some(lane) = self.lanes.iter().find(|l| l.account.name == claim.teardown.account)
         else {
             return;
         };
         let account = Arc::clone(&lane.account);
+        account.learn(claim.outage);
         let slot = Slot::take(&lane.busy);
         let (id, fence) = (claim.teardown.id, claim.fence);
         let lease = self.leases.enter(id, claim.fence, asked_at, stop.child_token());
@@ -300,11 +371,15 @@ impl Scheduler {
             teardown = %id
         );
         let (reconciler, wake) = (self.reconciler.clone(), Arc::clone(&self.wake));
+        let scheduler = Arc::clone(self);
         let pass = async move {
             match reconciler.reconcile(&account, claim.teardown, &lease).await {
                 Ok(()) => {}
                 Err(StoreError::LeaseLost(_)) => {
                     tracing::info!("the row was taken away; the pass ends");
+                }
+                Err(StoreError::Damaged { .. }) if reconciler.store.is_outdated() => {
+                    scheduler.leave_alone(id, fence).await;
                 }
                 // Nothing of the row moves until a person has put right what cannot be read.
                 Err(StoreError::Damaged { table, row, text }) => {

@@ -1,14 +1,9 @@
 //! Where a process's clock and the database's meet: placing the one in the time of the other, and
 //! following the wall clock when that is stepped (invariant 14).
 
-use std::time::Duration;
-
 use crate::core::clock::Clock;
 use crate::core::database_time::{self, Anchor, Step, Timekeeping};
-use crate::store::{Result, Store};
-
-/// A daemon that has not ticked for this long does not work.
-pub const SILENT: Duration = Duration::from_secs(30);
+use crate::store::{Presence, Result, Store};
 
 /// Continues the database's clock, as the daemon does, and follows a step of the wall clock.
 ///
@@ -60,10 +55,8 @@ pub async fn join(store: &Store, clock: &dyn Clock, may_write: bool) -> Result<(
     let known = store.timekeeping().await?;
     let (here, step) =
         database_time::follow(known.as_ref().map(|known| &known.anchor), None, &reading);
-    let ticked_at = store.daemon().await?.map(|daemon| daemon.ticked_at);
-    let is_silent = ticked_at.is_none_or(|at| {
-        Duration::try_from(here.at.duration_since(at)).is_ok_and(|silent| silent > SILENT)
-    });
+    let replicas = store.replicas().await?;
+    let is_silent = replicas.iter().all(|replica| replica.presence(here.at) != Presence::Working);
     let is_kept = known
         .as_ref()
         .is_some_and(|known| known.anchor.boot == reading.boot && (step.is_none() || !is_silent));
@@ -82,6 +75,7 @@ pub async fn join(store: &Store, clock: &dyn Clock, may_write: bool) -> Result<(
             anchor: here,
             steps: known.as_ref().map_or(0, |known| known.steps),
             last: known.and_then(|known| known.last),
+            is_told: false,
         },
     });
     Ok(())

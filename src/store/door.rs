@@ -60,14 +60,17 @@ pub const OPERATIONS: &[&str] = &[
     "told_time",
     "timekeeping",
     "tick",
-    "daemon",
+    "stop",
+    "replicas",
+    "other_partners",
     "facts",
     "put_in_force",
     "in_force",
     "survey",
     "purge",
     "last_run",
-    "note_run",
+    "begin_run",
+    "end_run",
 ];
 
 /// Stands at the door and lets each step through.

@@ -24,6 +24,7 @@ mod tables;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 pub use self::door::{Door, OPERATIONS, Passage, Step};
@@ -124,6 +125,8 @@ pub struct Store {
     door: Door,
     /// The rows that have ended, as the latest survey has counted them.
     ended: Arc<Mutex<Option<tables::survey::Ended>>>,
+    /// Whether a newer program works on the database, too.
+    is_outdated: Arc<AtomicBool>,
 }
 
 /// Where a database is. It shows itself without a password.
@@ -175,7 +178,14 @@ impl Engine {
 
 impl Store {
     fn on(engine: Engine, writer: Arc<Lanes>, readers: Arc<Lanes>) -> Self {
-        Self { engine, writer, readers, door: Door::default(), ended: Arc::default() }
+        Self {
+            engine,
+            writer,
+            readers,
+            door: Door::default(),
+            ended: Arc::default(),
+            is_outdated: Arc::default(),
+        }
     }
 
     /// The same store behind another door.
@@ -192,6 +202,23 @@ impl Store {
         }
     }
 
+    /// Whether a newer program has brought the database to a schema of its own, which still allows this one.
+    /// Whatever this program cannot read may be the other's: it is left alone.
+    pub fn is_outdated(&self) -> bool {
+        self.is_outdated.load(Ordering::Relaxed)
+    }
+
+    /// Notes the version of the schema.
+    fn note_schema(&self, version: i64) {
+        let is_outdated = version > file::newest_schema();
+        if is_outdated && !self.is_outdated.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                schema = version,
+                "a newer teardownd works on the database; what this one does not understand is left to it"
+            );
+        }
+    }
+
     /// Completes when somebody has stored something on the server that may have to be looked at. Never for a
     /// file, which tells nobody.
     pub async fn changed(&self) {
@@ -201,7 +228,7 @@ impl Store {
         }
     }
 
-    /// Whether a daemon works on the database on its server. That on a file is asked before it is opened.
+    /// Whether a replica works on the database on its server. That on a file is asked before it is opened.
     ///
     /// # Errors
     /// When the server cannot be reached.

@@ -110,7 +110,7 @@ impl Database {
         ServerSettings {
             url: ServerUrl::parse(url).unwrap(),
             migrate,
-            alone: false,
+            replica: None,
             time: ServerTime::Caller,
             clock: Arc::new(SystemClock::start()),
         }

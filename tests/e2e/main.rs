@@ -7,6 +7,7 @@
 #![cfg(feature = "simulator")]
 
 mod beside;
+mod cluster;
 mod consent;
 mod copies;
 mod crowd;
@@ -24,6 +25,7 @@ mod operators;
 mod prometheus;
 mod refusals;
 mod reload;
+mod replicas;
 mod runbook;
 mod sandbox;
 mod second_run;

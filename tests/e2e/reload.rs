@@ -57,7 +57,11 @@ async fn a_hangup_takes_up_what_is_fit_and_refuses_what_is_not() {
     assert_eq!(begun.len(), 2);
     assert!(begun[0] > 0 && begun[0] < begun[1], "{begun:?}");
     let mut database = stage.database().await;
-    let noted = database.texts("SELECT actor || taken_up FROM reloads ORDER BY id").await;
+    let noted = database
+        .texts(
+            "SELECT actor || taken_up FROM reloads JOIN reload_answers ON reload = id ORDER BY id",
+        )
+        .await;
     assert_eq!(noted, ["SIGHUP0", "SIGHUP1"]);
     database.close().await;
     daemon.stop().await;
@@ -73,7 +77,7 @@ async fn reload_tells_the_daemons_answer() {
     let daemon = stage.ready().await;
     until("it has ticked", async || {
         let mut database = stage.database().await;
-        let ticks = database.number("SELECT count(*) FROM daemon").await;
+        let ticks = database.number("SELECT count(*) FROM replicas").await;
         database.close().await;
         (ticks == 1).then_some(())
     })

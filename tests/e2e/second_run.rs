@@ -33,7 +33,7 @@ async fn a_second_run_on_the_same_file_is_refused() {
     assert_ne!(third.owner(), owner);
     let mut database = stage.database().await;
     until("the new daemon has ticked", async || {
-        let owners = database.texts("SELECT owner FROM daemon").await;
+        let owners = database.texts("SELECT owner FROM replicas").await;
         (owners == [third.owner()]).then_some(())
     })
     .await;

@@ -1,13 +1,6 @@
 //! The daemon on a PostgreSQL server of its own, which is killed, stopped and started under it.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-use rustix::process::{Pid, Signal, kill_process};
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
-use tempfile::TempDir;
-
+use crate::cluster::Cluster;
 use crate::gate::{pause, until};
 use crate::stage::{Settings, Stage, brisk};
 
@@ -15,88 +8,6 @@ use crate::stage::{Settings, Stage, brisk};
 const KILLS: usize = 20;
 /// A sandbox is full with so many.
 const CUSTOMERS: usize = 75;
-
-/// A cluster of its own, which goes with the test.
-struct Cluster {
-    folder: TempDir,
-    url: String,
-}
-
-impl Cluster {
-    /// Starts one; `None` where the programs of PostgreSQL are missing, which is said.
-    fn start() -> Option<Self> {
-        // Its own user has to come in, and the name of a socket has to be short.
-        let folder = TempDir::new_in("/tmp").unwrap();
-        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(folder.path(), open).unwrap();
-        match script("start", &folder.path().join("c")) {
-            Ok(url) => Some(Self { folder, url }),
-            Err(why) => {
-                eprintln!("SKIPPED: no PostgreSQL server: {why}");
-                None
-            }
-        }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("c")
-    }
-
-    /// Kills the server as a power cut would, but for the disk: every process of it is gone at once.
-    async fn kill(&self) {
-        let pid = std::fs::read_to_string(self.path().join("data/postmaster.pid")).unwrap();
-        let pid: i32 = pid.lines().next().unwrap().parse().unwrap();
-        let sessions = children(pid);
-        for pid in std::iter::once(pid).chain(sessions) {
-            kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).ok();
-        }
-        until("the server is gone", async || {
-            (!Path::new(&format!("/proc/{pid}")).exists()).then_some(())
-        })
-        .await;
-    }
-
-    /// Starts it again at its address.
-    async fn again(&self) {
-        until("the server starts", async || script("again", &self.path()).ok()).await;
-    }
-
-    /// A number that it is asked for.
-    async fn number(&self, sql: &str) -> i64 {
-        let options: PgConnectOptions = self.url.parse().unwrap();
-        let mut conn = options.disable_statement_logging().connect().await.unwrap();
-        let query = sqlx::query(AssertSqlSafe(sql.to_owned()));
-        query.fetch_one(&mut conn).await.unwrap().get(0)
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        if let Err(error) = script("stop", &self.path()) {
-            eprintln!("the server does not stop: {error}");
-        }
-    }
-}
-
-fn script(verb: &str, folder: &Path) -> Result<String, String> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/postgres");
-    let output = Command::new(script).arg(verb).arg(folder).output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
-}
-
-/// The processes that a process has started.
-fn children(parent: i32) -> Vec<i32> {
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let is_child = |pid: &i32| {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        status.lines().any(|line| {
-            line.strip_prefix("PPid:").is_some_and(|text| text.trim() == parent.to_string())
-        })
-    };
-    numbers.filter(is_child).collect()
-}
 
 async fn stage(cluster: &Cluster, customers: usize) -> Stage {
     let stage = Stage::populated(customers, brisk()).await;
@@ -150,13 +61,13 @@ async fn invariant_4_and_10_a_server_that_is_killed_twenty_times_loses_and_repea
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn invariant_10_a_second_daemon_on_a_server_is_refused_and_commands_work_beside_the_first() {
+async fn invariant_10_a_second_process_of_one_name_is_refused_and_commands_work_beside_the_first() {
     let Some(cluster) = Cluster::start() else { return };
     let stage = stage(&cluster, 6).await;
     let daemon = stage.ready().await;
     let second = stage.run(&["run"]).await;
     assert_eq!(second.code, 5, "{second:?}");
-    assert!(second.err.contains("in use by a daemon at 127.0.0.1"), "{second:?}");
+    assert!(second.err.contains("already, at 127.0.0.1"), "{second:?}");
     let tenant = stage.tenants[0].to_string();
     stage.done(&["enqueue", &tenant]).await;
     stage.until_state(&tenant, "deleted").await;

@@ -22,7 +22,7 @@ use crate::gate::{Gate, HANG, pause, until};
 
 /// The partner's own tenant.
 pub const PARTNER: Uuid = Uuid::from_u128(0xbbbbbbbb_0000_4000_8000_000000000001);
-const CLIENT: Uuid = Uuid::from_u128(0xbbbbbbbb_0000_4000_8000_000000000002);
+pub const CLIENT: Uuid = Uuid::from_u128(0xbbbbbbbb_0000_4000_8000_000000000002);
 /// A partner that the sandbox does not know.
 /// The client secret. It must be found nowhere but in its file.
 pub const SECRET: &str = "kept~between.you-and_me";
@@ -95,9 +95,15 @@ impl Stage {
 
     /// A stage on a sandbox, with the database created.
     pub async fn with(sandbox: Sandbox, options: Options) -> Self {
+        Self::with_all(vec![sandbox], options).await
+    }
+
+    /// A stage on several sandboxes, of which the configuration knows the first.
+    pub async fn with_all(sandboxes: Vec<Sandbox>, options: Options) -> Self {
         let gate = Arc::new(Gate::new());
-        let tenants = sandbox.customers().iter().map(|customer| customer.id).collect();
-        let simulator = Simulator::new(gate.clone(), 11, options, [sandbox]);
+        let customers = sandboxes.iter().flat_map(Sandbox::customers);
+        let tenants = customers.map(|customer| customer.id).collect();
+        let simulator = Simulator::new(gate.clone(), 11, options, sandboxes);
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let server = serve(simulator.clone(), listener).unwrap();
         let folder = tempfile::tempdir().unwrap();

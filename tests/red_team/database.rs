@@ -10,7 +10,7 @@ use teardownd::core::gates::SafetyPolicy;
 use teardownd::core::ids::{AccountName, CommandId};
 use teardownd::core::machine::Transition;
 use teardownd::core::teardown::{NewTeardown, State};
-use teardownd::store::{ClaimRequest, Claimed, Commit, Store};
+use teardownd::store::{ClaimRequest, Claimed, Commit, Slots, Store};
 use teardownd::store::{MigrateMode, SqliteSettings};
 use uuid::Uuid;
 
@@ -91,7 +91,12 @@ async fn claim(store: &Store, owner: &str, now: Timestamp) -> Vec<Claimed> {
     let request = ClaimRequest {
         owner: owner.to_owned(),
         ttl: Duration::from_secs(60),
-        slots: vec![(AccountName::new("sandbox"), 8)],
+        slots: vec![Slots {
+            account: AccountName::new("sandbox"),
+            free: 8,
+            most: usize::MAX,
+            identity: None,
+        }],
         working: vec![],
     };
     store.claim(&request, now).await.unwrap()

@@ -109,7 +109,7 @@ pub(crate) async fn invariant_10_a_new_claim_has_a_new_fence(backend: &dyn Backe
     bench.queue([1], start()).await;
     let first = bench.claim_one(start()).await;
     let lease = first.teardown.lease.clone().unwrap();
-    assert_eq!((lease.owner.as_str(), lease.until), ("host:1", at(60)));
+    assert_eq!((lease.owner.as_str(), lease.until), ("host/1", at(60)));
     assert_eq!(bench.row(1).await, first.teardown);
     assert_eq!(bench.row(1).await.status(at(1)), Status::Moving);
     assert_eq!(bench.claim(1, at(59)).await, []);
@@ -166,17 +166,17 @@ pub(crate) async fn invariant_10_take_over_frees_every_lease_at_once(backend: &d
     let bench = Bench::new(backend).await;
     bench.queue([1, 2], start()).await;
     let old = bench.claim_one(start()).await;
-    assert_eq!(bench.store.take_over(at(1)).await.unwrap(), 1);
+    assert_eq!(bench.store.take_over("host", at(1)).await.unwrap(), 1);
     let taken = bench.row_of(old.teardown.id).await;
     assert_eq!((taken.fence, taken.next_attempt_at), (Fence(old.fence.0 + 1), None));
     let facts = seen(old.teardown.tenant_id, at(1));
     let commit = step(&old, State::EntitlementsFetched, &facts, &bench.policy);
     assert!(is_lost(bench.store.commit(commit, at(1)).await));
     let held = [(old.teardown.id, old.fence)];
-    let lost = bench.store.renew("host:1", &held, Duration::from_secs(60), at(1)).await.unwrap();
+    let lost = bench.store.renew("host/1", &held, Duration::from_secs(60), at(1)).await.unwrap();
     assert_eq!(lost, [old.teardown.id]);
     assert_eq!(bench.claim(9, at(1)).await.len(), 2);
-    assert_eq!(bench.store.take_over(at(2)).await.unwrap(), 2);
+    assert_eq!(bench.store.take_over("host", at(2)).await.unwrap(), 2);
 }
 
 pub(crate) async fn renewals_name_the_lost_leases(backend: &dyn Backend) {
@@ -186,13 +186,13 @@ pub(crate) async fn renewals_name_the_lost_leases(backend: &dyn Backend) {
     bench.store.release(claimed[1].teardown.id, claimed[1].fence, at(1)).await.unwrap();
     let leases: Vec<_> = claimed.iter().map(|c| (c.teardown.id, c.fence)).collect();
     let ttl = Duration::from_secs(60);
-    let lost = bench.store.renew("host:1", &leases, ttl, at(50)).await.unwrap();
+    let lost = bench.store.renew("host/1", &leases, ttl, at(50)).await.unwrap();
     assert_eq!(lost, [claimed[1].teardown.id]);
     assert_eq!(bench.row_of(leases[0].0).await.lease.unwrap().until, at(110));
-    let others = bench.store.renew("host:2", &leases, ttl, at(51)).await.unwrap();
+    let others = bench.store.renew("host/2", &leases, ttl, at(51)).await.unwrap();
     assert_eq!(others.len(), 3, "only the owner renews");
     let wrong = [(leases[0].0, Fence(leases[0].1.0 - 1))];
-    assert_eq!(bench.store.renew("host:1", &wrong, ttl, at(52)).await.unwrap(), [leases[0].0]);
+    assert_eq!(bench.store.renew("host/1", &wrong, ttl, at(52)).await.unwrap(), [leases[0].0]);
     assert_eq!(bench.row_of(leases[0].0).await.lease.unwrap().until, at(110));
 }
 

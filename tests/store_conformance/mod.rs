@@ -11,6 +11,7 @@ pub(crate) mod leases;
 pub(crate) mod operators;
 pub(crate) mod protections;
 pub(crate) mod queue;
+pub(crate) mod replicas;
 pub(crate) mod sends;
 pub(crate) mod survey;
 pub(crate) mod upkeep;
@@ -32,7 +33,7 @@ use teardownd::core::observation::{Census, CustomerSeen, Entitlements, Observati
 use teardownd::core::teardown::{NewTeardown, State, Teardown};
 use teardownd::store::{
     ClaimRequest, Claimed, Commit, Committed, EnqueueOutcome, Filter, OperatorRequest,
-    RequestEffect, Store, Verb,
+    RequestEffect, Slots, Store, Verb,
 };
 use uuid::Uuid;
 
@@ -120,6 +121,11 @@ macro_rules! conformance {
                     a_delete_is_remembered_while_its_tenant_has_a_row,
                     the_sign_of_life, requests_to_reload_are_answered_once,
                     what_waits_because_of_an_answer_is_woken_by_new_codes;
+                replicas: an_account_has_its_limit_over_all_processes,
+                    invariant_1_an_account_that_became_another_partner_is_nobodys_of_before,
+                    an_account_that_another_replica_knows_holds_no_row,
+                    a_job_is_done_by_one_replica_at_a_time,
+                    a_reload_is_answered_by_every_replica_that_works;
                 survey: a_survey_counts_what_stands_alike,
                     a_survey_counts_commands_deletions_and_requests,
                     a_survey_tells_every_move_once,
@@ -302,9 +308,14 @@ impl Bench {
     /// Claims up to so many rows of the default account.
     pub(crate) async fn claim(&self, slots: usize, now: Timestamp) -> Vec<Claimed> {
         let request = ClaimRequest {
-            owner: "host:1".to_owned(),
+            owner: "host/1".to_owned(),
             ttl: Duration::from_secs(60),
-            slots: vec![(default_account(), slots)],
+            slots: vec![Slots {
+                account: default_account(),
+                free: slots,
+                most: usize::MAX,
+                identity: None,
+            }],
             working: vec![],
         };
         self.store.claim(&request, now).await.unwrap()

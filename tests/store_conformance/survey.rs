@@ -107,9 +107,14 @@ pub(crate) async fn a_survey_counts_what_stands_alike(backend: &dyn Backend) {
 
 fn claim_all() -> teardownd::store::ClaimRequest {
     teardownd::store::ClaimRequest {
-        owner: "host:1".to_owned(),
+        owner: "host/1".to_owned(),
         ttl: Duration::from_secs(1000),
-        slots: vec![(default_account(), 1)],
+        slots: vec![teardownd::store::Slots {
+            account: default_account(),
+            free: 1,
+            most: usize::MAX,
+            identity: None,
+        }],
         working: vec![],
     }
 }

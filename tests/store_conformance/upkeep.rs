@@ -11,7 +11,7 @@ use teardownd::core::reason::Reason;
 use teardownd::core::routes::{Kind, Route, Standing};
 use teardownd::core::teardown::{NewTeardown, State};
 use teardownd::store::{
-    Commit, DaemonInfo, Filter, PurchaseRecord, ReloadAnswer, StoreError, Verb,
+    Commit, Filter, Presence, PurchaseRecord, ReloadAnswer, Replica, StoreError, Verb,
 };
 
 use super::{Backend, Bench, at, default_account, delete, seen, start, step, tenant, wanted};
@@ -101,33 +101,48 @@ pub(crate) async fn a_delete_is_remembered_while_its_tenant_has_a_row(backend: &
 
 pub(crate) async fn the_sign_of_life(backend: &dyn Backend) {
     let bench = Bench::new(backend).await;
-    assert_eq!(bench.store.daemon().await.unwrap(), None);
+    assert_eq!(bench.store.replicas().await.unwrap(), []);
     let reading = |seconds: u64| Reading {
         boot: "a".to_owned(),
         uptime: Duration::from_secs(seconds),
         wall: start() + Duration::from_secs(seconds),
     };
-    let mut info = DaemonInfo {
-        owner: "host:1:ab".to_owned(),
-        version: "0.1.0".to_owned(),
-        started_at: at(1),
-        ticked_at: at(1),
+    let mut host = Replica {
+        accounts: vec![default_account()],
+        ..Replica::starting("host", "host/1/ab".to_owned(), at(1))
     };
-    bench.store.tick(&reading(2), &info).await.unwrap();
-    let (kept, step) = bench.store.tick(&reading(3), &info).await.unwrap();
+    bench.store.tick(&reading(2), &host).await.unwrap();
+    let (kept, step) = bench.store.tick(&reading(3), &host).await.unwrap();
     assert_eq!((kept.anchor.at, step), (at(3), None));
-    info.ticked_at = at(3);
-    assert_eq!(bench.store.daemon().await.unwrap(), Some(info));
+    host.ticked_at = at(3);
+    assert_eq!(bench.store.replicas().await.unwrap(), [host.clone()]);
     assert_eq!(bench.store.apply_requests(at(3)).await.unwrap(), 0);
+
+    let presence = async |name: &str, now| {
+        let replicas = bench.store.replicas().await.unwrap();
+        replicas.iter().find(|replica| replica.name == name).map(|replica| replica.presence(now))
+    };
+    let other = Replica::starting("other", "other/2/cd".to_owned(), at(20));
+    bench.store.tick(&reading(20), &other).await.unwrap();
+    assert_eq!(presence("host", at(33)).await, Some(Presence::Working));
+    assert_eq!(presence("host", at(34)).await, Some(Presence::Silent));
+    assert_eq!(presence("other", at(34)).await, Some(Presence::Working));
+    bench.store.stop("host", at(35)).await.unwrap();
+    assert_eq!(presence("host", at(36)).await, Some(Presence::Stopped));
+    bench.store.tick(&reading(40), &host).await.unwrap();
+    assert_eq!(presence("host", at(41)).await, Some(Presence::Working), "it has started again");
+    let week = 7 * 86_400;
+    bench.store.tick(&reading(30 + week), &host).await.unwrap();
+    assert_eq!(presence("other", at(30 + week as i64)).await, None, "long gone, and forgotten");
 }
 
 pub(crate) async fn requests_to_reload_are_answered_once(backend: &dyn Backend) {
     let store = backend.open().await;
-    assert_eq!(store.open_reloads().await.unwrap(), Vec::<i64>::new());
+    assert_eq!(store.open_reloads("host").await.unwrap(), Vec::<i64>::new());
     let first = store.ask_reload("anna", start()).await.unwrap();
     let second = store.ask_reload("ben", at(1)).await.unwrap();
-    assert_eq!(store.open_reloads().await.unwrap(), [first, second]);
-    assert_eq!(store.reload_answer(first).await.unwrap(), None);
+    assert_eq!(store.open_reloads("host").await.unwrap(), [first, second]);
+    assert_eq!(store.reload_answer(first, at(3)).await.unwrap(), None);
 
     let refused = ReloadAnswer {
         taken_up: false,
@@ -135,26 +150,30 @@ pub(crate) async fn requests_to_reload_are_answered_once(backend: &dyn Backend) 
         changed: Vec::new(),
         restart: Vec::new(),
     };
-    store.answer_reloads(&[first], &refused, at(2)).await.unwrap();
-    assert_eq!(store.open_reloads().await.unwrap(), [second]);
+    store.answer_reloads("host", &[first], &refused, at(2)).await.unwrap();
+    assert_eq!(store.open_reloads("host").await.unwrap(), [second]);
     let done = ReloadAnswer {
         taken_up: true,
         text: "taken up".to_owned(),
         changed: vec!["safety.grace".to_owned()],
         restart: vec!["metrics.listen".to_owned()],
     };
-    store.answer_reloads(&[first, second], &done, at(3)).await.unwrap();
-    assert_eq!(store.reload_answer(first).await.unwrap(), Some(refused), "the first answer stays");
-    assert_eq!(store.reload_answer(second).await.unwrap(), Some(done.clone()));
+    store.answer_reloads("host", &[first, second], &done, at(3)).await.unwrap();
+    assert_eq!(
+        store.reload_answer(first, at(3)).await.unwrap(),
+        Some(refused),
+        "the first answer stays"
+    );
+    assert_eq!(store.reload_answer(second, at(3)).await.unwrap(), Some(done.clone()));
 
     // Only the latest hundred are kept, and none is lost that waits.
     let waiting = store.ask_reload("anna", at(4)).await.unwrap();
     for _ in 0..100 {
         let id = store.ask_reload("anna", at(5)).await.unwrap();
-        store.answer_reloads(&[id], &done, at(5)).await.unwrap();
+        store.answer_reloads("host", &[id], &done, at(5)).await.unwrap();
     }
-    assert!(matches!(store.reload_answer(first).await, Err(StoreError::NotFound(_))));
-    assert_eq!(store.open_reloads().await.unwrap(), [waiting]);
+    assert!(matches!(store.reload_answer(first, at(3)).await, Err(StoreError::NotFound(_))));
+    assert_eq!(store.open_reloads("host").await.unwrap(), [waiting]);
 }
 
 pub(crate) async fn what_waits_because_of_an_answer_is_woken_by_new_codes(backend: &dyn Backend) {
@@ -182,7 +201,7 @@ pub(crate) async fn what_waits_because_of_an_answer_is_woken_by_new_codes(backen
             changed: vec![changed.to_owned()],
             restart: Vec::new(),
         };
-        bench.store.answer_reloads(&[id], &answer, at(2)).await.unwrap();
+        bench.store.answer_reloads("host", &[id], &answer, at(2)).await.unwrap();
         assert_eq!(bench.row(1).await.next_attempt_at.is_none(), woken, "{changed}");
     }
     assert!(bench.row(2).await.next_attempt_at.is_some(), "a window is no answer");

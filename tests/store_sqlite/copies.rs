@@ -95,12 +95,7 @@ async fn a_backup_that_was_broken_off_is_named() {
 async fn a_restored_database_starts_paused_with_its_clocks_stopped() {
     let place = place_with_rows().await;
     let mut conn = plain(&place.path()).await;
-    let tick = teardownd::store::DaemonInfo {
-        owner: "old".to_owned(),
-        version: "0".to_owned(),
-        started_at: start(),
-        ticked_at: at(60),
-    };
+    let tick = teardownd::store::Replica::starting("old", "old/1".to_owned(), at(60));
     let reading = Reading { boot: "a".to_owned(), uptime: Duration::from_secs(60), wall: at(60) };
     place.store().await.tick(&reading, &tick).await.unwrap();
     run(&mut conn, "INSERT INTO operator_requests (verb) VALUES ('resume')").await.unwrap();

@@ -79,7 +79,7 @@ async fn unknown_states_guids_and_times_are_damage() {
         };
         assert!(text.contains(column), "{text}");
         // Neither stops what concerns everything.
-        bench.store.take_over(at(1)).await.unwrap();
+        bench.store.take_over("host", at(1)).await.unwrap();
         bench.store.request(&pause(), at(1)).await.unwrap();
         bench.store.request(&resume(), at(1)).await.unwrap();
         run(&mut conn, &format!("UPDATE teardowns SET {column} = {sound}")).await.unwrap();

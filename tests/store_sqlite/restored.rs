@@ -385,7 +385,7 @@ async fn typed_requests_that_stop_something_are_done_all_the_same() {
     assert_eq!(bench.store.protections().await.unwrap().len(), 1);
     let every = bench.store.account(&AccountName::every()).await.unwrap();
     assert!(every.paused.is_some(), "nobody has resumed");
-    assert_eq!(bench.store.open_reloads().await.unwrap(), Vec::<i64>::new());
+    assert_eq!(bench.store.open_reloads("host").await.unwrap(), Vec::<i64>::new());
 }
 
 #[tokio::test]

@@ -19,8 +19,10 @@ use crate::core::clock::Clock;
 use crate::core::teardown::Teardown;
 use crate::interfaces::config::{Config, Sources, load, of_values};
 use crate::interfaces::reload::Differences;
-use crate::runtime::timekeeping::SILENT;
-use crate::store::{Filter, Store, StoredFault, lock};
+use crate::store::{Filter, Presence, Replica, Store, StoredFault, lock};
+
+/// The values of a configuration, by key.
+type Values = BTreeMap<String, String>;
 
 /// Writes a line to standard error. If nobody can read it, nobody can be told either.
 pub(crate) fn complain(line: impl fmt::Display) {
@@ -133,11 +135,11 @@ impl Context {
     /// Whether a daemon has ticked on this database lately; if not, since when.
     pub(crate) async fn silence(&self) -> Result<Option<String>, Failure> {
         let look = self.look();
-        Ok(match self.store.daemon().await? {
+        let replicas = self.store.replicas().await?;
+        Ok(match replicas.iter().max_by_key(|replica| replica.ticked_at) {
             None => Some("no daemon has ever run on this database".to_owned()),
             Some(daemon) => {
-                let silent = look.now.duration_since(daemon.ticked_at);
-                let is_silent = silent.unsigned_abs() > SILENT && silent.is_positive();
+                let is_silent = daemon.presence(look.now) == Presence::Silent;
                 (is_silent || !self.is_worked_on).then(|| {
                     let since = look.since(daemon.ticked_at);
                     if self.is_worked_on {
@@ -158,27 +160,50 @@ impl Context {
         }
     }
 
-    /// The configuration that holds: the daemon's own while it works, else the one that was read here.
+    /// The configuration that holds: the daemon's own while it works, else the one that was read here. Of
+    /// several replicas, that of the one which started last.
     pub(crate) async fn in_force(&self) -> Result<Config, Failure> {
-        let values = self.told_by_the_daemon().await?;
+        let mut told = self.told_by_replicas().await?;
+        told.sort_by_key(|(replica, _)| replica.started_at);
         // Another version may have told what this one does not understand.
-        let told = values.and_then(|values| of_values(&values).ok());
+        let told = told.last().and_then(|(_, values)| of_values(values).ok());
         Ok(told.unwrap_or_else(|| self.config.clone()))
     }
 
-    /// The configuration of a daemon that works, as it has told it.
-    async fn told_by_the_daemon(&self) -> Result<Option<BTreeMap<String, String>>, Failure> {
+    /// The configurations of the replicas that work, as they have told them.
+    async fn told_by_replicas(&self) -> Result<Vec<(Replica, Values)>, Failure> {
+        let mut told = Vec::new();
         if self.silence().await?.is_some() {
-            return Ok(None);
+            return Ok(told);
         }
-        let values = self.store.in_force().await?;
-        Ok(Some(values).filter(|values| !values.is_empty()))
+        let now = self.clock.now();
+        for replica in self.store.replicas().await? {
+            let values = match replica.presence(now) {
+                Presence::Working => self.store.in_force(&replica.name).await?,
+                Presence::Stopped | Presence::Silent => Values::new(),
+            };
+            if !values.is_empty() {
+                told.push((replica, values));
+            }
+        }
+        Ok(told)
     }
 
-    /// Warns if the daemon works with another configuration than the one that was read here.
+    /// Warns if a daemon works with another configuration than the one that was read here.
     async fn warn_if_it_differs(&self) -> Result<(), Failure> {
-        let Some(values) = self.told_by_the_daemon().await? else { return Ok(()) };
-        let differences = Differences::of(&values, &self.config.values);
+        let told = self.told_by_replicas().await?;
+        for (replica, values) in &told {
+            let which = match told.len() {
+                1 => "the daemon".to_owned(),
+                _ => format!("replica {}", replica.name),
+            };
+            self.warn_of_differences(&which, values);
+        }
+        Ok(())
+    }
+
+    fn warn_of_differences(&self, which: &str, values: &Values) {
+        let differences = Differences::of(values, &self.config.values);
         let parts = [
             ("`teardownd reload` takes up", differences.changed()),
             ("only a restart takes up", differences.restart()),
@@ -188,9 +213,8 @@ impl Context {
             told.map(|(what, keys)| format!("{what} {}", keys.join(", "))).collect();
         if !told.is_empty() {
             let told = told.join("; ");
-            self.notice(&format!("warning: the daemon works with another configuration: {told}"));
+            self.notice(&format!("warning: {which} works with another configuration: {told}"));
         }
-        Ok(())
     }
 
     /// Warns if nobody works on this database.

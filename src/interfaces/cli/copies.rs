@@ -64,7 +64,7 @@ fn rounded(time: Duration) -> u64 {
 pub(crate) async fn restore(globals: &Globals, args: &FileArgs) -> Ending {
     let config = globals.configuration()?;
     let clock = open::clock();
-    let owner = assemble::daemon_info(clock.as_ref(), &SystemEntropy).owner;
+    let owner = assemble::replica(&config, clock.as_ref(), &SystemEntropy).owner;
     let owner = format!("{owner} (restore)");
     let actor = globals.actor();
     let database = file(

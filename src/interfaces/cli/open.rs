@@ -25,28 +25,20 @@ pub(crate) async fn store(
     clock: &Arc<dyn Clock>,
     may_write: bool,
 ) -> Result<Arc<Store>> {
-    let store = at(&config.database, clock, MigrateMode::Manual, Alone::No).await?;
+    let store = at(&config.database, clock, MigrateMode::Manual, None).await?;
     timekeeping::join(&store, clock.as_ref(), may_write).await?;
     tell_by_the_wall(clock.ahead());
     Ok(Arc::new(store))
 }
 
-/// Whether a process works on the database as its one daemon.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Alone {
-    /// It does, and takes the lock on a server before it changes anything there. That of a file the caller
-    /// has taken.
-    Yes,
-    /// It works beside a daemon.
-    No,
-}
-
-/// Opens the database wherever it is. A file is created only where it may be migrated, too.
+/// Opens the database wherever it is. A file is created only where it may be migrated, too. A process that is
+/// a replica takes the lock on its name on a server before it changes anything there; the lock of a file the
+/// caller has taken.
 pub(crate) async fn at(
     database: &Database,
     clock: &Arc<dyn Clock>,
     migrate: MigrateMode,
-    alone: Alone,
+    replica: Option<&str>,
 ) -> Result<Store> {
     match &database.place {
         Place::File(path) => {
@@ -56,14 +48,15 @@ pub(crate) async fn at(
         }
         Place::Server(url) => {
             let settings = server(url, clock, migrate);
-            Store::connect(&ServerSettings { alone: alone == Alone::Yes, ..settings }).await
+            let replica = replica.map(str::to_owned);
+            Store::connect(&ServerSettings { replica, ..settings }).await
         }
     }
 }
 
 fn server(url: &ServerUrl, clock: &Arc<dyn Clock>, migrate: MigrateMode) -> ServerSettings {
     let clock = Arc::clone(clock);
-    ServerSettings { url: url.clone(), migrate, alone: false, time: ServerTime::Server, clock }
+    ServerSettings { url: url.clone(), migrate, replica: None, time: ServerTime::Server, clock }
 }
 
 /// Creates the database or brings it to this version's schema, and says what was done, in

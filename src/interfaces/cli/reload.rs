@@ -1,4 +1,4 @@
-//! `reload`: lets the running daemon read its configuration anew, and tells its answer.
+//! `reload`: lets the running daemon, or every replica, read its configuration anew, and tells the answer.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub(crate) async fn execute(globals: &Globals, args: &ReloadArgs) -> Ending {
     let id = context.store.ask_reload(&context.actor, context.clock.now()).await?;
     let start = context.clock.uptime();
     loop {
-        if let Some(answer) = context.store.reload_answer(id).await? {
+        if let Some(answer) = context.store.reload_answer(id, context.clock.now()).await? {
             return Ok(report(&answer));
         }
         if context.clock.uptime().saturating_sub(start) >= args.timeout {

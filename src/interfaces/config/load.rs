@@ -269,7 +269,17 @@ fn read_engine(section: &mut Section) -> Engine {
     let drain_timeout = above_zero("drain_timeout", 25);
     let deadline = above_zero("deadline", 14 * DAY);
     let stuck_after = above_zero("stuck_after", DAY);
+    let is_name = |name: &String| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        name.len() <= 63 && name.chars().all(plain)
+    };
     Engine {
+        replica: section.take_if(
+            "replica",
+            String::new(),
+            is_name,
+            "at most 63 letters, digits, dots, dashes and underscores, or \"\" for the host's name",
+        ),
         max_in_flight: section.take_if(
             "max_in_flight",
             64,

@@ -106,6 +106,8 @@ pub struct Scheduler {
 /// `[engine]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Engine {
+    /// The name of this replica; empty for that of the host.
+    pub replica: String,
     /// Tenants being read or written at once.
     pub max_in_flight: usize,
     /// How long a lease lasts unless it is renewed.

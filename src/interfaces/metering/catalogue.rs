@@ -8,7 +8,8 @@ use metrics::Unit;
 
 use super::labels::{
     ACCOUNT, ACCOUNT_STATE, ACKNOWLEDGED, ANSWER, BLOCKED, CALL, DIRECTION, END, FAILED, GUARD,
-    HELD, MOVE, OPERATION, RESOURCE, ROW_ACCOUNT, STANDING, STATE, TICK, VERSION, WAITING, WINDOW,
+    HELD, MOVE, OPERATION, PRESENCE, RESOURCE, ROW_ACCOUNT, STANDING, STATE, TICK, VERSION,
+    WAITING, WINDOW,
 };
 use super::metric::Kind::{Counter, Gauge, Histogram};
 use super::metric::Metric;
@@ -140,6 +141,8 @@ catalogue! {
         "Space left on the disk under the database.";
     STORE_MIN_FREE: Gauge, "teardownd_store_min_free_bytes", Bytes, [], Zero,
         "database.min_free: with less left nothing new is claimed.";
+    REPLICAS: Gauge, "teardownd_replicas", Count, [PRESENCE], Zero,
+        "Replicas that work on the database, were stopped in good order, or are silent.";
     CLOCK_STEPS: Counter, "teardownd_clock_steps_total", Count, [DIRECTION], Zero,
         "Steps of the system's clock that were followed.";
     CLOCK_AHEAD: Gauge, "teardownd_clock_ahead_seconds", Seconds, [], Zero,

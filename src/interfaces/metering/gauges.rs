@@ -60,6 +60,7 @@ impl Snapshot<'_> {
             let name = [account.name.as_str()];
             all::OLDEST_DUE_AGE.set(&name, age(due.filter(|_| !stopped), now));
             all::COMMANDS_UNSETTLED.set(&name, count(counted.unsettled));
+            all::CUSTOMERS.set(&name, counted.customers.map_or(f64::NAN, count));
             let uncancellable = counted.uncancellable_at.map_or(f64::NAN, seconds);
             all::UNCANCELLABLE.set(&name, uncancellable);
             all::UNSETTLED_AGE.set(&name, age(counted.unsettled_since, now));

@@ -7,7 +7,7 @@ use crate::core::machine;
 use crate::core::reason::{Reason, ReasonKind};
 use crate::core::teardown::{State, Status};
 use crate::partner_center::{ANSWERS, CALLS};
-use crate::store::OPERATIONS;
+use crate::store::{OPERATIONS, Presence};
 
 /// Stands for the accounts of rows that the configuration does not know. No account can have this
 /// name.
@@ -66,6 +66,8 @@ dimensions! {
         |_| single(OPERATIONS.iter().copied());
     TICK = ["outcome"], "whether the store answered",
         |_| single(["ok", "failed"]);
+    PRESENCE = ["state"], "whether it works, was stopped in good order, or is silent",
+        |_| single(Presence::ALL.map(Presence::as_str));
     DIRECTION = ["direction"], "whether the clock was set forward or back",
         |_| single(["forward", "back"]);
     VERSION = ["version"], "version of the program",

@@ -23,7 +23,7 @@ use crate::core::teardown::{State, Status};
 use crate::runtime::account::AccountRuntime;
 use crate::runtime::ledger::WINDOW;
 use crate::runtime::live::AccountRules;
-use crate::store::{Move, Result, Store, SurveyRequest};
+use crate::store::{Move, Presence, Result, Store, SurveyRequest};
 
 /// How often the gauges are read anew.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -90,7 +90,15 @@ impl Meter {
         survey.moves.iter().for_each(|one| self.count_move(one));
         let (config, rules, scope) = (&self.config, &self.rules, &self.scope);
         let ahead = self.clock.ahead();
-        catalogue::CLOCK_AHEAD.set(&[], ahead.as_secs_f64());
+        // Also where a server tells the time: an operator sees whose clock is wrong.
+        let reading = self.clock.reading();
+        let shown = reading.wall.duration_since(self.clock.now());
+        catalogue::CLOCK_AHEAD.set(&[], shown.as_secs_f64());
+        let replicas = self.store.replicas().await?;
+        for presence in Presence::ALL {
+            let alike = replicas.iter().filter(|replica| replica.presence(now) == presence);
+            catalogue::REPLICAS.set(&[presence.as_str()], count(alike.count() as u64));
+        }
         Snapshot { survey: &survey, accounts, config, rules, scope, now, ahead }.show();
         Ok(())
     }

@@ -5,6 +5,7 @@ mod consent;
 mod customers;
 mod operator;
 mod reload;
+mod replica;
 mod survey;
 mod teardown;
 pub(super) mod time;
@@ -20,9 +21,11 @@ pub use operator::{
 };
 pub(super) use reload::KEPT;
 pub use reload::ReloadAnswer;
+pub(super) use replica::FORGOTTEN;
+pub use replica::{Presence, Replica, SILENT};
 pub(super) use survey::MOVES_AT_ONCE;
 pub use survey::{AccountSurvey, Move, Survey, SurveyRequest, Tally};
 pub use teardown::{
-    ClaimRequest, Claimed, Commit, Committed, DaemonInfo, EnqueueOutcome, FAULTS_KEPT, Filter,
-    PurchaseRecord, PurchasesRead, StoredFault, StoredPurchase, TransitionRecord, Waiting,
+    ClaimRequest, Claimed, Commit, Committed, EnqueueOutcome, FAULTS_KEPT, Filter, PurchaseRecord,
+    PurchasesRead, Slots, StoredFault, StoredPurchase, TransitionRecord, Waiting,
 };

@@ -65,6 +65,8 @@ pub struct Tally {
 /// What is counted for a whole account.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AccountSurvey {
+    /// How many customers it has, as last listed.
+    pub customers: Option<u64>,
     /// Commands of tenants with an active teardown whose outcome is not known.
     pub unsettled: u64,
     /// When the oldest of them was committed, those of acknowledged teardowns aside.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::core::account::{Identity, TroubleKind};
 use crate::core::command::{Command, NewCommand};
 use crate::core::fault::FailedCall;
 use crate::core::gates::{SafetyPolicy, Verdict};
@@ -156,6 +157,21 @@ pub struct Claimed {
     pub teardown: Teardown,
     /// The fence of this claim.
     pub fence: Fence,
+    /// The outage of the account that is stored.
+    pub outage: Option<TroubleKind>,
+}
+
+/// How many rows of an account are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slots {
+    /// The account.
+    pub account: AccountName,
+    /// How many this process can take on.
+    pub free: usize,
+    /// How many may be worked on at once, by all processes together.
+    pub most: usize,
+    /// The partner that the account stands for in the configuration of this process, if that matters.
+    pub identity: Option<Identity>,
 }
 
 /// What the scheduler wants claimed.
@@ -167,8 +183,8 @@ pub struct ClaimRequest {
     pub ttl: Duration,
     /// How many rows of each account. Accounts that are not named get none; an account in trouble
     /// gets at most one, and none before its next probe; a paused, halted or throttled account gets
-    /// none.
-    pub slots: Vec<(AccountName, usize)>,
+    /// none, and neither does one that stands for another partner by now.
+    pub slots: Vec<Slots>,
     /// Rows that the process still works on. None of them is claimed, even where its lease has lapsed.
     pub working: Vec<TeardownId>,
 }
@@ -209,19 +225,6 @@ impl Filter {
         let states = State::ALL.into_iter().filter(|state| !state.is_terminal()).collect();
         Self { states, ..Self::default() }
     }
-}
-
-/// What the daemon tells of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct DaemonInfo {
-    /// Name of the process: host, process id and a random part.
-    pub owner: String,
-    /// Version of the program.
-    pub version: String,
-    /// When it started.
-    pub started_at: Timestamp,
-    /// When its scheduler last ticked.
-    pub ticked_at: Timestamp,
 }
 
 /// The rows that wait behind gates of their accounts, as a look found them.

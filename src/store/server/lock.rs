@@ -1,42 +1,46 @@
-//! The lock of the one daemon that works on a database, held by a session of its own on the server: it ends
-//! with the process, however that ends.
+//! The lock on the name of a replica, held by a session of its own on the server: it ends with the process,
+//! however that ends.
 
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
+use super::open::session;
 use super::{RECONNECTIONS, Server, pause};
 use crate::store::lanes::Way;
 use crate::store::{Result, StoreError, Tx};
 
-/// The lock's name, as PostgreSQL takes it. It is a lock of this database alone.
-const KEY: i64 = 0x7465_6172_646f_776e;
+/// Sets the locks of this program apart from those of others. A lock is one of this database alone.
+const SEED: i64 = 0x7465_6172_646f_776e;
 
 /// The session that holds the lock.
 #[derive(Debug)]
 pub(super) struct Held {
+    name: String,
     conn: PgConnection,
 }
 
 impl Held {
-    /// Takes the lock.
+    /// Takes the lock on a name.
     ///
     /// # Errors
-    /// [`StoreError::Unfit`] when another daemon has it; [`StoreError::Lost`] when the server cannot be
+    /// [`StoreError::Unfit`] when another process has it; [`StoreError::Lost`] when the server cannot be
     /// reached.
-    pub(super) async fn take(server: &Server, way: &Way) -> Result<Self> {
+    pub(super) async fn take(server: &Server, way: &Way, name: &str) -> Result<Self> {
         let Tx::Postgres(mut conn) = way.open().await? else {
             return Err(StoreError::Engine("not a server".to_owned()));
         };
-        let is_taken: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
-            .bind(KEY)
-            .fetch_one(&mut conn)
-            .await?;
+        let is_taken: bool =
+            sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended($1, $2))")
+                .bind(name)
+                .bind(SEED)
+                .fetch_one(&mut conn)
+                .await?;
         if is_taken {
-            return Ok(Self { conn });
+            return Ok(Self { name: name.to_owned(), conn });
         }
-        let holder = holder(&mut conn).await?;
+        let holder = holder(&mut conn, name).await?;
         Err(StoreError::Unfit(format!(
-            "{} is in use by {holder}: only one `teardownd run` may work on a database. Stop that one \
-             first; the other commands work beside it",
+            "{} has a replica named {name:?} already, {holder}: each needs a name of its own. Stop that one, \
+             or set engine.replica to another name here",
             server.url
         )))
     }
@@ -47,65 +51,64 @@ impl Held {
     }
 }
 
-/// The session that holds the lock, in words.
-async fn holder(conn: &mut PgConnection) -> Result<String> {
-    let found: Option<String> = sqlx::query_scalar(
-        "SELECT concat('a daemon at ', coalesce(host(client_addr), 'the server itself'),
+/// The locks on names, with the sessions that hold them.
+const LOCKS: &str = "pg_locks AS lock JOIN pg_stat_activity AS activity USING (pid)
+    WHERE locktype = 'advisory' AND granted AND objsubid = 1
+      AND lock.database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+
+/// The session that holds the lock on a name, in words.
+async fn holder(conn: &mut PgConnection, name: &str) -> Result<String> {
+    let found: Option<String> = sqlx::query_scalar(AssertSqlSafe(format!(
+        "SELECT concat('at ', coalesce(host(client_addr), 'the server itself'),
                        ', process ', activity.pid, ' of the server, since ',
                        to_char(backend_start, 'YYYY-MM-DD HH24:MI:SSOF'))
-         FROM pg_locks AS lock JOIN pg_stat_activity AS activity USING (pid)
-         WHERE locktype = 'advisory' AND granted AND objsubid = 1
-           AND lock.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-           AND (classid::bigint << 32 | objid::bigint) = $1",
-    )
-    .bind(KEY)
+         FROM {LOCKS} AND (classid::bigint << 32 | objid::bigint) = hashtextextended($1, $2)"
+    )))
+    .bind(name)
+    .bind(SEED)
     .fetch_optional(conn)
     .await?;
-    Ok(found.unwrap_or_else(|| "another daemon".to_owned()))
+    Ok(found.unwrap_or_else(|| "whose session is not shown to this role".to_owned()))
 }
 
-/// Whether a daemon holds the lock of this database.
+/// Whether a replica of this database holds the lock on its name.
 pub(super) async fn is_held(tx: &mut Tx) -> Result<bool> {
     let Tx::Postgres(conn) = tx else { return Ok(false) };
-    Ok(sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM pg_locks
-             WHERE locktype = 'advisory' AND granted AND objsubid = 1
-               AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-               AND (classid::bigint << 32 | objid::bigint) = $1)",
-    )
-    .bind(KEY)
+    Ok(sqlx::query_scalar(AssertSqlSafe(format!(
+        "SELECT EXISTS (SELECT 1 FROM {LOCKS} AND (classid::bigint << 32 | objid::bigint)
+             IN (SELECT hashtextextended(name, $1) FROM replicas))"
+    )))
+    .bind(SEED)
     .fetch_one(conn)
     .await?)
 }
 
 impl Server {
-    /// Takes the lock for this process.
+    /// Takes the lock on the name of this replica.
     ///
     /// # Errors
     /// As [`Held::take`].
-    pub(in crate::store) async fn lock(&self) -> Result<()> {
-        *self.held.lock().await = Some(Held::take(self, &self.way(String::new())).await?);
+    pub(in crate::store) async fn lock(&self, name: &str) -> Result<()> {
+        *self.held.lock().await = Some(Held::take(self, &self.way(session("")), name).await?);
         Ok(())
     }
 
-    /// Whether this process still has the lock, if it ever had it. A session that the server has ended is
-    /// begun anew.
+    /// Makes sure that this process still has the lock, if it ever had it. A session that the server has
+    /// ended is begun anew.
     ///
     /// # Errors
-    /// [`StoreError::Gone`] when another daemon has the lock by now; [`StoreError::Lost`] when the server
+    /// [`StoreError::Gone`] when another process has the name by now; [`StoreError::Lost`] when the server
     /// cannot be reached.
     pub(in crate::store) async fn keep_lock(&self) -> Result<()> {
         let mut held = self.held.lock().await;
-        let is_ours = match held.as_mut() {
-            None => true,
-            Some(held) => held.is_held().await,
-        };
-        if is_ours {
+        let Some(own) = held.as_mut() else { return Ok(()) };
+        if own.is_held().await {
             return Ok(());
         }
+        let name = own.name.clone();
         let mut lost = 0;
         loop {
-            match Held::take(self, &self.way(String::new())).await {
+            match Held::take(self, &self.way(session("")), &name).await {
                 Ok(anew) => {
                     *held = Some(anew);
                     return Ok(());

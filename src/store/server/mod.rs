@@ -51,6 +51,8 @@ pub enum ServerTime {
 #[derive(Debug)]
 pub(super) struct Server {
     url: ServerUrl,
+    /// The name that sessions show to whoever looks at the server.
+    application: String,
     time: ServerTime,
     /// For pauses.
     clock: Arc<dyn Clock>,
@@ -60,7 +62,7 @@ pub(super) struct Server {
     mark: AtomicI64,
     /// Where database time was when the server told it last.
     told: Mutex<Option<Anchor>>,
-    /// The lock of the daemon, where this process is one.
+    /// The lock on the name of the replica, where this process is one.
     held: AsyncMutex<Option<Held>>,
     /// The connection that listens, where somebody waits for changes.
     notices: AsyncMutex<Option<Notices>>,
@@ -70,6 +72,10 @@ impl Server {
     fn new(settings: &ServerSettings) -> Self {
         Self {
             url: settings.url.clone(),
+            application: match &settings.replica {
+                Some(name) => format!("teardownd {name}"),
+                None => "teardownd".to_owned(),
+            },
             time: settings.time,
             clock: Arc::clone(&settings.clock),
             writer: OnceCell::new(),
@@ -239,7 +245,7 @@ impl Server {
         Ok(Some(self.place(at, reading)))
     }
 
-    /// Whether a daemon works on the database.
+    /// Whether a replica works on the database.
     ///
     /// # Errors
     /// When the server cannot be reached.
@@ -262,7 +268,7 @@ impl Server {
         let here = told.as_ref().map_or(at, |told| told.now(reading.uptime).max(at));
         let anchor = database_time::told(here, reading);
         *told = Some(anchor.clone());
-        Timekeeping { anchor, steps: 0, last: None }
+        Timekeeping { anchor, steps: 0, last: None, is_told: true }
     }
 }
 

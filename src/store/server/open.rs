@@ -31,8 +31,9 @@ pub struct ServerSettings {
     pub url: ServerUrl,
     /// Whether an older schema is migrated.
     pub migrate: MigrateMode,
-    /// Whether this process is the one daemon of the database: it takes the lock before it changes anything.
-    pub alone: bool,
+    /// The name of the replica that this process is, if it is one. It takes the lock on its name before it
+    /// changes anything.
+    pub replica: Option<String>,
     /// Whose clock tells the time of the database.
     pub time: ServerTime,
     /// For pauses between two tries.
@@ -50,8 +51,8 @@ impl Store {
         let mut tx = server.first(session("")).await?;
         let fitness = schema::look(&mut tx).await?;
         fitness.check(&server.url)?;
-        if settings.alone {
-            server.lock().await?;
+        if let Some(name) = &settings.replica {
+            server.lock(name).await?;
         }
         let pending = fitness.pending(&server.url)?;
         let version = match settings.migrate {
@@ -93,7 +94,7 @@ impl Server {
 
     /// How a connection is made.
     pub(super) fn options(&self) -> PgConnectOptions {
-        let options = self.url.options().application_name("teardownd");
+        let options = self.url.options().application_name(&self.application);
         options.log_statements(tracing::log::LevelFilter::Trace)
     }
 
@@ -118,13 +119,18 @@ impl Server {
     }
 }
 
+/// After this long without a sign of life of the other end the server asks whether it is still there, so that
+/// the locks of a host that is gone end with it.
+const KEEPALIVE: &str = "SET tcp_keepalives_idle = 20; SET tcp_keepalives_interval = 5;
+     SET tcp_keepalives_count = 4;";
+
 /// The settings of every session. A pooler in transaction mode gives them to others, too; they
 /// harm nobody.
-fn session(more: &str) -> String {
+pub(super) fn session(more: &str) -> String {
     let millis = |time: Duration| time.as_millis();
     format!(
         "SET statement_timeout = {}; SET lock_timeout = {};
-         SET idle_in_transaction_session_timeout = {}; SET timezone = 'UTC'; {more}",
+         SET idle_in_transaction_session_timeout = {}; SET timezone = 'UTC'; {KEEPALIVE} {more}",
         millis(STATEMENT),
         millis(LOCK),
         millis(IDLE),

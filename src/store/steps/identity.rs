@@ -10,7 +10,7 @@ use crate::core::ids::AccountName;
 use crate::core::reason::Reason;
 use crate::core::settlement;
 use crate::store::model::time::millis;
-use crate::store::tables::{accounts, identities};
+use crate::store::tables::{accounts, identities, leases};
 use crate::store::{Result, Store, Tx};
 
 impl Store {
@@ -25,6 +25,34 @@ impl Store {
         self.write("adopt", || async move |tx: &mut Tx| adopt(tx, configured, millis(now)).await)
             .await
     }
+
+    /// Which of these accounts stand for another partner by now: a replica has started since, with another
+    /// configuration.
+    pub async fn other_partners(
+        &self,
+        configured: &[(AccountName, Identity)],
+    ) -> Result<Vec<AccountName>> {
+        self.read("other_partners", || {
+            async move |tx: &mut Tx| {
+                let in_force = identities::in_force(tx).await?;
+                let others = configured
+                    .iter()
+                    .filter(|(name, own)| stands_for_another(&in_force, name, own));
+                Ok(others.map(|(name, _)| name.clone()).collect())
+            }
+        })
+        .await
+    }
+}
+
+/// Whether an account stands for another partner than for this one.
+pub(super) fn stands_for_another(
+    in_force: &[(AccountName, identities::Words)],
+    name: &AccountName,
+    own: &Identity,
+) -> bool {
+    let known = in_force.iter().find(|(known, _)| known == name);
+    known.is_some_and(|(_, words)| *words != identities::words(own))
 }
 
 /// Takes up what the configuration says these accounts stand for. Names that it has no more, and those
@@ -49,6 +77,8 @@ async fn leave(tx: &mut Tx, name: &AccountName, now: Timestamp) -> Result<()> {
     let mut account = accounts::load(tx, name).await?;
     let (proven, halted) = (std::mem::take(&mut account.proven), account.halted.take());
     identities::leave(tx, name, proven, halted.as_ref(), now).await?;
+    // Another process may work for what it stood for until now.
+    leases::revoke(tx, name, now).await?;
     settle(tx, &account, now).await
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::identity::stands_for_another;
 use super::{account, forged};
 use crate::core::account::Account;
 use crate::core::gates::Verdict;
@@ -13,23 +14,31 @@ use crate::core::reason::Reason;
 use crate::core::teardown::{Lease, Teardown};
 use crate::store::model::time::{after, millis};
 use crate::store::rules::stops;
-use crate::store::tables::{accounts, leases, teardowns, transitions};
-use crate::store::{ClaimRequest, Claimed, Result, Store, StoreError, Tx, rules};
+use crate::store::tables::{accounts, identities, jobs, leases, teardowns, transitions};
+use crate::store::{ClaimRequest, Claimed, Engine, Result, Slots, Store, StoreError, Tx, rules};
 
 impl Store {
-    /// Called once by the one process that may run on this database: gives back every lease, with a
-    /// new fence, and makes those rows due at once. Returns how many.
-    pub async fn take_over(&self, now: Timestamp) -> Result<u64> {
-        self.write("take_over", || {
-            async move |tx: &mut Tx| leases::take_over(tx, millis(now)).await
-        })
-        .await
+    /// Called once by a replica that starts, whose name nobody else may have: gives back the leases of
+    /// earlier processes of that name, with a new fence, and makes those rows due at once. Returns how many.
+    /// A file has one process, so that every lease there is of a process that is gone.
+    pub async fn take_over(&self, replica: &str, now: Timestamp) -> Result<u64> {
+        let whose = match &self.engine {
+            Engine::File(_) => None,
+            Engine::Server(_) => Some(replica),
+        };
+        self.write("take_over", || async move |tx: &mut Tx| take_over(tx, whose, millis(now)).await)
+            .await
     }
 
     /// Claims due rows, each with a new fence: by priority, then by what becomes impossible to cancel
-    /// soonest, then by how long they have been due.
+    /// soonest, then by how long they have been due. A row that a newer program has written in words of its
+    /// own is left alone.
     pub async fn claim(&self, request: &ClaimRequest, now: Timestamp) -> Result<Vec<Claimed>> {
-        self.write("claim", || async move |tx: &mut Tx| claim(tx, request, millis(now)).await).await
+        let is_outdated = self.is_outdated();
+        self.write("claim", || {
+            async move |tx: &mut Tx| claim(tx, request, is_outdated, millis(now)).await
+        })
+        .await
     }
 
     /// When the earliest row becomes due that [`claim`](Self::claim) would give to one of these
@@ -81,25 +90,39 @@ impl Store {
     }
 }
 
-async fn claim(tx: &mut Tx, request: &ClaimRequest, now: Timestamp) -> Result<Vec<Claimed>> {
+async fn take_over(tx: &mut Tx, replica: Option<&str>, now: Timestamp) -> Result<u64> {
+    jobs::take_over(tx, replica).await?;
+    leases::take_over(tx, replica, now).await
+}
+
+async fn claim(
+    tx: &mut Tx,
+    request: &ClaimRequest,
+    is_outdated: bool,
+    now: Timestamp,
+) -> Result<Vec<Claimed>> {
     let mut stored = account::load_halting_damaged(tx, now).await?;
     account::expire_pauses(tx, &mut stored, now).await?;
     let every = row_of(&stored, &AccountName::every());
     let until = millis(after(now, request.ttl));
+    let in_force = identities::in_force(tx).await?;
     let mut claimed = Vec::new();
-    for (name, wanted) in &request.slots {
+    for Slots { account: name, free, most, identity } in &request.slots {
+        if identity.as_ref().is_some_and(|own| stands_for_another(&in_force, name, own)) {
+            continue;
+        }
         let account = row_of(&stored, name);
-        let leased = match account.trouble {
-            Some(_) => leases::count(tx, name, now).await?,
-            None => 0,
-        };
-        let slots = stops::allowance(&account, &every, leased, *wanted, now);
+        // Other processes work on the account, too.
+        let leased = leases::count(tx, name, now).await?;
+        let wanted = (*free).min(most.saturating_sub(leased));
+        let slots = stops::allowance(&account, &every, leased, wanted, now);
         if slots == 0 {
             continue;
         }
-        for mut row in due(tx, name, slots, &request.working, now).await? {
+        let outage = account.trouble.as_ref().map(|trouble| trouble.kind);
+        for mut row in due(tx, name, slots, &request.working, is_outdated, now).await? {
             rules::lease(&mut row, Lease { owner: request.owner.clone(), until }, now);
-            claimed.push(Claimed { fence: row.fence, teardown: row });
+            claimed.push(Claimed { fence: row.fence, teardown: row, outage });
         }
     }
     leases::save(tx, &claimed).await?;
@@ -118,15 +141,21 @@ async fn due(
     name: &AccountName,
     slots: usize,
     working: &[TeardownId],
+    is_outdated: bool,
     now: Timestamp,
 ) -> Result<Vec<Teardown>> {
+    let mut left = working.to_vec();
     loop {
-        let found = leases::due(tx, name, slots, working, now).await?;
+        let found = leases::due(tx, name, slots, &left, now).await?;
         let mut sound = Vec::with_capacity(found.len());
         let mut damaged = false;
         for row in found {
             match row {
                 Ok(row) => sound.push(row),
+                Err((id, _)) if is_outdated => {
+                    left.push(id);
+                    damaged = true;
+                }
                 Err((id, error)) => {
                     tracing::error!(teardown = %id, %error, "a damaged row is held");
                     let text = error.to_string();

@@ -9,11 +9,11 @@ use crate::core::protection::Protection;
 use crate::core::teardown::Teardown;
 use crate::store::model::time::millis;
 use crate::store::tables::{
-    accounts, acks, audit, commands, customers, daemon, faults, protections, purchases, survey,
+    accounts, acks, audit, commands, customers, faults, protections, purchases, replicas, survey,
     teardowns, transitions, version,
 };
 use crate::store::{
-    Ack, AuditEntry, AuditRange, DaemonInfo, Engine, Filter, KnownCustomers, Result, Store,
+    Ack, AuditEntry, AuditRange, Engine, Filter, KnownCustomers, Replica, Result, Store,
     StoredFault, StoredPurchase, Survey, SurveyRequest, TransitionRecord, Tx,
 };
 
@@ -107,9 +107,9 @@ impl Store {
         self.snapshot("survey", survey).await
     }
 
-    /// What the daemon last told of itself.
-    pub async fn daemon(&self) -> Result<Option<DaemonInfo>> {
-        self.read("daemon", || async move |tx: &mut Tx| daemon::load(tx).await).await
+    /// The replicas that work on the database or have done so lately, by name.
+    pub async fn replicas(&self) -> Result<Vec<Replica>> {
+        self.read("replicas", || async move |tx: &mut Tx| replicas::load_all(tx).await).await
     }
 
     /// A number that changes with each step that stores something, in whichever process. `None` for a

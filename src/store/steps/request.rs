@@ -1,5 +1,7 @@
 //! Operators' requests: those made by the program, and those typed into `operator_requests`.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::time;
@@ -12,11 +14,11 @@ use crate::store::rules::requests::Surroundings;
 use crate::store::rules::typed::TypedRequest;
 use crate::store::rules::{protect, stops};
 use crate::store::tables::{
-    accounts, acks, clock, commands, protections, requests, teardowns, transitions,
+    accounts, acks, clock, commands, protections, replicas, requests, teardowns, transitions,
 };
 use crate::store::{
     About, AccountVerb, Filter, OperatorRequest, ProtectionVerb, RequestEffect, RequestRecord,
-    Result, Store, StoreError, TeardownVerb, Tx, rules,
+    Result, Store, StoreError, TeardownVerb, Tx, Verb, rules,
 };
 
 impl Store {
@@ -33,23 +35,31 @@ impl Store {
     }
 
     /// Applies the requests that were typed in by SQL and returns how many there were. One that
-    /// cannot be understood is answered with the reason in its row.
+    /// cannot be understood is answered with the reason in its row. A verb of a newer program that works on
+    /// the database, too, is left to that one.
     pub async fn apply_requests(&self, now: Timestamp) -> Result<u64> {
         // Most ticks find nothing: a look beside the writer is enough then.
         let is_any_open = || async move |tx: &mut Tx| requests::is_any_open(tx).await;
         if !self.read("apply_requests", is_any_open).await? {
             return Ok(0);
         }
-        self.write("apply_requests", || async move |tx: &mut Tx| apply_typed(tx, millis(now)).await)
-            .await
+        let is_outdated = self.is_outdated();
+        self.write("apply_requests", || {
+            async move |tx: &mut Tx| apply_typed(tx, is_outdated, millis(now)).await
+        })
+        .await
     }
 
-    /// Holds rows (before their end) whose account is not among the known ones, and lets go of those whose
-    /// account has become known.
+    /// Holds rows (before their end) whose account is known neither here nor to another replica that works,
+    /// and lets go of those whose account has become known.
     pub async fn check_accounts(&self, known: &[AccountName], now: Timestamp) -> Result<()> {
         // Most looks find nothing: a look beside the writer is enough then.
-        let is_needed =
-            || async move |tx: &mut Tx| teardowns::is_any_account_unknown(tx, known).await;
+        let is_needed = || {
+            async move |tx: &mut Tx| {
+                let known = known_to_any(tx, known, now).await?;
+                teardowns::is_any_account_unknown(tx, &known).await
+            }
+        };
         if !self.read("check_accounts", is_needed).await? {
             return Ok(());
         }
@@ -263,9 +273,12 @@ pub(super) async fn to_change(
 // ---- typed in by SQL -------------------------------------------------------------------------------
 
 /// Applies and answers the open requests, each by itself: one that fails changes nothing.
-async fn apply_typed(tx: &mut Tx, now: Timestamp) -> Result<u64> {
+async fn apply_typed(tx: &mut Tx, is_outdated: bool, now: Timestamp) -> Result<u64> {
     time::adopt(tx, now).await?;
-    let open = requests::open(tx).await?;
+    let mut open = requests::open(tx).await?;
+    open.retain(|(_, typed)| {
+        !is_outdated || typed.as_ref().is_ok_and(|typed| Verb::parse(typed.verb.trim()).is_some())
+    });
     let count = open.len() as u64;
     for (id, typed) in open {
         let answer = match tx.attempt(async |tx| apply_one(tx, typed, now).await).await {
@@ -287,8 +300,21 @@ async fn apply_one(tx: &mut Tx, typed: Result<TypedRequest>, now: Timestamp) -> 
 
 // ---- accounts of the configuration -------------------------------------------------------------------
 
+/// The accounts that are known to this process or to a replica that works.
+async fn known_to_any(
+    tx: &mut Tx,
+    known: &[AccountName],
+    now: Timestamp,
+) -> Result<Vec<AccountName>> {
+    let working = replicas::working(tx, now).await?;
+    let elsewhere = working.into_iter().flat_map(|replica| replica.accounts);
+    let all: BTreeSet<AccountName> = known.iter().cloned().chain(elsewhere).collect();
+    Ok(all.into_iter().collect())
+}
+
 async fn check_accounts(tx: &mut Tx, known: &[AccountName], now: Timestamp) -> Result<()> {
-    for mut row in teardowns::of_unknown_accounts(tx, known).await? {
+    let known = known_to_any(tx, known, now).await?;
+    for mut row in teardowns::of_unknown_accounts(tx, &known).await? {
         let (account, every) = accounts::load_with_every(tx, &row.account).await?;
         let runs = rules::runs(&account, &every, now);
         let is_known = known.contains(&row.account);

@@ -5,8 +5,9 @@ use jiff::Timestamp;
 use crate::core::database_time;
 use crate::core::database_time::{Reading, Step, Timekeeping};
 use crate::core::ids::AccountName;
-use crate::store::tables::{accounts, clock, daemon, teardowns};
-use crate::store::{DaemonInfo, Engine, Result, Store, Tx};
+use crate::store::model::time::millis;
+use crate::store::tables::{accounts, clock, replicas, teardowns, version};
+use crate::store::{Engine, Replica, Result, Store, Tx};
 
 impl Store {
     /// Continues the database's own clock from what the machine's clocks say, and follows a step of
@@ -34,25 +35,35 @@ impl Store {
         self.read("timekeeping", || async move |tx: &mut Tx| clock::load(tx).await).await
     }
 
-    /// Stores that the daemon lives, at a time of the clock that [`keep_time`](Self::keep_time) continues
-    /// in the same step.
+    /// Stores the heartbeat of a replica, at a time of the clock that [`keep_time`](Self::keep_time)
+    /// continues in the same step.
     pub async fn tick(
         &self,
         reading: &Reading,
-        info: &DaemonInfo,
+        replica: &Replica,
     ) -> Result<(Timekeeping, Option<Step>)> {
         let told = self.told_time(reading).await?.map(|told| (told, None));
         let told = &told;
-        self.write("tick", || {
+        let ticked = self.write("tick", || {
             async move |tx: &mut Tx| {
                 let kept = match told {
                     Some(told) => told.clone(),
                     None => keep(tx, reading).await?,
                 };
-                daemon::save(tx, &DaemonInfo { ticked_at: kept.0.anchor.at, ..info.clone() })
-                    .await?;
-                Ok(kept)
+                let replica = Replica { ticked_at: kept.0.anchor.at, ..replica.clone() };
+                replicas::save(tx, &replica).await?;
+                Ok((kept, version::schema(tx).await?))
             }
+        });
+        let (kept, newest) = ticked.await?;
+        self.note_schema(newest);
+        Ok(kept)
+    }
+
+    /// Stores that a replica has ended in good order.
+    pub async fn stop(&self, replica: &str, now: Timestamp) -> Result<()> {
+        self.write("stop", || {
+            async move |tx: &mut Tx| replicas::stop(tx, replica, millis(now)).await
         })
         .await
     }
@@ -75,7 +86,7 @@ async fn keep(tx: &mut Tx, reading: &Reading) -> Result<(Timekeeping, Option<Ste
     }
     let steps = known.as_ref().map_or(0, |known| known.steps) + u64::from(step.is_some());
     let last = step.or(known.and_then(|known| known.last));
-    Ok((Timekeeping { anchor, steps, last }, step))
+    Ok((Timekeeping { anchor, steps, last, is_told: false }, step))
 }
 
 /// Gives rows that a shell has queued times of the database: SQLite gave them the wall clock's, which may

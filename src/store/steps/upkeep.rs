@@ -1,10 +1,15 @@
 //! Upkeep: the jobs of the schedule, and retention.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
-use crate::store::model::time::millis;
+use crate::store::model::time::{after, millis};
 use crate::store::tables::{jobs, retention};
 use crate::store::{Result, Store, Tx};
+
+/// By then whoever has begun a job has ended it, or is gone.
+const LONGEST_JOB: Duration = Duration::from_secs(600);
 
 impl Store {
     /// When the job of this name was last done. One that is new here counts as done now.
@@ -15,10 +20,34 @@ impl Store {
         .await
     }
 
-    /// Stores that a job was done.
-    pub async fn note_run(&self, job: &str, at: Timestamp) -> Result<()> {
-        self.write("note_run", || {
-            async move |tx: &mut Tx| jobs::note_run(tx, job, millis(at)).await
+    /// Begins a job for `owner`, who leases it, if it is due by when it was last done and nobody does it now.
+    /// `wall` is the wall clock, by which schedules go. Returns whether it was begun.
+    pub async fn begin_run(
+        &self,
+        job: &str,
+        owner: &str,
+        is_due: impl Fn(Timestamp) -> bool,
+        now: Timestamp,
+        wall: Timestamp,
+    ) -> Result<bool> {
+        let (is_due, now, wall) = (&is_due, millis(now), millis(wall));
+        self.write("begin_run", || {
+            async move |tx: &mut Tx| {
+                let ran_at = jobs::last_run(tx, job, wall).await?;
+                // A clock that was set back must not silence a job until it has caught up.
+                if ran_at <= wall && !is_due(ran_at) {
+                    return Ok(false);
+                }
+                jobs::lease(tx, job, owner, after(now, LONGEST_JOB), now).await
+            }
+        })
+        .await
+    }
+
+    /// Ends a job that [`begin_run`](Self::begin_run) has begun; `done` says when, where it was done.
+    pub async fn end_run(&self, job: &str, owner: &str, done: Option<Timestamp>) -> Result<()> {
+        self.write("end_run", || {
+            async move |tx: &mut Tx| jobs::end(tx, job, owner, done.map(millis)).await
         })
         .await
     }

@@ -28,6 +28,7 @@ pub(in crate::store) async fn load(tx: &mut Tx) -> Result<Option<Timekeeping>> {
             },
             steps: f.number("steps")?,
             last,
+            is_told: false,
         })
     })
     .transpose()
@@ -48,7 +49,7 @@ pub(in crate::store) async fn latest(tx: &mut Tx) -> Result<Option<Timestamp>> {
              UNION ALL SELECT max(created_at) FROM commands
              UNION ALL SELECT max(last_sent_at) FROM commands
              UNION ALL SELECT max(settled_at) FROM commands
-             UNION ALL SELECT ticked_at FROM daemon) AS times",
+             UNION ALL SELECT max(ticked_at) FROM replicas) AS times",
     )
     .fetch_one(tx)
     .await?;

@@ -12,20 +12,47 @@ use crate::core::ids::{AccountName, Fence, TeardownId};
 use crate::core::teardown::Teardown;
 use crate::store::{Claimed, Result, StoreError, Tx};
 
-pub(in crate::store) async fn take_over(tx: &mut Tx, now: Timestamp) -> Result<u64> {
-    let done = sql::query(concat!(
+/// Gives back the leases of processes of a replica that are gone; of all where none is named.
+pub(in crate::store) async fn take_over(
+    tx: &mut Tx,
+    replica: Option<&str>,
+    now: Timestamp,
+) -> Result<u64> {
+    // The processes that made these calls are gone, too.
+    sql::query(CALLS_END).bind(replica).execute(&mut *tx).await?;
+    sql::query(concat!(
         "UPDATE teardowns SET lease_owner = NULL, lease_until = NULL,
              fence = fence + CASE WHEN fence < 1000000000000000 THEN 1 ELSE 0 END,
               next_attempt_at = NULL, updated_at = $1
          WHERE lease_owner IS NOT NULL AND ",
+        owned_by!("$2"),
+        " AND ",
         open!()
     ))
     .bind(now)
-    .execute(&mut *tx)
+    .bind(replica)
+    .execute(tx)
+    .await
+}
+
+/// Takes the leases on the rows of an account away from whoever has them.
+pub(in crate::store) async fn revoke(
+    tx: &mut Tx,
+    name: &AccountName,
+    now: Timestamp,
+) -> Result<()> {
+    sql::query(concat!(
+        "UPDATE teardowns SET lease_owner = NULL, lease_until = NULL,
+             fence = fence + CASE WHEN fence < 1000000000000000 THEN 1 ELSE 0 END,
+              next_attempt_at = NULL, updated_at = $1
+         WHERE lower(account) = $2 AND lease_owner IS NOT NULL AND ",
+        open!()
+    ))
+    .bind(now)
+    .bind(name.as_str())
+    .execute(tx)
     .await?;
-    // The process that made these calls is gone.
-    sql::query(CALLS_END).execute(tx).await?;
-    Ok(done)
+    Ok(())
 }
 
 /// How many rows of the account are out under a lease that has not lapsed.
@@ -85,8 +112,18 @@ pub(in crate::store) const DUE: Sql = Sql {
 };
 
 const CALLS_END: Sql = Sql {
-    sqlite: "UPDATE commands SET calling = 0 WHERE calling = 1",
-    postgres: "UPDATE commands SET calling = false WHERE calling",
+    sqlite: concat!(
+        "UPDATE commands SET calling = 0 WHERE calling = 1 AND ($1 IS NULL
+             OR teardown_id IN (SELECT id FROM teardowns WHERE lease_owner IS NOT NULL AND ",
+        owned_by!("$1"),
+        "))"
+    ),
+    postgres: concat!(
+        "UPDATE commands SET calling = false WHERE calling AND ($1 IS NULL
+             OR teardown_id IN (SELECT id FROM teardowns WHERE lease_owner IS NOT NULL AND ",
+        owned_by!("$1"),
+        "))"
+    ),
 };
 
 /// A row that is due, or which one is damaged and how.
@@ -119,7 +156,7 @@ pub(in crate::store) async fn save(tx: &mut Tx, claimed: &[Claimed]) -> Result<(
     }
     let leases: Vec<_> = claimed
         .iter()
-        .map(|Claimed { teardown: row, fence }| {
+        .map(|Claimed { teardown: row, fence, .. }| {
             json!({
                 "id": row.id,
                 "fence": fence,

@@ -24,13 +24,27 @@ macro_rules! due {
     };
 }
 
+/// The condition that a lease is a process's of the replica with this name, or anybody's where none is named.
+macro_rules! owned_by {
+    ($replica:literal) => {
+        concat!(
+            "(",
+            $replica,
+            " IS NULL OR substr(lease_owner, 1, length(",
+            $replica,
+            ") + 1) = ",
+            $replica,
+            " || '/')"
+        )
+    };
+}
+
 pub(super) mod accounts;
 pub(super) mod acks;
 pub(super) mod audit;
 pub(super) mod clock;
 pub(super) mod commands;
 pub(super) mod customers;
-pub(super) mod daemon;
 pub(super) mod faults;
 pub(super) mod identities;
 pub(super) mod in_force;
@@ -39,6 +53,7 @@ pub(super) mod leases;
 pub(super) mod protections;
 pub(super) mod purchases;
 pub(super) mod reloads;
+pub(super) mod replicas;
 pub(super) mod requests;
 pub(super) mod retention;
 pub(super) mod rows;

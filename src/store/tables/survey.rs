@@ -41,6 +41,7 @@ pub(in crate::store) async fn survey(
     note_uncancellable(tx, &mut accounts).await?;
     count_refused(tx, &mut accounts).await?;
     count_deletions(tx, &mut accounts, now).await?;
+    count_customers(tx, &mut accounts).await?;
     count_requests(tx, &mut accounts, before(now, request.budget_window)).await?;
     let (moves, last_move) = match request.moves_after {
         Some(after) => moves(tx, after).await?,
@@ -273,6 +274,16 @@ async fn count_deletions(tx: &mut Tx, accounts: &mut Accounts, now: Timestamp) -
             .or_default()
             .deletions
             .push(f.time("created_at").unwrap_or(now));
+    }
+    Ok(())
+}
+
+/// As they were last listed, by whichever replica.
+async fn count_customers(tx: &mut Tx, accounts: &mut Accounts) -> Result<()> {
+    let found = sql::query("SELECT account, customers FROM customer_lists").fetch_all(tx).await?;
+    for row in &found {
+        let f = Fields::new(row, "customer_lists", "account");
+        accounts.entry(f.account()?).or_default().customers = Some(f.number("customers")?);
     }
     Ok(())
 }

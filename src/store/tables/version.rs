@@ -29,3 +29,9 @@ pub(in crate::store) async fn time(tx: &mut Tx) -> Result<Timestamp> {
     let row = sql::query("SELECT 'server' AS clock, clock_timestamp() AS at").fetch_one(tx).await?;
     Fields::new(&row, "server", "clock").time("at")
 }
+
+/// The version of the schema: that of the newest program that has worked on the database.
+pub(in crate::store) async fn schema(tx: &mut Tx) -> Result<i64> {
+    let row = sql::query("SELECT coalesce(max(version), 0) AS version FROM _sqlx_migrations");
+    Ok(row.fetch_one(tx).await?.try_get("version")?)
+}

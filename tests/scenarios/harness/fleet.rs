@@ -18,7 +18,7 @@ use teardownd::runtime::daemon::Daemon;
 use teardownd::runtime::ledger::StoreLedger;
 use teardownd::runtime::live::AccountRules;
 use teardownd::simulator::{Mix, Options, Sandbox, Simulator, SimulatorTransport};
-use teardownd::store::{DaemonInfo, Door, Filter, Store};
+use teardownd::store::{Door, Filter, Replica, Store};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -129,19 +129,14 @@ impl Fleet {
         let store = Arc::new(self.store.behind(Door::guarded(self.life.clone())));
         let accounts = self.members.iter().map(|member| Arc::new(self.account(member, &store)));
         let now = self.clock.now();
-        let info = DaemonInfo {
-            owner: "fleet".to_owned(),
-            version: "0".to_owned(),
-            started_at: now,
-            ticked_at: now,
-        };
+        let replica = Replica::starting("scenario", "scenario/fleet".to_owned(), now);
         let daemon = Daemon::start(
             engine(&given),
             accounts.collect(),
             Arc::clone(&store),
             Arc::clone(&self.clock),
             Arc::new(SeededEntropy::new(self.seed)),
-            info,
+            replica,
             Arc::new(|| Ok(())),
         );
         let daemon = daemon.await.unwrap();

@@ -3,11 +3,15 @@
 
 #[path = "../../common/at_once.rs"]
 mod at_once;
+#[path = "../../common/postgres.rs"]
+#[expect(dead_code, reason = "other tests need more of it")]
+mod postgres_server;
 
-use std::future::{Future, pending, poll_fn};
+use std::future::{Future, pending};
 use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::task::{Context, Poll};
+use std::thread;
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -131,7 +135,7 @@ impl Passage for Life {
         if self.clock.uptime() < self.pulse.lock().unwrap().locked_until {
             return Poll::Ready(());
         }
-        block_on(poll_fn(step));
+        at_once::run(step);
         Poll::Ready(())
     }
 
@@ -140,17 +144,47 @@ impl Passage for Life {
     }
 }
 
-/// A database file, gone when this is dropped.
+/// A database, gone when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Database {
-    _folder: TempDir,
     /// The store on it.
     pub(crate) store: Store,
+    _place: Place,
+}
+
+/// Where it is.
+#[derive(Debug)]
+#[expect(dead_code, reason = "they are held until the end of the scenario")]
+enum Place {
+    File(TempDir),
+    Server(postgres_server::Database),
 }
 
 impl Database {
-    /// An empty one, in memory where the system offers that: a scenario loses nothing with the machine.
+    /// An empty one: on a server where `TEARDOWND_TEST_ENGINE` is `postgres`, else in a file.
     pub(crate) fn new() -> Self {
+        match std::env::var("TEARDOWND_TEST_ENGINE").as_deref() {
+            Ok("postgres") => Self::on_server(),
+            Ok(other) => panic!("TEARDOWND_TEST_ENGINE is {other:?}, and not postgres"),
+            Err(_) => Self::in_file(),
+        }
+    }
+
+    fn on_server() -> Self {
+        let made = async {
+            let database = postgres_server::Database::migrated().await;
+            let database = database.expect("TEARDOWND_TEST_POSTGRES names a server");
+            (database.store(MigrateMode::Manual).await, database)
+        };
+        // The runtime of the scenario runs already, and blocking in it is not possible.
+        let made = thread::scope(|scope| scope.spawn(|| at_once::NETWORK.block_on(made)).join());
+        let (store, database) = made.unwrap();
+        let store = store.behind(Door::guarded(Arc::new(AtOnce)));
+        Self { store, _place: Place::Server(database) }
+    }
+
+    /// In memory where the system offers that: a scenario loses nothing with the machine.
+    fn in_file() -> Self {
         static EMPTY: LazyLock<Vec<u8>> = LazyLock::new(|| {
             let folder = folder();
             block_on(open(&folder).close());
@@ -159,10 +193,10 @@ impl Database {
         let folder = folder();
         std::fs::write(folder.path().join(FILE), &*EMPTY).unwrap();
         let store = open(&folder).behind(Door::guarded(Arc::new(AtOnce)));
-        Self { _folder: folder, store }
+        Self { store, _place: Place::File(folder) }
     }
 
-    /// A number that changes with every change of the file. Asking for it is much cheaper than reading
+    /// A number that changes with every change of the database. Asking for it is much cheaper than reading
     /// rows.
     pub(crate) fn version(&self) -> i64 {
         let version = self.store.version().now_or_never();

@@ -15,13 +15,14 @@ use teardownd::core::teardown::{NewTeardown, Teardown};
 use teardownd::partner_center::{AccountSettings, Client, Timeouts};
 use teardownd::runtime::account::AccountRuntime;
 use teardownd::runtime::clock::TokioClock;
+use teardownd::runtime::cron::Schedule;
 use teardownd::runtime::daemon::{Daemon, EngineSettings};
 use teardownd::runtime::ledger::StoreLedger;
 use teardownd::runtime::live::AccountRules;
 use teardownd::runtime::timekeeping;
 use teardownd::simulator::{Rule, Simulator, SimulatorTransport};
 use teardownd::store::{
-    DaemonInfo, Door, EnqueueOutcome, Filter, OperatorRequest, RequestEffect, Store, StoredFault,
+    Door, EnqueueOutcome, Filter, OperatorRequest, Replica, RequestEffect, Store, StoredFault,
     StoredPurchase, TransitionRecord, Verb,
 };
 use tokio::task::JoinHandle;
@@ -129,14 +130,9 @@ impl Scene {
         let accounts = [own].into_iter().chain(neighbour).map(Arc::new).collect();
         let engine = engine(given);
         let now = clock.now();
-        let info = DaemonInfo {
-            owner: format!("scenario/{}", self.started),
-            version: "0".to_owned(),
-            started_at: now,
-            ticked_at: now,
-        };
+        let replica = Replica::starting("scenario", format!("scenario/{}", self.started), now);
         let may_claim = Arc::new(|| Ok(()));
-        Daemon::start(engine, accounts, store, clock, entropy, info, may_claim)
+        Daemon::start(engine, accounts, store, clock, entropy, replica, may_claim)
     }
 
     /// One account, as `run` puts it together.
@@ -381,6 +377,7 @@ pub(super) fn engine(given: &Given) -> EngineSettings {
         policy: given.timing.clone(),
         keep_finished: Duration::from_hours(90 * 24),
         keep_history: Duration::from_hours(400 * 24),
+        maintenance: Schedule::parse("0 30 3 * * *", |_| None).unwrap(),
     }
 }
 

@@ -193,7 +193,7 @@ impl Stage {
             self.store.clone(),
             Arc::clone(clock),
             Arc::new(SystemEntropy),
-            assemble::daemon_info(clock.as_ref(), &SystemEntropy),
+            assemble::replica(&self.config, clock.as_ref(), &SystemEntropy),
             Arc::new(|| Ok(())),
         )
         .await?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tokio::signal::unix::Signal;
 
@@ -13,7 +14,7 @@ use crate::core::clock::Clock;
 use crate::interfaces::cli::view::tell_by_the_wall;
 use crate::interfaces::http::Readiness;
 use crate::interfaces::reload::Reloader;
-use crate::store::{Result, Store};
+use crate::store::{Presence, Replica, Result, Store};
 
 /// How often requests of other processes are looked for.
 const REQUESTS: Duration = Duration::from_secs(1);
@@ -26,6 +27,8 @@ const STATUS: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub(super) struct Beside {
     pub(super) store: Arc<Store>,
+    /// The name of this replica.
+    pub(super) replica: Arc<str>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) readiness: Arc<Readiness>,
     pub(super) supervisor: Arc<Supervisor>,
@@ -39,7 +42,7 @@ impl Beside {
         loop {
             // Commands that look ask for it.
             if told != *reloader.in_force()
-                && self.store.put_in_force(reloader.in_force()).await.is_ok()
+                && self.store.put_in_force(&self.replica, reloader.in_force()).await.is_ok()
             {
                 told.clone_from(reloader.in_force());
             }
@@ -55,7 +58,7 @@ impl Beside {
     }
 
     async fn answer(&self, reloader: &mut Reloader, by_signal: bool) -> Result<()> {
-        let mut open = self.store.open_reloads().await;
+        let mut open = self.store.open_reloads(&self.replica).await;
         if by_signal {
             let noted = self.store.ask_reload("SIGHUP", self.clock.now()).await;
             open = open.and_then(|open| Ok([open, vec![noted?]].concat()));
@@ -68,11 +71,22 @@ impl Beside {
         }
         self.supervisor.reloading();
         let answer = reloader.reload().await;
-        let stored = self.store.put_in_force(reloader.in_force()).await;
+        let stored = self.store.put_in_force(&self.replica, reloader.in_force()).await;
         self.readiness.reload_refused(!answer.taken_up);
         self.supervisor.reloaded();
         stored?;
-        self.store.answer_reloads(&open?, &answer, self.clock.now()).await
+        self.store.answer_reloads(&self.replica, &open?, &answer, self.clock.now()).await
+    }
+
+    /// Keeps it known how the replicas are, where there are several.
+    pub(super) async fn watch_replicas(self) {
+        loop {
+            if let Ok(replicas) = self.store.replicas().await {
+                let told = told(&replicas, self.clock.now());
+                self.readiness.replicas(told);
+            }
+            self.clock.sleep(STATUS).await;
+        }
     }
 
     /// Tells the service manager when the daemon is ready, and from then on what it does.
@@ -104,4 +118,18 @@ impl Beside {
         }
         line
     }
+}
+
+/// How the replicas are, in words.
+fn told(replicas: &[Replica], now: Timestamp) -> Option<String> {
+    let each = replicas.iter().map(|replica| match replica.presence(now) {
+        Presence::Working => format!("{} works", replica.name),
+        Presence::Stopped => format!("{} was stopped", replica.name),
+        Presence::Silent => {
+            let silent = now.duration_since(replica.ticked_at).as_secs();
+            format!("{} has been silent for {silent} s", replica.name)
+        }
+    });
+    let each: Vec<String> = each.collect();
+    (each.len() > 1).then(|| format!("replicas: {}", each.join(", ")))
 }

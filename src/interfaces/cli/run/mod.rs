@@ -21,7 +21,7 @@ use self::supervisor::Supervisor;
 use self::tasks::Tasks;
 use super::args::Globals;
 use super::exit::{Ending, Exit, Failure, Report};
-use super::open::{self, Alone};
+use super::open;
 use crate::core::clock::Clock;
 use crate::interfaces::assemble::{self, Ground};
 use crate::interfaces::config::{Config, Discovery, Migrate, load};
@@ -37,7 +37,7 @@ use crate::runtime::customers;
 use crate::runtime::daemon::{Daemon, MAINTENANCE};
 use crate::runtime::discovery;
 use crate::store::lock::{Holder, RunLock};
-use crate::store::{Door, MigrateMode, Place, Store, StoreError};
+use crate::store::{Door, MigrateMode, Place, Replica, Store, StoreError};
 
 /// A scheduler that has not looked for so long is not ready.
 const TICK_LIMIT: Duration = Duration::from_secs(30);
@@ -63,9 +63,9 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
     let hangups = signals::hangups()?;
     let supervisor = Arc::new(Supervisor::of_process());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-    let info = assemble::daemon_info(clock.as_ref(), &SystemEntropy);
-    // Held until the process ends: one daemon on one database (invariant 10).
-    let (store, _lock) = open_alone(&config, &clock, &info.owner).await?;
+    let replica = assemble::replica(&config, clock.as_ref(), &SystemEntropy);
+    // Held until the process ends: one daemon on one file, and one process of a replica (invariant 10).
+    let (store, _lock) = open_alone(&config, &clock, &replica).await?;
     let store = Arc::new(store.behind(Door::measured(Arc::clone(&clock))));
     let transport = ReqwestTransport::new(&TransportSettings::default())
         .map_err(|error| Failure::new(Exit::Unfit, error.to_string()))?;
@@ -93,14 +93,14 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
         store.clone(),
         Arc::clone(&clock),
         Arc::new(SystemEntropy),
-        info.clone(),
+        replica.clone(),
         may_claim,
     )
     .await
     .map_err(start_failure)?;
     tracing::info!(
-        version = info.version,
-        owner = info.owner,
+        version = replica.version,
+        owner = replica.owner,
         database = %config.database.place,
         %listen,
         accounts = config.accounts.len(),
@@ -110,7 +110,8 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
     meter.read().await;
     tasks.spawn("the listener", http::serve(listener, Arc::clone(&readiness), metrics));
     let mut jobs = base_jobs(&config, &daemon);
-    jobs.extend(start_discovery(&config, &accounts, &ground, &daemon, &stop, &mut tasks));
+    let owner = &replica.owner;
+    jobs.extend(start_discovery(&config, owner, &accounts, &ground, &daemon, &stop, &mut tasks));
     for Job { name, schedule, due } in jobs {
         let now = clock.wall();
         // A time that passed while no daemon ran is made up for, once. The pickup is not: it looks at once.
@@ -123,15 +124,18 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
     }
     let beside = Beside {
         store: store.clone(),
+        replica: replica.name.as_str().into(),
         clock: Arc::clone(&clock),
         readiness: Arc::clone(&readiness),
         supervisor: Arc::clone(&supervisor),
     };
-    tasks.spawn("what the database tells", wake_on_changes(Arc::clone(&store), daemon.wake()));
+    let told = wake_on_changes(Arc::clone(&store), daemon.wake(), accounts.clone());
+    tasks.spawn("what the database tells", told);
     tasks.spawn("the metrics", meter.keep());
     let counted = customers::watch(accounts.clone(), store.clone(), Arc::clone(&clock));
     tasks.spawn("the count of customers", counted);
     tasks.spawn("the watch for a stop", watch_for_drain(stop.clone(), beside.clone()));
+    tasks.spawn("the watch for replicas", beside.clone().watch_replicas());
     if supervisor.listens() {
         tasks.spawn("what the service manager is told", beside.clone().tell_the_supervisor());
     }
@@ -190,19 +194,19 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
     Ok(Report::done(String::new(), json!({"stopped": {"left_in_flight": drained.left}})))
 }
 
-/// Opens the database with the lock of the one daemon that may work on it.
+/// Opens the database with the lock of the one daemon that may work on a file, or on the name of a replica.
 async fn open_alone(
     config: &Config,
     clock: &Arc<dyn Clock>,
-    owner: &str,
+    replica: &Replica,
 ) -> Result<(Store, Option<RunLock>), Failure> {
     let migrate = match config.database.migrate {
         Migrate::Auto => MigrateMode::Auto,
         Migrate::Manual => MigrateMode::Manual,
     };
-    let take = |path| RunLock::acquire(path, owner, Holder::Run);
+    let take = |path| RunLock::acquire(path, &replica.owner, Holder::Run);
     let mut lock = config.database.place.file().map(take).transpose()?;
-    let opened = open::at(&config.database, clock, migrate, Alone::Yes).await;
+    let opened = open::at(&config.database, clock, migrate, Some(&replica.name)).await;
     let mut store = opened.map_err(start_failure)?;
     if let Some(lock) = &mut lock {
         lock.hold_database()?;
@@ -272,6 +276,7 @@ fn base_jobs(config: &Config, daemon: &Daemon) -> Vec<Job> {
 /// Starts the discovery of each account that has a schedule, and returns what wakes it.
 fn start_discovery(
     config: &Config,
+    owner: &str,
     accounts: &[Arc<AccountRuntime>],
     ground: &Ground,
     daemon: &Daemon,
@@ -282,9 +287,14 @@ fn start_discovery(
         let Discovery { schedule, settings } = config.account(&account.name)?.discovery.as_ref()?;
         let due = Arc::new(Notify::new());
         let name = discovery::job(&account.name);
+        let scheduled = discovery::Scheduled {
+            account: Arc::clone(account),
+            settings: settings.clone(),
+            schedule: schedule.clone(),
+            owner: owner.to_owned(),
+        };
         let kept = discovery::keep(
-            Arc::clone(account),
-            settings.clone(),
+            scheduled,
             Arc::clone(&ground.store),
             Arc::clone(&ground.clock),
             Arc::clone(&due),
@@ -298,10 +308,12 @@ fn start_discovery(
 }
 
 /// Has the scheduler look as soon as a server tells of something new.
-async fn wake_on_changes(store: Arc<Store>, wake: Arc<Notify>) {
+async fn wake_on_changes(store: Arc<Store>, wake: Arc<Notify>, accounts: Vec<Arc<AccountRuntime>>) {
     loop {
         store.changed().await;
         wake.notify_one();
+        // The canary of an account may have come back to another replica.
+        accounts.iter().for_each(|account| account.call_ended());
     }
 }
 

@@ -180,15 +180,15 @@ const PREPARE: [&str; 4] = [
              (strftime('%s', lived.at) * 1000 + substr(lived.at, 21, 3))
            - (strftime('%s', eligible_since) * 1000 + substr(eligible_since, 21, 3))),
          eligible_since = NULL
-     FROM (SELECT min(?1, coalesce((SELECT ticked_at FROM daemon), ?1)) AS at) AS lived
+     FROM (SELECT min(?1, coalesce((SELECT max(ticked_at) FROM replicas), ?1)) AS at) AS lived
      WHERE eligible_since IS NOT NULL AND state NOT IN ('deleted', 'aborted', 'failed')",
     // What was asked for before the backup is not done after it, but for what stops something.
     "UPDATE operator_requests SET answered_at = ?1,
          answer = 'not done: the database was restored from a backup'
      WHERE answered_at IS NULL AND verb NOT IN ('hold', 'abort', 'protect')",
-    "UPDATE reloads SET answered_at = ?1, taken_up = 0,
-         answer = 'not done: the database was restored from a backup'
-     WHERE answered_at IS NULL",
+    "INSERT INTO reload_answers (reload, replica, answered_at, taken_up, answer, changed, restart)
+     SELECT id, '', ?1, 0, 'not done: the database was restored from a backup', '[]', '[]' FROM reloads
+     WHERE NOT EXISTS (SELECT 1 FROM reload_answers WHERE reload = reloads.id)",
     "INSERT INTO accounts (name, paused_reason, paused_by, paused_since)
      VALUES ('*', ?4, ?3, ?1)
      ON CONFLICT (name) DO UPDATE SET paused_reason = ?4, paused_by = ?3,
