@@ -7,6 +7,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import urllib.parse
 
 import kubernetes_validate
 import yaml
@@ -57,7 +58,7 @@ def check_service_monitor(where, thing):
             wrong(where, f"endpoint {endpoint} has no port by name, or unknown keys {unknown}")
 
 
-def check_deployed(where, objects, drain, identity):
+def check_deployed(where, objects, drain, identity, replicas):
     """What must hold of everything together."""
     by_kind = {thing["kind"]: thing for thing in objects}
     for thing in objects:
@@ -68,15 +69,23 @@ def check_deployed(where, objects, drain, identity):
         wrong(where, "the namespace does not enforce the restricted profile")
     spec = by_kind["StatefulSet"]["spec"]
     pod = spec["template"]["spec"]
-    check_pod(where, pod, drain, identity)
-    if spec["replicas"] != 1:
-        wrong(where, "more than one pod on a SQLite database")
+    claims = {claim["metadata"]["name"] for claim in spec.get("volumeClaimTemplates", [])}
+    check_pod(where, pod, drain, identity, claims)
     pod_labels = spec["template"]["metadata"]["labels"]
-    for kind, selector in [
+    selectors = [
         ("Service", by_kind["Service"]["spec"]["selector"]),
         ("StatefulSet", spec["selector"]["matchLabels"]),
         ("NetworkPolicy", by_kind["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"]),
-    ]:
+    ]
+    if replicas:
+        check_replicas(where, objects, by_kind, claims)
+        budget = by_kind["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"]
+        selectors.append(("PodDisruptionBudget", budget))
+        spread = pod["topologySpreadConstraints"]
+        selectors += [("a spread", one["labelSelector"]["matchLabels"]) for one in spread]
+    elif spec["replicas"] != 1 or claims != {"database"}:
+        wrong(where, "more than one pod on a SQLite database, or no volume for it")
+    for kind, selector in selectors:
         if not selector.items() <= pod_labels.items():
             wrong(where, f"the selector of {kind} does not find the pod")
     monitor = by_kind.get("ServiceMonitor")
@@ -86,7 +95,51 @@ def check_deployed(where, objects, drain, identity):
             wrong(where, "the ServiceMonitor does not find the service")
 
 
-def check_pod(where, pod, drain, identity):
+def check_replicas(where, objects, by_kind, claims):
+    """What must hold of several pods on a PostgreSQL server."""
+    spec = by_kind["StatefulSet"]["spec"]
+    pod = spec["template"]["spec"]
+    [container] = pod["containers"]
+    by_name = {(thing["kind"], thing["metadata"]["name"]): thing for thing in objects}
+    spread = {one["topologyKey"]: one for one in pod["topologySpreadConstraints"]}
+    host = spread.get("kubernetes.io/hostname", {})
+    for what, holds in {
+        "three replicas": spec["replicas"] == 3,
+        "pods that do not wait for each other": spec.get("podManagementPolicy") == "Parallel",
+        "a rolling update": spec.get("updateStrategy", {}).get("type") == "RollingUpdate",
+        "no volume": not claims,
+        "a pod per host": host.get("maxSkew") == 1
+        and host.get("whenUnsatisfiable") == "DoNotSchedule",
+        "a budget of one": by_kind["PodDisruptionBudget"]["spec"].get("maxUnavailable") == 1,
+    }.items():
+        if not holds:
+            wrong(where, f"the replicas lack: {what}")
+
+    [variable] = [v for v in container["env"] if v["name"] == "TEARDOWND__DATABASE__URL"]
+    source = variable.get("valueFrom", {}).get("secretKeyRef", {})
+    secret = by_name.get(("Secret", source.get("name")), {}).get("stringData", {})
+    if source.get("key") not in secret:
+        wrong(where, "the URL of the database comes from no Secret")
+        return
+    url = urllib.parse.urlsplit(secret[source["key"]])
+    parameters = dict(urllib.parse.parse_qsl(url.query))
+    if parameters.get("sslmode") != "verify-full":
+        wrong(where, "the server is not verified")
+    files = {}
+    for mount in container["volumeMounts"]:
+        [volume] = [v for v in pod["volumes"] if v["name"] == mount["name"]]
+        held = by_name.get(("ConfigMap", volume.get("configMap", {}).get("name")), {})
+        files |= {f"{mount['mountPath']}/{key}": mount for key in held.get("data", {})}
+    authority = files.get(parameters.get("sslrootcert"))
+    if not authority or not authority.get("readOnly"):
+        wrong(where, f"no ConfigMap is mounted that holds {parameters.get('sslrootcert')}")
+    ways = [port["port"] for rule in by_kind["NetworkPolicy"]["spec"]["egress"]
+            if rule.get("to") for port in rule["ports"]]
+    if (url.port or 5432) not in ways:
+        wrong(where, "the network policy lets nothing out to the server")
+
+
+def check_pod(where, pod, drain, identity, claims):
     [container] = pod["containers"]
     security, mine = pod["securityContext"], container["securityContext"]
     for what, holds in {
@@ -106,7 +159,7 @@ def check_pod(where, pod, drain, identity):
         if container[f"{probe}Probe"]["httpGet"]["path"] != path:
             wrong(where, f"the {probe} probe does not ask {path}")
     mounts = {mount["name"] for mount in container["volumeMounts"]}
-    if mounts != {volume["name"] for volume in pod["volumes"]} | {"database"}:
+    if mounts != {volume["name"] for volume in pod["volumes"]} | claims:
         wrong(where, "volumes and mounts do not fit")
     sources = [s for v in pod["volumes"] for s in v.get("projected", {}).get("sources", [])]
     audiences = [s.get("serviceAccountToken", {}).get("audience") for s in sources]
@@ -125,31 +178,38 @@ def build(kustomize, folder):
 
 
 def check_together(kustomize, folder, drain):
-    """The base, the example, and the base with each component and with all that fit together."""
+    """The base, the example, the replicas, and the base with each component and with all that fit
+    together. The replicas come with a ServiceMonitor."""
     components = sorted(path.name for path in (folder / "components").iterdir())
-    ways = [[], *[[name] for name in components], components]
+    ways = [("base", way) for way in [[], *[[name] for name in components], components]]
+    more = [name for name in components if name != "service-monitor"]
+    ways += [("replicas", way) for way in [*[[name] for name in more], more]]
     count = 0
-    for way in ways:
+    for bottom, way in ways:
         with tempfile.TemporaryDirectory() as place:
             near = pathlib.Path(os.path.relpath(folder.resolve(), os.path.realpath(place)))
             text = {
                 "apiVersion": "kustomize.config.k8s.io/v1beta1",
                 "kind": "Kustomization",
-                "resources": [str(near / "base")],
+                "resources": [str(near / bottom)],
                 "components": [str(near / "components" / name) for name in way],
             }
             pathlib.Path(place, "kustomization.yaml").write_text(yaml.safe_dump(text))
             objects = build(kustomize, place)
-        where = "base with " + (", ".join(way) or "nothing")
-        count += check_built(where, objects, drain, "workload-identity" in way)
-    return count + check_built("example", build(kustomize, str(folder / "example")), drain, False)
+        where = f"{bottom} with " + (", ".join(way) or "nothing")
+        identity = "workload-identity" in way
+        count += check_built(where, objects, drain, identity, bottom == "replicas")
+    for whole in ["example", "replicas"]:
+        objects = build(kustomize, str(folder / whole))
+        count += check_built(whole, objects, drain, False, whole == "replicas")
+    return count
 
 
-def check_built(where, objects, drain, identity):
+def check_built(where, objects, drain, identity, replicas):
     for thing in objects:
         check_object(where, thing)
     if objects:
-        check_deployed(where, objects, drain, identity)
+        check_deployed(where, objects, drain, identity, replicas)
     return len(objects)
 
 
