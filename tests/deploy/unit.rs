@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::support::{PROGRAM, command, done, missing, run, shown, skipped, text};
 
 const UNIT: &str = "deploy/systemd/teardownd.service";
+const REPLICA: &str = "deploy/systemd/replicas/replica.conf";
 /// The highest exposure that is accepted.
 const EXPOSURE: f64 = 1.5;
 
@@ -72,4 +73,46 @@ fn the_folders_made_at_installation_are_those_of_the_unit() {
     let packaged = text("config/packaged.toml");
     assert!(packaged.contains(&format!("sqlite:/var/lib/{state}/")));
     assert!(packaged.contains(&format!("${{CREDENTIALS_DIRECTORY}}/{}", unit["LoadCredential"])));
+}
+
+// ---- replicas on hosts of their own -----------------------------------------------------------------
+
+#[test]
+fn the_unit_is_flawless_with_the_drop_in_of_a_replica() {
+    if let Some(program) = missing(&["systemd-analyze"]) {
+        return skipped(&format!("{program} is not there; install systemd"));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let unit = folder.path().join("teardownd.service");
+    std::fs::write(&unit, text(UNIT).replace("/usr/bin/teardownd", PROGRAM)).unwrap();
+    let drop_ins = folder.path().join("teardownd.service.d");
+    std::fs::create_dir(&drop_ins).unwrap();
+    std::fs::write(drop_ins.join("replica.conf"), text(REPLICA)).unwrap();
+    let verified = run(command("systemd-analyze").args(["verify", "--man=no"]).arg(&unit));
+    assert_eq!((verified.code, verified.text.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_replica_is_started_again_where_the_unit_gives_up() {
+    let (unit, replica) = (text(UNIT), text(REPLICA));
+    assert_eq!(settings(&unit)["RestartPreventExitStatus"], "5");
+    assert_eq!(settings(&replica)["RestartPreventExitStatus"], "", "an empty value takes it back");
+}
+
+#[test]
+fn the_replicas_have_the_packaged_guards_and_one_database() {
+    let rest = |path: &str| text(path).split_once("\n[log]\n").unwrap().1.to_owned();
+    let replicas = "deploy/systemd/replicas/teardownd.toml";
+    assert_eq!(rest(replicas), rest("config/packaged.toml"));
+
+    // The variable holds the URL of the file, and the password beside it.
+    let file = text(replicas);
+    let url = file.lines().find_map(|line| line.strip_prefix("url = ")).unwrap();
+    let variables = text("deploy/systemd/replicas/database.env");
+    let variables = settings(&variables);
+    assert_eq!(variables.len(), 1, "{variables:?}");
+    let secret = variables["TEARDOWND__DATABASE__URL"].trim_matches('\'');
+    assert_eq!(secret.replace(":PASSWORD@", "@"), url.trim_matches('"'));
+    assert!(secret.contains(":PASSWORD@") && secret.contains("?sslmode=verify-full&"), "{secret}");
+    assert_eq!(settings(&text(REPLICA))["EnvironmentFile"], "/etc/teardownd/database.env");
 }
