@@ -3,7 +3,8 @@
 use crate::page::{arguments, pages, root, words};
 
 /// Programs whose arguments name nothing of this repository.
-const PLAIN: [&str; 19] = [
+const PLAIN: [&str; 24] = [
+    ".",
     "${EDITOR:-nano}",
     "apt-get",
     "cargo",
@@ -17,15 +18,21 @@ const PLAIN: [&str; 19] = [
     "ls",
     "mkdir",
     "openssl",
+    "pg_isready",
     "rm",
     "scripts/test",
     "sed",
+    "set",
+    "sha256sum",
     "systemd-sysusers",
     "systemd-tmpfiles",
+    "timedatectl",
     "usermod",
 ];
-const VERBS: [&str; 8] =
-    ["daemon-reload", "edit", "enable", "reload", "restart", "start", "status", "stop"];
+/// The package puts what stands there among its examples.
+const REPLICAS: &str = "deploy/systemd/replicas";
+const VERBS: [&str; 9] =
+    ["daemon-reload", "disable", "edit", "enable", "reload", "restart", "start", "status", "stop"];
 
 #[test]
 fn what_other_programs_are_told_about_exists() {
@@ -51,12 +58,14 @@ fn a_line_that_names_what_does_not_exist_is_seen() {
         "systemctl begin teardownd",
         "journalctl -u teardown",
         "kubectl -n default get pods",
-        "kubectl -n teardownd exec teardownd-1 -- /usr/bin/teardownd list",
+        "kubectl -n teardownd exec teardownd-3 -- /usr/bin/teardownd list",
+        "kubectl -n teardownd delete statefulset teardown",
         "kubectl apply -k deploy/kubernetes/examples",
         "kubectl -n teardownd rollout status deployment/teardownd",
         "docker build -f deploy/Containerfile -t teardownd:0.1.0 .",
         "docker run --rm teardownd:9.9.9 demo",
         "install -D -m 0644 config/package.toml /etc/teardownd/teardownd.toml",
+        "install -m 0600 /usr/share/doc/teardownd/examples/replicas/database.toml /etc/teardownd/database.env",
         "curl -s http://127.0.0.1:9464/ready",
         "nobody knows this",
     ] {
@@ -95,7 +104,10 @@ fn check(line: &str) -> Result<(), String> {
         }
         // Makes folders, and copies nothing.
         ["install", "-d", ..] => Ok(()),
-        ["install", .., source, _] => one_of(source, &["/dev/null"]).or_else(|_| exists(source)),
+        ["install", .., source, _] => one_of(source, &["/dev/null"]).or_else(|_| {
+            let packaged = source.strip_prefix("/usr/share/doc/teardownd/examples/replicas/");
+            exists(&packaged.map_or(source.to_owned(), |file| format!("{REPLICAS}/{file}")))
+        }),
         ["curl", .., url] => {
             let served = ["healthz", "readyz", "metrics"];
             one_of(url.strip_prefix("http://127.0.0.1:9464/").unwrap_or(url), &served)
@@ -115,8 +127,9 @@ fn kubectl(words: &[&str]) -> Result<(), String> {
         ["delete", "-k"] => Ok(()),
         ["rollout", "status" | "restart", set] => one_of(set, &["statefulset/teardownd"]),
         ["exec", pod, "--", "/usr/bin/teardownd", ..] | ["describe", "pod", pod] => {
-            one_of(pod, &["teardownd-0"])
+            one_of(pod, &["teardownd-0", "teardownd-1", "teardownd-2"])
         }
+        ["delete", "statefulset", set] => one_of(set, &["teardownd"]),
         ["get", "pods", ..] | ["taint", "nodes", "NODE", ..] => Ok(()),
         _ => Err("no such command is known here".to_owned()),
     }
@@ -141,4 +154,12 @@ fn the_names_are_those_of_the_files() {
     assert!(set.contains("kind: StatefulSet\n") && set.contains("\n  name: teardownd\n"));
     assert!(read("deploy/kubernetes/base/namespace.yaml").contains("\n  name: teardownd\n"));
     assert!(root().join("deploy/systemd/teardownd.service").exists());
+    assert!(
+        read("deploy/kubernetes/replicas/kustomization.yaml").contains("\n        replicas: 3\n")
+    );
+    assert!(
+        read("Cargo.toml").contains(&format!(
+            "[\"{REPLICAS}/*\", \"usr/share/doc/teardownd/examples/replicas/\""
+        ))
+    );
 }

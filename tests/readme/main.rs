@@ -206,6 +206,21 @@ fn the_readme_explains_every_state_and_status() {
     }
 }
 
+#[test]
+fn every_night_of_replicas_says_all_that_is_needed() {
+    let runbook = Page::named("docs/runbook.md").text;
+    let (_, nights) = runbook.split_once("\n# Bad nights of replicas\n").expect("the nights");
+    let nights: Vec<&str> = nights.split("\n## ").skip(1).collect();
+    assert!(nights.len() >= 6, "only {} were found", nights.len());
+    for night in nights {
+        let (heading, text) = night.split_once('\n').unwrap();
+        let told = ["You see.", "It does by itself.", "You do.", "You do not.", "It is over when"];
+        for part in told {
+            assert_eq!(text.matches(&format!("**{part}**")).count(), 1, "{heading}: {part}");
+        }
+    }
+}
+
 // ---- names ------------------------------------------------------------------------------------------
 
 #[test]
@@ -262,6 +277,34 @@ fn every_link_to_a_file_leads_somewhere() {
         }
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn every_link_to_a_heading_leads_to_one() {
+    let mut broken = Vec::new();
+    for page in pages() {
+        let folder = root().join(&page.name).parent().unwrap().to_owned();
+        for target in page.text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let Some((file, wanted)) = target.split_once('#') else { continue };
+            if target.contains("://") {
+                continue;
+            }
+            let path = if file.is_empty() { root().join(&page.name) } else { folder.join(file) };
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            let headings = text.lines().filter(|line| line.starts_with('#'));
+            if !headings.map(anchor).any(|found| found == wanted) {
+                broken.push(format!("{}: {target}", page.name));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+/// The name by which a link finds a heading: without its marks, in small letters, with hyphens.
+fn anchor(heading: &str) -> String {
+    let bare = heading.trim_start_matches('#').trim_start().to_lowercase();
+    let kept = bare.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
 // ---- pages ------------------------------------------------------------------------------------------
