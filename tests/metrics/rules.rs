@@ -37,7 +37,9 @@ fn every_alert_says_how_bad_it_is_and_what_it_has_seen() {
         for part in ["summary: ", "description: >-"] {
             assert!(body.contains(part), "{name} has no {part}");
         }
-        assert!(body.contains("{{ $labels.instance }}"), "{name} does not say where");
+        // A process by its instance, and what replicas share by their job.
+        let places = ["{{ $labels.instance }}", "{{ $labels.job }}"];
+        assert!(places.iter().any(|place| body.contains(place)), "{name} does not say where");
     }
 }
 
