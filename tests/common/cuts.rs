@@ -1,10 +1,13 @@
 //! A proxy in front of a PostgreSQL server that breaks connections where it hurts: after the server has
-//! carried something out, and before the client hears of it.
+//! carried something out, and before the client hears of it. Or it keeps answers back for a while.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use teardownd::core::clock::Clock as _;
+use teardownd::runtime::clock::SystemClock;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -18,6 +21,8 @@ pub(crate) enum Cut {
     /// At every statement of this number that was carried out, over all connections. Settings of sessions do
     /// not count.
     AtEvery(usize),
+    /// Nowhere, but each row of an answer comes this late.
+    Late(Duration),
 }
 
 /// The proxy. It ends with its handle.
@@ -49,6 +54,7 @@ impl Proxy {
                         let (counts, number) = match cut {
                             Cut::AtCommits(number) => (tag.starts_with(b"COMMIT\0"), number),
                             Cut::AtEvery(number) => (!tag.starts_with(b"SET\0"), number),
+                            Cut::Late(_) => return false,
                         };
                         let is_cut = counts
                             && (statements.fetch_add(1, Ordering::Relaxed) + 1) % number == 0;
@@ -56,11 +62,15 @@ impl Proxy {
                         is_cut
                     }
                 };
+                let late = match cut {
+                    Cut::Late(late) => late,
+                    Cut::AtCommits(_) | Cut::AtEvery(_) => Duration::ZERO,
+                };
                 // Whichever ends first ends both: dropping the halves closes the sockets.
                 tokio::spawn(async move {
                     tokio::select! {
                         () = copy(from_client, to_server) => {}
-                        () = answer(from_server, to_client, is_cut) => {}
+                        () = answer(from_server, to_client, late, is_cut) => {}
                     }
                 });
             }
@@ -90,9 +100,15 @@ async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
 }
 
 /// Hands on the server's messages, up to the one at which the connection breaks. Each is a letter, its length
-/// and the rest; `C` tells of a statement that was carried out
+/// and the rest; `D` is a row, and `C` tells of a statement that was carried out
 /// (<https://www.postgresql.org/docs/current/protocol-message-formats.html>).
-async fn answer(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, is_cut: impl Fn(&[u8]) -> bool) {
+async fn answer(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    late: Duration,
+    is_cut: impl Fn(&[u8]) -> bool,
+) {
+    let clock = SystemClock::start();
     let mut message = Vec::new();
     loop {
         let mut head = [0; 5];
@@ -105,6 +121,9 @@ async fn answer(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, is_cut: impl Fn
         message.resize(1 + length, 0);
         if from.read_exact(&mut message[5..]).await.is_err() {
             return;
+        }
+        if head[0] == b'D' && !late.is_zero() {
+            clock.sleep(late).await;
         }
         if head[0] == b'C' && is_cut(&message[5..]) {
             return;

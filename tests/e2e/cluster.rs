@@ -56,6 +56,15 @@ impl Cluster {
         until("the server starts", async || script("again", &self.path()).ok()).await;
     }
 
+    /// The texts of a column that it is asked for.
+    pub async fn texts(&self, sql: &str) -> Vec<String> {
+        let options: PgConnectOptions = self.url.parse().unwrap();
+        let mut conn = options.disable_statement_logging().connect().await.unwrap();
+        let query = sqlx::query(AssertSqlSafe(sql.to_owned()));
+        let rows = query.fetch_all(&mut conn).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
     /// A number that it is asked for.
     pub async fn number(&self, sql: &str) -> i64 {
         let options: PgConnectOptions = self.url.parse().unwrap();

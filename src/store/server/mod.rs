@@ -38,6 +38,11 @@ const RECONNECTIONS: u32 = 7;
 /// The fate of a COMMIT is asked for this often, with pauses that add up to half a minute.
 const QUESTIONS: u32 = 20;
 
+/// An answer within this tells the time well enough.
+const PROMPT: Duration = Duration::from_millis(50);
+/// The server is asked for the time this often where it answers late.
+const TIME_QUESTIONS: u32 = 5;
+
 /// Whose clock tells the time of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServerTime {
@@ -240,9 +245,22 @@ impl Server {
         if self.time == ServerTime::Caller {
             return Ok(None);
         }
-        let at =
-            self.read(lanes, None, || async move |tx: &mut Tx| version::time(tx).await).await?;
-        Ok(Some(self.place(at, reading)))
+        let begun = self.clock.uptime();
+        let mut tries = 0;
+        loop {
+            let asked = self.clock.uptime();
+            let at =
+                self.read(lanes, None, || async move |tx: &mut Tx| version::time(tx).await).await?;
+            let answered = self.clock.uptime();
+            // As if the answer had taken no time: so this process is never ahead of the server, and takes
+            // no lease before it has lapsed. What it is behind the next answer may make good.
+            let uptime = reading.uptime.saturating_add(answered.saturating_sub(begun));
+            let placed = self.place(at, &Reading { uptime, ..reading.clone() });
+            tries += 1;
+            if answered.saturating_sub(asked) <= PROMPT || tries == TIME_QUESTIONS {
+                return Ok(Some(placed));
+            }
+        }
     }
 
     /// Whether a replica works on the database.
