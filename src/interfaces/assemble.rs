@@ -7,12 +7,10 @@ use std::sync::Arc;
 use super::config::{AccountConfig, Config, Database};
 use crate::core::clock::{Clock, Entropy};
 use crate::core::ids::AccountName;
-use crate::core::machine::Policy;
 use crate::partner_center::clouds::InvalidEndpoint;
 use crate::partner_center::transport::Transport;
 use crate::partner_center::{AccountSettings, Client, Timeouts};
 use crate::runtime::account::AccountRuntime;
-use crate::runtime::daemon::EngineSettings;
 use crate::runtime::ledger::StoreLedger;
 use crate::runtime::live::AccountRules;
 use crate::runtime::scheduler::ClaimCheck;
@@ -92,37 +90,10 @@ fn account_settings(account: &AccountConfig, timeouts: Timeouts) -> AccountSetti
     }
 }
 
-/// The timing rules of the machine.
-pub fn policy(config: &Config) -> Policy {
-    Policy {
-        deadline: config.engine.deadline,
-        polling_initial: config.polling.initial,
-        polling_max: config.polling.max,
-        reissue_after: config.polling.reissue_after,
-        retry_initial: config.retry.initial,
-        retry_max: config.retry.max,
-        max_attempts: config.retry.max_attempts,
-        codes: config.codes.clone(),
-    }
-}
-
-/// The engine's settings.
-pub fn engine(config: &Config) -> EngineSettings {
-    EngineSettings {
-        max_in_flight: config.engine.max_in_flight,
-        lease_ttl: config.engine.lease_ttl,
-        drain_timeout: config.engine.drain_timeout,
-        policy: policy(config),
-        keep_finished: config.retention.finished,
-        keep_history: config.retention.history,
-        maintenance: config.scheduler.maintenance.clone(),
-    }
-}
-
 /// What this process tells of itself. Where the configuration gives the replica no name, that of the host is
 /// its name.
 pub fn replica(config: &Config, clock: &dyn Clock, entropy: &dyn Entropy) -> Replica {
-    let name = match config.engine.replica.as_str() {
+    let name = match config.replica.as_str() {
         "" => rustix::system::uname().nodename().to_string_lossy().replace('/', "-"),
         name => name.to_owned(),
     };

@@ -83,7 +83,7 @@ impl Reloader {
         self.filter.set(&new.log.filter)?;
         let differences = Differences::of(&self.in_force, &new.values);
         for account in &self.accounts {
-            account.client.set_codes(new.codes.clone());
+            account.client.set_codes(new.engine.policy.codes.clone());
             let new = new.account(&account.name);
             if let Some(new) = new.filter(|_| !differences.others.contains(account.name.as_str())) {
                 account.rules.safety.set(new.policy.clone());

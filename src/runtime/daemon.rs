@@ -22,8 +22,8 @@ use crate::store::{Replica, Result, Store};
 /// The name of the job that keeps house.
 pub const MAINTENANCE: &str = "maintenance";
 
-/// `[engine]` and `[retention]`, as far as the engine itself uses them.
-#[derive(Debug, Clone)]
+/// The settings of the engine, in one place for all of its parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineSettings {
     /// Tenants being read or written at once.
     pub max_in_flight: usize,
@@ -47,7 +47,6 @@ pub struct Daemon {
     scheduler: Arc<Scheduler>,
     leases: Arc<LeaseTable>,
     reconciler: Reconciler,
-    settings: EngineSettings,
     /// Asks for a round of maintenance.
     pub maintenance: Arc<Notify>,
 }
@@ -85,23 +84,11 @@ impl Daemon {
         store.adopt(&configured, clock.now()).await?;
         let owner = replica.owner.clone();
         let leases = LeaseTable::new(owner, settings.lease_ttl, Arc::clone(&clock));
-        let reconciler = Reconciler { store, clock, entropy, policy: settings.policy.clone() };
-        let scheduler = Scheduler::new(
-            reconciler.clone(),
-            accounts,
-            Arc::clone(&leases),
-            settings.max_in_flight,
-            settings.lease_ttl,
-            replica,
-            may_claim,
-        );
-        Ok(Self {
-            scheduler: Arc::new(scheduler),
-            leases,
-            reconciler,
-            settings,
-            maintenance: Arc::default(),
-        })
+        let settings = Arc::new(settings);
+        let reconciler = Reconciler { store, clock, entropy, settings };
+        let leased = Arc::clone(&leases);
+        let scheduler = Scheduler::new(reconciler.clone(), accounts, leased, replica, may_claim);
+        Ok(Self { scheduler: Arc::new(scheduler), leases, reconciler, maintenance: Arc::default() })
     }
 
     /// Wakes the scheduler: something may be due.
@@ -133,7 +120,7 @@ impl Daemon {
         // Counted from the stop: a store that does not answer must not lengthen it.
         let limit = async {
             stop.cancelled().await;
-            self.reconciler.clock.sleep(self.settings.drain_timeout).await;
+            self.reconciler.clock.sleep(self.reconciler.settings.drain_timeout).await;
         };
         let in_time = tokio::select! {
             biased;
@@ -167,13 +154,13 @@ impl Daemon {
     }
 
     async fn maintain(&self) -> Result<Option<u64>> {
-        let Reconciler { store, clock, .. } = &self.reconciler;
+        let Reconciler { store, clock, settings, .. } = &self.reconciler;
         let now = clock.now();
-        let finished = now.checked_sub(self.settings.keep_finished).unwrap_or(now);
-        let history = now.checked_sub(self.settings.keep_history).unwrap_or(now);
+        let finished = now.checked_sub(settings.keep_finished).unwrap_or(now);
+        let history = now.checked_sub(settings.keep_history).unwrap_or(now);
         let job = Job {
             name: MAINTENANCE,
-            schedule: &self.settings.maintenance,
+            schedule: &settings.maintenance,
             owner: self.leases.owner(),
             store,
             clock: clock.as_ref(),

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::futures::Notified;
 
 use super::account::AccountRuntime;
+use super::daemon::EngineSettings;
 use super::lease::Lease;
 use super::observe::observe;
 use super::perform::{Performer, Report, weightiest};
@@ -54,8 +55,8 @@ pub struct Reconciler {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
-    /// Timing rules.
-    pub policy: Policy,
+    /// The settings of the engine.
+    pub settings: Arc<EngineSettings>,
 }
 
 /// One pass.
@@ -149,7 +150,8 @@ impl Reconciler {
 impl Pass<'_> {
     async fn step(&mut self) -> Result<Flow> {
         // A reload may have classified further answers since the last step.
-        let policy = Policy { codes: self.account.client.codes(), ..self.shared.policy.clone() };
+        let policy = self.shared.settings.policy.clone();
+        let policy = Policy { codes: self.account.client.codes(), ..policy };
         let situation = Situation {
             teardown: &self.teardown,
             memory: &self.memory,

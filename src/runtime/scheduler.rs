@@ -69,9 +69,7 @@ pub type ClaimCheck = Arc<dyn Fn() -> std::result::Result<(), String> + Send + S
 pub struct Scheduler {
     reconciler: Reconciler,
     lanes: Vec<Lane>,
-    max_in_flight: usize,
     leases: Arc<LeaseTable>,
-    ttl: Duration,
     replica: Replica,
     /// Wakes it up.
     pub wake: Arc<Notify>,
@@ -114,13 +112,11 @@ pub struct Look {
 }
 
 impl Scheduler {
-    /// Puts a scheduler together. `max_in_flight` is shared by the accounts as `slots` says.
+    /// Puts a scheduler together. The accounts share `max_in_flight` as `slots` says.
     pub fn new(
         reconciler: Reconciler,
         accounts: Vec<Arc<AccountRuntime>>,
         leases: Arc<LeaseTable>,
-        max_in_flight: usize,
-        ttl: Duration,
         replica: Replica,
         may_claim: ClaimCheck,
     ) -> Self {
@@ -129,9 +125,7 @@ impl Scheduler {
         Self {
             reconciler,
             lanes,
-            max_in_flight,
             leases,
-            ttl,
             replica,
             wake: Arc::new(Notify::new()),
             passes: TaskTracker::new(),
@@ -273,7 +267,7 @@ impl Scheduler {
         let left_alone = self.left_alone.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let request = ClaimRequest {
             owner: self.replica.owner.clone(),
-            ttl: self.ttl,
+            ttl: self.reconciler.settings.lease_ttl,
             slots: self.slots(&free),
             working: self.leases.ids().into_iter().chain(left_alone).collect(),
         };
@@ -305,15 +299,16 @@ impl Scheduler {
 
     /// How many tenants of which account may be taken on now.
     fn free_slots(&self) -> Vec<(AccountName, usize)> {
+        let all = self.reconciler.settings.max_in_flight;
         let demands: Vec<Demand> = self
             .lanes
             .iter()
             .map(|lane| Demand {
                 busy: lane.busy.load(Ordering::Acquire),
-                most: lane.account.client.capacity(self.max_in_flight),
+                most: lane.account.client.capacity(all),
             })
             .collect();
-        let offers = slots::offers(self.max_in_flight, &demands);
+        let offers = slots::offers(all, &demands);
         let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
         let names = self.lanes.iter().map(|lane| lane.account.name.clone());
         names.zip(offers).filter(|(name, offer)| *offer > 0 && !others.contains(name)).collect()

@@ -33,6 +33,7 @@ mod secrets;
 mod server;
 mod shutdown;
 mod stage;
+mod status;
 mod supervised;
 mod supervisor;
 mod tampered;

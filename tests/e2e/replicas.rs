@@ -174,6 +174,39 @@ async fn invariants_4_9_and_10_three_replicas_lose_and_repeat_nothing_whatever_h
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_replica_and_every_command_tells_of_all_of_them() {
+    let Some(cluster) = Cluster::start() else { return };
+    let stage = stage(&cluster, 1, brisk(), 4).await;
+    let (one, other) = (start(&stage, "one", 0).ready().await, start(&stage, "other", 0));
+    let other = other.ready().await;
+    let status = until("both have ticked", async || {
+        let status = stage.done(&["status"]).await;
+        let working = |n: usize| status["replicas"][n]["state"] == "working";
+        (working(0) && working(1)).then_some(status)
+    })
+    .await;
+    assert_eq!(status["replicas"][1]["owner"], other.owner(), "{status}");
+    until("readyz tells of both", async || {
+        let (_, body) = one.get("/readyz").await?;
+        body.contains("replicas: one works, other works").then_some(())
+    })
+    .await;
+    // Each reads its configuration anew, and the answer is of both.
+    stage.reconfigure("filter = \"info\"", "filter = \"info,sqlx=error\"");
+    let reload = stage.done(&["reload"]).await;
+    let text = reload["reload"]["text"].as_str().unwrap();
+    assert!(text.contains("one: taken up") && text.contains("other: taken up"), "{reload}");
+    other.stop().await;
+    until("the metrics tell of the one that was stopped", async || {
+        let (_, body) = one.get("/metrics").await?;
+        let told = ["{state=\"working\"} 1", "{state=\"stopped\"} 1", "{state=\"silent\"} 0"];
+        told.iter().all(|told| body.contains(&format!("teardownd_replicas{told}"))).then_some(())
+    })
+    .await;
+    one.stop().await;
+}
+
 /// Seconds that so many replicas take for three accounts, where latency alone counts.
 async fn seconds_of(replicas: usize) -> f64 {
     let Some(cluster) = Cluster::start() else { return f64::NAN };

@@ -87,6 +87,8 @@ pub(crate) enum Command {
     Enqueue(EnqueueArgs),
     /// Wait until teardowns have ended
     Wait(WaitArgs),
+    /// Show who works on the database, the accounts, and what needs a person
+    Status,
     /// List teardowns
     List(ListArgs),
     /// Show teardowns with their purchases and commands

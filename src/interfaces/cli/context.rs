@@ -105,13 +105,12 @@ impl Context {
         stops: &'a Stops,
         look: &'a Look,
     ) -> Listing<'a> {
-        let engine = &self.config.engine;
         Listing {
             rows,
             stops,
             acks: &[],
-            deadline: engine.deadline,
-            stuck_after: engine.stuck_after,
+            deadline: self.config.engine.policy.deadline,
+            stuck_after: self.config.stuck_after,
             look,
         }
     }

@@ -25,7 +25,7 @@ pub(crate) async fn execute(globals: &Globals, args: &ListArgs) -> Ending {
     let stops = context.stops().await?;
     let acks = context.store.acks().await?;
     let look = context.look();
-    let stuck_after = context.config.engine.stuck_after;
+    let stuck_after = context.config.stuck_after;
     if args.stuck {
         rows.retain(|row| row.is_stuck(stuck_after, look.now));
     }
@@ -53,7 +53,7 @@ pub(crate) async fn execute(globals: &Globals, args: &ListArgs) -> Ending {
 }
 
 /// The state of every account that is configured or stored, or of the one that was named.
-fn conditions(
+pub(super) fn conditions(
     context: &Context,
     stops: &Stops,
     named: Option<&AccountName>,

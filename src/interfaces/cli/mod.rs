@@ -28,6 +28,7 @@ mod reload;
 mod run;
 mod select;
 mod show;
+mod status;
 mod support;
 mod tenants;
 #[cfg(test)]
@@ -86,6 +87,7 @@ async fn dispatch(globals: &Globals, command: &Command) -> Ending {
         Command::Man { folder } => man::execute(folder),
         Command::Enqueue(args) => enqueue::execute(globals, args).await,
         Command::Wait(args) => wait::execute(globals, args).await,
+        Command::Status => status::execute(globals).await,
         Command::List(args) => list::execute(globals, args).await,
         Command::Show(args) => show::execute(globals, args).await,
         Command::History(args) => history::execute(globals, args).await,

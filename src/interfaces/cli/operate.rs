@@ -48,7 +48,7 @@ async fn act(globals: &Globals, args: &OperateArgs, request: OperatorRequest) ->
     let matched = rows.len();
     if !named {
         // Who names no tenant means those it can be done to; a tenant that is named gets an answer.
-        let stuck_after = context.config.engine.stuck_after;
+        let stuck_after = context.config.stuck_after;
         let now = context.clock.now();
         rows.retain(|row| concerns(verb, row) || verb == Verb::Ack && row.rings(stuck_after, now));
     }

@@ -44,7 +44,7 @@ pub(crate) async fn execute(globals: &Globals, args: &TenantArgs) -> Ending {
             .iter()
             .find(|ack| ack.id == row.id)
             .map(|ack| json!({"actor": ack.actor, "reason": ack.reason, "at": json_time(ack.at)}));
-        let stuck = row.is_stuck(context.config.engine.stuck_after, look.now);
+        let stuck = row.is_stuck(context.config.stuck_after, look.now);
         merge(&mut json, json!({"stuck": stuck, "ack": ack}));
         merge(
             &mut json,

@@ -12,9 +12,11 @@ use super::account::{Safety, read_account, read_safety};
 use super::error::ConfigError;
 use super::section::{Key, Section};
 use super::value::{AnswerClass, Bytes, LogFormat, Migrate, Rejected, Setting, schedule};
-use super::{Config, Database, Engine, Log, Metrics, Polling, Retention, Retry, Scheduler};
+use super::{Config, Database, Log, Metrics};
 use crate::core::ids::AccountName;
+use crate::core::policy::Policy;
 use crate::core::settlement::{Codes, may_be_told};
+use crate::runtime::daemon::EngineSettings;
 use crate::store::{InvalidUrl, Place, ServerUrl};
 
 /// The file that is read, if it exists, when none is named.
@@ -193,9 +195,13 @@ fn read(root: &mut Section, base: &Path) -> Option<Config> {
             "log directives such as \"info\" or \"warn,teardownd=debug\"",
         ),
     });
-    let scheduler = root.within("scheduler", read_scheduler);
+    let pickup = schedule("*/2 * * * * *")?;
+    let maintenance = schedule("0 30 3 * * *")?;
+    let (pickup, maintenance) = root.within("scheduler", |section| {
+        (section.take("pickup", pickup), section.take("maintenance", maintenance))
+    });
     let engine = root.within("engine", read_engine);
-    let polling = root.within("polling", |section| {
+    let (polling_initial, polling_max, reissue_after) = root.within("polling", |section| {
         let (initial, max) = read_backoff(section, 2, MINUTE);
         let reissue_after = section.take_if(
             "reissue_after",
@@ -203,36 +209,54 @@ fn read(root: &mut Section, base: &Path) -> Option<Config> {
             |after: &Duration| !after.is_zero(),
             POSITIVE,
         );
-        Polling { initial, max, reissue_after }
+        (initial, max, reissue_after)
     });
-    let retry = root.within("retry", |section| {
+    let (retry_initial, retry_max, max_attempts) = root.within("retry", |section| {
         let (initial, max) = read_backoff(section, 1, 5 * MINUTE);
         let max_attempts =
             section.take_if("max_attempts", 20, |attempts| *attempts > 0, "a number of 1 or more");
-        Retry { initial, max, max_attempts }
+        (initial, max, max_attempts)
     });
     let safety = root.within("safety", |section| read_safety(section, &Safety::builtin()));
     let codes = root.within("codes", read_codes);
-    let retention = root.within("retention", |section| Retention {
-        finished: section.take("finished", Duration::from_secs(90 * DAY)),
-        history: section.take("history", Duration::from_secs(400 * DAY)),
+    let (keep_finished, keep_history) = root.within("retention", |section| {
+        let finished = section.take("finished", Duration::from_secs(90 * DAY));
+        (finished, section.take("history", Duration::from_secs(400 * DAY)))
     });
     let mut accounts = root.within("accounts", |section| read_accounts(section, &safety, base));
     for account in accounts.values_mut() {
         account.codes = codes.clone();
     }
+    let Engine { replica, max_in_flight, lease_ttl, drain_timeout, deadline, stuck_after } = engine;
+    let policy = Policy {
+        deadline,
+        polling_initial,
+        polling_max,
+        reissue_after,
+        retry_initial,
+        retry_max,
+        max_attempts,
+        codes,
+    };
+    let engine = EngineSettings {
+        max_in_flight,
+        lease_ttl,
+        drain_timeout,
+        policy,
+        keep_finished,
+        keep_history,
+        maintenance,
+    };
     Some(Config {
         file: None,
         database,
         metrics,
         log,
-        scheduler: scheduler?,
+        pickup,
+        replica,
+        stuck_after,
         engine,
-        polling,
-        retry,
         safety,
-        codes,
-        retention,
         accounts,
         values: BTreeMap::new(),
     })
@@ -254,11 +278,14 @@ fn read_database(section: &mut Section, base: &Path) -> Database {
     }
 }
 
-fn read_scheduler(section: &mut Section) -> Option<Scheduler> {
-    Some(Scheduler {
-        pickup: section.take("pickup", schedule("*/2 * * * * *")?),
-        maintenance: section.take("maintenance", schedule("0 30 3 * * *")?),
-    })
+/// The keys of `[engine]`.
+struct Engine {
+    replica: String,
+    max_in_flight: usize,
+    lease_ttl: Duration,
+    drain_timeout: Duration,
+    deadline: Duration,
+    stuck_after: Duration,
 }
 
 fn read_engine(section: &mut Section) -> Engine {

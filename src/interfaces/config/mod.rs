@@ -23,9 +23,9 @@ pub use self::load::{DEFAULT_FILE, Sources, known_keys, load, of_values};
 pub use self::section::Key;
 pub use self::value::{Bytes, LogFormat, Migrate};
 use crate::core::ids::AccountName;
-use crate::core::settlement::Codes;
 pub use crate::partner_center::credentials::{Credential, SecretSource};
 use crate::runtime::cron::Schedule;
+use crate::runtime::daemon::EngineSettings;
 use crate::store::Place;
 
 /// The whole configuration, checked.
@@ -39,20 +39,16 @@ pub struct Config {
     pub metrics: Metrics,
     /// `[log]`
     pub log: Log,
-    /// `[scheduler]`
-    pub scheduler: Scheduler,
-    /// `[engine]`
-    pub engine: Engine,
-    /// `[polling]`
-    pub polling: Polling,
-    /// `[retry]`
-    pub retry: Retry,
+    /// When due rows are looked for, whatever wake-ups say.
+    pub pickup: Schedule,
+    /// The name of this replica; empty for that of the host.
+    pub replica: String,
+    /// Time in one state after which a teardown is reported as stuck.
+    pub stuck_after: Duration,
+    /// `[engine]`, `[polling]`, `[retry]`, `[codes]` and `[retention]`, as far as the engine goes by them.
+    pub engine: EngineSettings,
     /// `[safety]`; what holds for an account is its own [`AccountConfig::policy`].
     pub safety: Safety,
-    /// `[codes]`
-    pub codes: Codes,
-    /// `[retention]`
-    pub retention: Retention,
     /// `[accounts.NAME]`, by name in lower case.
     pub accounts: BTreeMap<AccountName, AccountConfig>,
     /// Every key that exists with its value as JSON, to tell what has changed since and to read the whole
@@ -92,63 +88,6 @@ pub struct Log {
     pub format: LogFormat,
     /// Which are: directives such as `info,teardownd::runtime=debug`.
     pub filter: String,
-}
-
-/// `[scheduler]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Scheduler {
-    /// When due rows are looked for, whatever wake-ups say.
-    pub pickup: Schedule,
-    /// When old rows are removed.
-    pub maintenance: Schedule,
-}
-
-/// `[engine]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Engine {
-    /// The name of this replica; empty for that of the host.
-    pub replica: String,
-    /// Tenants being read or written at once.
-    pub max_in_flight: usize,
-    /// How long a lease lasts unless it is renewed.
-    pub lease_ttl: Duration,
-    /// How long a shutdown waits for what is in flight.
-    pub drain_timeout: Duration,
-    /// Eligible time after which a teardown fails.
-    pub deadline: Duration,
-    /// Time in one state after which a teardown is reported as stuck.
-    pub stuck_after: Duration,
-}
-
-/// `[polling]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Polling {
-    /// First wait between two looks.
-    pub initial: Duration,
-    /// Longest wait between two looks.
-    pub max: Duration,
-    /// When an accepted write whose goal is not seen becomes a new command.
-    pub reissue_after: Duration,
-}
-
-/// `[retry]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Retry {
-    /// First wait after a failure.
-    pub initial: Duration,
-    /// Longest wait after a failure.
-    pub max: Duration,
-    /// Consecutive failures of one tenant's own step before it fails.
-    pub max_attempts: u32,
-}
-
-/// `[retention]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Retention {
-    /// How long a finished teardown is kept.
-    pub finished: Duration,
-    /// How long history is kept.
-    pub history: Duration,
 }
 
 impl Config {

@@ -35,8 +35,13 @@ fn lab(config: &Config) -> &AccountConfig {
 fn further_answers_are_classified_by_status_and_code() {
     let text = "[codes]\n\"409/123456\" = \"wait\"\n\"404/77\" = \"gone\"\n";
     let config = read(text).unwrap();
-    let codes: Vec<_> =
-        config.codes.iter().map(|(s, c, class)| (s, c.to_owned(), class.word())).collect();
+    let codes: Vec<_> = config
+        .engine
+        .policy
+        .codes
+        .iter()
+        .map(|(s, c, class)| (s, c.to_owned(), class.word()))
+        .collect();
     assert_eq!(codes, [(404, "77".to_owned(), "gone"), (409, "123456".to_owned(), "wait")]);
     for (entry, words) in [
         ("\"409/123456\" = \"perhaps\"", "wait"),

@@ -80,7 +80,7 @@ impl Meter {
     async fn read_store(&mut self) -> Result<()> {
         let now = self.clock.now();
         let request = SurveyRequest {
-            stuck_after: self.config.engine.stuck_after,
+            stuck_after: self.config.stuck_after,
             budget_window: WINDOW,
             moves_after: self.moves_after,
         };

@@ -35,7 +35,7 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
         let finding = Finding::new("accounts", "accounts", Level::Bad, "there is none");
         findings.push(finding.remedy("add [accounts.NAME]; config/default.toml shows how"));
     }
-    findings.extend(config.codes.iter().map(|(status, code, class)| {
+    findings.extend(config.engine.policy.codes.iter().map(|(status, code, class)| {
         let text = format!("an answer {status}/{code} is taken as {}", class.word());
         Finding::new("codes", "codes", Level::Good, text)
     }));

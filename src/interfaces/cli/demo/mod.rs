@@ -188,7 +188,7 @@ impl Stage {
             .map_err(|error| Failure::new(Exit::Unfit, error.to_string()))?;
         self.enqueue(clock.as_ref()).await?;
         let daemon = Daemon::start(
-            assemble::engine(&self.config),
+            self.config.engine.clone(),
             vec![Arc::new(account)],
             self.store.clone(),
             Arc::clone(clock),

@@ -88,7 +88,7 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
     let reloader = Reloader::new(sources, config.clone(), filter, accounts.clone());
     let may_claim = assemble::enough_room(&config.database);
     let daemon = Daemon::start(
-        assemble::engine(&config),
+        config.engine.clone(),
         accounts.clone(),
         store.clone(),
         Arc::clone(&clock),
@@ -266,10 +266,10 @@ fn base_jobs(config: &Config, daemon: &Daemon) -> Vec<Job> {
         schedule: schedule.clone(),
         due,
     };
-    let (scheduler, maintenance) = (&config.scheduler, Arc::clone(&daemon.maintenance));
+    let maintenance = Arc::clone(&daemon.maintenance);
     vec![
-        job(PICKUP, &scheduler.pickup, daemon.wake()),
-        job(MAINTENANCE, &scheduler.maintenance, maintenance),
+        job(PICKUP, &config.pickup, daemon.wake()),
+        job(MAINTENANCE, &config.engine.maintenance, maintenance),
     ]
 }
 

@@ -55,7 +55,7 @@ pub(crate) async fn execute(globals: &Globals, args: &TenantArgs) -> Ending {
             silence: silence.as_deref(),
             full: full.as_deref(),
             look: &look,
-            stuck_after: rules.engine.stuck_after,
+            stuck_after: rules.stuck_after,
             ack: acks.iter().find(|ack| ack.id == row.id),
         };
         texts.push(case.text());
