@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cuts::{Cut, Proxy};
+use futures::FutureExt as _;
 use jiff::Timestamp;
 use postgres_server::Database;
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
@@ -153,6 +154,26 @@ async fn a_database_of_a_newer_version_is_refused_unless_it_allows_this_one() {
     conn.execute("UPDATE meta SET value = '999' WHERE key = 'min_reader'").await.unwrap();
     let refused = refusal(&database.settings(MigrateMode::Auto)).await;
     assert!(refused.contains("schema version 999") && refused.contains("install"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_database_that_keeps_text_otherwise_is_refused_with_the_remedy() {
+    let Some(database) = Database::encoded("LATIN1").await else { return };
+    let refused = refusal(&database.settings(MigrateMode::Auto)).await;
+    assert!(refused.contains("LATIN1") && refused.contains("ENCODING 'UTF8'"), "{refused}");
+}
+
+#[tokio::test]
+async fn rows_are_found_where_no_notify_arrives() {
+    let Some(database) = Database::migrated().await else { return };
+    let proxy = Proxy::before(database.port(), Cut::Deaf).await;
+    let settings = Database::settings_of(&database.url_by(proxy.port()), MigrateMode::Manual);
+    let store = Store::connect(&settings).await.unwrap();
+    // It listens, its own words do not come back, and it goes on.
+    store.changed().await;
+    store.enqueue(&[wanted(1)], start()).await.unwrap();
+    assert!(store.changed().now_or_never().is_none());
+    assert_eq!(claim(&store, "a/1/ab", start()).await.len(), 1);
 }
 
 #[tokio::test]
@@ -436,10 +457,21 @@ async fn invariant_10_one_process_has_the_name_of_a_replica_and_its_lock_outlive
     let alone = named("a");
     let daemon = Store::connect(&alone).await.unwrap();
     assert!(beside.is_worked_on().await.unwrap());
-    let second = refusal(&alone).await;
+    // Whoever has the name works, as the heartbeat tells.
+    let ticking = async {
+        SystemClock::start().sleep(Duration::from_secs(1)).await;
+        beside.tick(&reading(2), &replica("a", start())).await.unwrap();
+    };
+    let (second, ()) = futures::join!(refusal(&alone), ticking);
     assert!(
         second.contains("named \"a\" already") && second.contains("engine.replica"),
         "{second}"
+    );
+    // Without a heartbeat it may be gone, and the name is free as soon as the server has noticed.
+    let silent = Store::connect(&alone).await.unwrap_err();
+    assert!(
+        matches!(&silent, StoreError::Busy(text) if text.contains("no sign of life")),
+        "{silent}"
     );
     // One with another name works beside it.
     Store::connect(&named("b")).await.unwrap().close().await;

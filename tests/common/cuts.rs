@@ -21,6 +21,9 @@ pub(crate) enum Cut {
     /// At every statement of this number that was carried out, over all connections. Settings of sessions do
     /// not count.
     AtEvery(usize),
+    /// Nowhere, but nobody hears of a NOTIFY, as behind a pooler that gives connections away after each
+    /// transaction.
+    Deaf,
     /// Nowhere, but each row of an answer comes this late.
     Late(Duration),
 }
@@ -54,7 +57,7 @@ impl Proxy {
                         let (counts, number) = match cut {
                             Cut::AtCommits(number) => (tag.starts_with(b"COMMIT\0"), number),
                             Cut::AtEvery(number) => (!tag.starts_with(b"SET\0"), number),
-                            Cut::Late(_) => return false,
+                            Cut::Late(_) | Cut::Deaf => return false,
                         };
                         let is_cut = counts
                             && (statements.fetch_add(1, Ordering::Relaxed) + 1) % number == 0;
@@ -62,15 +65,16 @@ impl Proxy {
                         is_cut
                     }
                 };
-                let late = match cut {
-                    Cut::Late(late) => late,
-                    Cut::AtCommits(_) | Cut::AtEvery(_) => Duration::ZERO,
+                let (late, is_deaf) = match cut {
+                    Cut::Late(late) => (late, false),
+                    Cut::Deaf => (Duration::ZERO, true),
+                    Cut::AtCommits(_) | Cut::AtEvery(_) => (Duration::ZERO, false),
                 };
                 // Whichever ends first ends both: dropping the halves closes the sockets.
                 tokio::spawn(async move {
                     tokio::select! {
                         () = copy(from_client, to_server) => {}
-                        () = answer(from_server, to_client, late, is_cut) => {}
+                        () = answer(from_server, to_client, late, is_deaf, is_cut) => {}
                     }
                 });
             }
@@ -100,12 +104,13 @@ async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
 }
 
 /// Hands on the server's messages, up to the one at which the connection breaks. Each is a letter, its length
-/// and the rest; `D` is a row, and `C` tells of a statement that was carried out
+/// and the rest; `A` is a NOTIFY, `D` a row, and `C` tells of a statement that was carried out
 /// (<https://www.postgresql.org/docs/current/protocol-message-formats.html>).
 async fn answer(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     late: Duration,
+    is_deaf: bool,
     is_cut: impl Fn(&[u8]) -> bool,
 ) {
     let clock = SystemClock::start();
@@ -124,6 +129,9 @@ async fn answer(
         }
         if head[0] == b'D' && !late.is_zero() {
             clock.sleep(late).await;
+        }
+        if head[0] == b'A' && is_deaf {
+            continue;
         }
         if head[0] == b'C' && is_cut(&message[5..]) {
             return;

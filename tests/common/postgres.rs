@@ -59,6 +59,19 @@ impl Database {
         Some(Self::of("template0").await)
     }
 
+    /// An empty database that keeps text in this encoding; `None` without a server, which is said.
+    pub(crate) async fn encoded(encoding: &str) -> Option<Self> {
+        if !Self::is_there() {
+            return None;
+        }
+        let name = format!("test_{}", SystemEntropy.uuid().simple());
+        let create = format!(
+            "CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'"
+        );
+        admin().await.execute(AssertSqlSafe(create)).await.unwrap();
+        Some(Self { name })
+    }
+
     fn is_there() -> bool {
         let is_there = std::env::var_os(VARIABLE).is_some();
         if !is_there {

@@ -93,13 +93,6 @@ fn the_unit_is_flawless_with_the_drop_in_of_a_replica() {
 }
 
 #[test]
-fn a_replica_is_started_again_where_the_unit_gives_up() {
-    let (unit, replica) = (text(UNIT), text(REPLICA));
-    assert_eq!(settings(&unit)["RestartPreventExitStatus"], "5");
-    assert_eq!(settings(&replica)["RestartPreventExitStatus"], "", "an empty value takes it back");
-}
-
-#[test]
 fn the_replicas_have_the_packaged_guards_and_one_database() {
     let rest = |path: &str| text(path).split_once("\n[log]\n").unwrap().1.to_owned();
     let replicas = "deploy/systemd/replicas/teardownd.toml";

@@ -1,6 +1,8 @@
 //! The lock on the name of a replica, held by a session of its own on the server: it ends with the process,
 //! however that ends.
 
+use std::time::Duration;
+
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::open::session;
@@ -11,6 +13,9 @@ use crate::store::{Result, StoreError, Tx};
 /// Sets the locks of this program apart from those of others. A lock is one of this database alone.
 const SEED: i64 = 0x7465_6172_646f_776e;
 
+/// Within this a replica that works has written its heartbeat anew.
+const HEARTBEAT: Duration = Duration::from_secs(12);
+
 /// The session that holds the lock.
 #[derive(Debug)]
 pub(super) struct Held {
@@ -18,13 +23,20 @@ pub(super) struct Held {
     conn: PgConnection,
 }
 
+/// Somebody else has the name.
+struct Taken {
+    /// Who, in words.
+    text: String,
+    /// The latest heartbeat of that replica, if it has had one.
+    ticked_at: Option<String>,
+}
+
 impl Held {
-    /// Takes the lock on a name.
+    /// Takes the lock on a name, unless somebody has it.
     ///
     /// # Errors
-    /// [`StoreError::Unfit`] when another process has it; [`StoreError::Lost`] when the server cannot be
-    /// reached.
-    pub(super) async fn take(server: &Server, way: &Way, name: &str) -> Result<Self> {
+    /// [`StoreError::Lost`] when the server cannot be reached.
+    async fn take(server: &Server, way: &Way, name: &str) -> Result<Result<Self, Taken>> {
         let Tx::Postgres(mut conn) = way.open().await? else {
             return Err(StoreError::Engine("not a server".to_owned()));
         };
@@ -35,20 +47,30 @@ impl Held {
                 .fetch_one(&mut conn)
                 .await?;
         if is_taken {
-            return Ok(Self { name: name.to_owned(), conn });
+            return Ok(Ok(Self { name: name.to_owned(), conn }));
         }
-        let holder = holder(&mut conn, name).await?;
-        Err(StoreError::Unfit(format!(
-            "{} has a replica named {name:?} already, {holder}: each needs a name of its own. Stop that one, \
-             or set engine.replica to another name here",
-            server.url
-        )))
+        let text = format!(
+            "{} has a replica named {name:?} already, {}: each needs a name of its own. Stop that one, or \
+             set engine.replica to another name here",
+            server.url,
+            holder(&mut conn, name).await?
+        );
+        Ok(Err(Taken { text, ticked_at: heartbeat(&mut conn, name).await }))
     }
 
     /// Whether the session still stands, and with it the lock.
-    pub(super) async fn is_held(&mut self) -> bool {
+    async fn is_held(&mut self) -> bool {
         self.conn.ping().await.is_ok()
     }
+}
+
+/// The latest heartbeat of a replica. A database that has yet to be migrated knows of none.
+async fn heartbeat(conn: &mut PgConnection, name: &str) -> Option<String> {
+    sqlx::query_scalar("SELECT ticked_at::text FROM replicas WHERE name = $1")
+        .bind(name)
+        .fetch_optional(conn)
+        .await
+        .unwrap_or_default()
 }
 
 /// The locks on names, with the sessions that hold them.
@@ -84,13 +106,33 @@ pub(super) async fn is_held(tx: &mut Tx) -> Result<bool> {
 }
 
 impl Server {
-    /// Takes the lock on the name of this replica.
+    /// Takes the lock on the name of this replica. The server may still hold it for a process whose host has
+    /// crashed: its heartbeat tells.
     ///
     /// # Errors
-    /// As [`Held::take`].
+    /// [`StoreError::Unfit`] when another process works under the name; [`StoreError::Busy`] when one has
+    /// it that gives no sign of life; [`StoreError::Lost`] when the server cannot be reached.
     pub(in crate::store) async fn lock(&self, name: &str) -> Result<()> {
-        *self.held.lock().await = Some(Held::take(self, &self.way(session("")), name).await?);
-        Ok(())
+        let mut first: Option<Taken> = None;
+        for _ in 0..=HEARTBEAT.as_secs() {
+            let taken = match Held::take(self, &self.way(session("")), name).await? {
+                Ok(held) => {
+                    *self.held.lock().await = Some(held);
+                    return Ok(());
+                }
+                Err(taken) => taken,
+            };
+            if first.as_ref().is_some_and(|first| first.ticked_at != taken.ticked_at) {
+                return Err(StoreError::Unfit(taken.text));
+            }
+            first.get_or_insert(taken);
+            self.clock.sleep(Duration::from_secs(1)).await;
+        }
+        let text = first.map(|taken| taken.text).unwrap_or_default();
+        Err(StoreError::Busy(format!(
+            "{text}. It gives no sign of life: if its host has crashed, the server lets go of the name within \
+             a minute, and the next start has it"
+        )))
     }
 
     /// Makes sure that this process still has the lock, if it ever had it. A session that the server has
@@ -109,15 +151,15 @@ impl Server {
         let mut lost = 0;
         loop {
             match Held::take(self, &self.way(session("")), &name).await {
-                Ok(anew) => {
+                Ok(Ok(anew)) => {
                     *held = Some(anew);
                     return Ok(());
                 }
+                Ok(Err(taken)) => return Err(StoreError::Gone(taken.text)),
                 Err(StoreError::Lost(_)) if lost < RECONNECTIONS => {
                     self.clock.sleep(pause(lost)).await;
                     lost += 1;
                 }
-                Err(StoreError::Unfit(text)) => return Err(StoreError::Gone(text)),
                 Err(error) => return Err(error),
             }
         }

@@ -146,7 +146,7 @@ fn needs_migration(url: &ServerUrl, pending: &[i64]) -> StoreError {
 
 impl Fitness {
     /// Refuses a server that will not do.
-    fn check(&self, url: &ServerUrl) -> Result<()> {
+    pub(super) fn check(&self, url: &ServerUrl) -> Result<()> {
         if self.release < OLDEST {
             return Err(StoreError::Unfit(format!(
                 "{url} is PostgreSQL {}, and 14 is the oldest release that will do: upgrade the server",

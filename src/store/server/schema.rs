@@ -253,6 +253,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_old_release_is_refused_and_a_standby_may_become_a_server() {
+        let url = ServerUrl::parse("postgres://ann@db.example/t").unwrap();
+        let fit = |release, is_standby| Fitness {
+            release,
+            encoding: "UTF8".to_owned(),
+            is_standby,
+            may_create: true,
+            owns_tables: true,
+            has_schema: false,
+            applied: Vec::new(),
+            min_reader: None,
+        };
+        assert_eq!(fit(140_000, false).check(&url), Ok(()));
+        let old = fit(130_014, false).check(&url);
+        assert!(
+            matches!(&old, Err(StoreError::Unfit(text)) if text.contains("is PostgreSQL 13")
+                && text.contains("upgrade the server")),
+            "{old:?}"
+        );
+        let standby = fit(150_000, true).check(&url);
+        assert!(matches!(standby, Err(StoreError::Lost(_))), "{standby:?}");
+    }
+
+    #[test]
     fn every_function_and_trigger_of_the_migrations_is_known() {
         for migration in MIGRATOR.iter() {
             let text = migration.sql.as_str();
