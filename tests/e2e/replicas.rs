@@ -211,7 +211,7 @@ async fn each_replica_and_every_command_tells_of_all_of_them() {
 async fn seconds_of(replicas: usize) -> f64 {
     let Some(cluster) = Cluster::start() else { return f64::NAN };
     let millis = |least, most| (Duration::from_millis(least), Duration::from_millis(most));
-    let options = Options { latency: millis(200, 200), ..brisk() };
+    let options = Options { latency: millis(600, 600), ..brisk() };
     let stage = stage(&cluster, 3, options, 6).await;
     enqueue(&stage, 3).await;
     let clock = SystemClock::start();
