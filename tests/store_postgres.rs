@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use postgres_server::Database;
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 use suite::Backend;
+use teardownd::core::account::Identity;
 use teardownd::core::clock::{Clock as _, Entropy as _};
 use teardownd::core::database_time::Reading;
 use teardownd::core::ids::{AccountName, TenantId};
@@ -527,6 +528,31 @@ async fn invariant_10_a_replica_takes_over_what_its_own_name_left_and_nothing_el
 }
 
 #[tokio::test]
+async fn invariant_2_a_replica_without_an_account_lifts_no_halt_of_it() {
+    let Some(database) = Database::migrated().await else { return };
+    let store = database.store(MigrateMode::Manual).await;
+    let (emea, apac) = (AccountName::new("emea"), AccountName::new("apac"));
+    let identity = |number| Identity {
+        partner_tenant: TenantId::new(uuid::Uuid::from_u128(number)),
+        cloud: "global".to_owned(),
+        client_id: uuid::Uuid::from_u128(9),
+    };
+    let both = [(emea.clone(), identity(1)), (apac.clone(), identity(2))];
+    store.adopt(&both, start()).await.unwrap();
+    store.halt(&apac, "halted", "a wrong domain", start()).await.unwrap();
+    let is_halted = async || store.account(&apac).await.unwrap().halted.is_some();
+    // A new replica whose configuration lacks the account.
+    store.adopt(&both[..1], start()).await.unwrap();
+    assert!(is_halted().await);
+    assert_eq!(store.other_partners(&both).await.unwrap(), []);
+    // Its partner gets another name there: the halt goes with the partner, and the former name is nobody's.
+    let renamed = [both[0].clone(), (AccountName::new("asia"), identity(2))];
+    store.adopt(&renamed, start()).await.unwrap();
+    assert!(store.account(&AccountName::new("asia")).await.unwrap().halted.is_some());
+    assert_eq!(store.other_partners(&both).await.unwrap(), [apac]);
+}
+
+#[tokio::test]
 async fn what_a_newer_program_writes_in_words_of_its_own_is_left_to_it() {
     let Some(database) = Database::migrated().await else { return };
     let store = database.store(MigrateMode::Manual).await;
@@ -543,8 +569,8 @@ async fn what_a_newer_program_writes_in_words_of_its_own_is_left_to_it() {
     conn.execute("INSERT INTO operator_requests (verb) VALUES ('freeze'), ('pause')")
         .await
         .unwrap();
-    store.tick(&reading(1), &replica("a", start())).await.unwrap();
-    assert!(store.is_outdated());
+    let newer = Replica { version: "9.9.9".to_owned(), ..replica("b", start()) };
+    store.tick(&reading(1), &newer).await.unwrap();
     let claimed = claim(&store, "a/1/ab", start()).await;
     assert_eq!(claimed.iter().map(|one| one.teardown.id.0).collect::<Vec<_>>(), [2]);
     let held = "SELECT count(*) FROM teardowns WHERE held OR id = 1 AND fence > 0";
@@ -554,6 +580,13 @@ async fn what_a_newer_program_writes_in_words_of_its_own_is_left_to_it() {
     let open = "SELECT string_agg(verb, ' ') FROM operator_requests WHERE answered_at IS NULL";
     let open: String = sqlx::query_scalar(open).fetch_one(&mut conn).await.unwrap();
     assert_eq!(open, "freeze");
+    // The newer one is gone: what nobody understands is told, and waits for a person.
+    store.stop(&newer, start()).await.unwrap();
+    assert_eq!(store.apply_requests(start()).await.unwrap(), 1);
+    claim(&store, "a/1/ab", start()).await;
+    let held = "SELECT count(*) FROM teardowns WHERE held AND id = 1";
+    let held: i64 = sqlx::query_scalar(held).fetch_one(&mut conn).await.unwrap();
+    assert_eq!(held, 1);
 }
 
 #[tokio::test]

@@ -15,9 +15,9 @@ CREATE TABLE replicas (
     stopped_at timestamptz(3)
 );
 
--- An older program named its process by its host.
-INSERT INTO replicas (name, owner, version, accounts, started_at, ticked_at)
-SELECT split_part(owner, '/', 1), owner, version, '[]', started_at, ticked_at FROM daemon;
+-- An older program named its process by its host. It has ended by now.
+INSERT INTO replicas (name, owner, version, accounts, started_at, ticked_at, stopped_at)
+SELECT split_part(owner, '/', 1), owner, version, '[]', started_at, ticked_at, ticked_at FROM daemon;
 
 DROP TABLE daemon;
 

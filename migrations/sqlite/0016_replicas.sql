@@ -15,9 +15,9 @@ CREATE TABLE replicas (
     stopped_at TEXT
 ) STRICT;
 
--- An older program named its process by its host.
-INSERT INTO replicas (name, owner, version, accounts, started_at, ticked_at)
-SELECT substr(owner, 1, instr(owner || '/', '/') - 1), owner, version, '[]', started_at, ticked_at FROM daemon;
+-- An older program named its process by its host. It has ended by now.
+INSERT INTO replicas (name, owner, version, accounts, started_at, ticked_at, stopped_at)
+SELECT substr(owner, 1, instr(owner || '/', '/') - 1), owner, version, '[]', started_at, ticked_at, ticked_at FROM daemon;
 
 DROP TABLE daemon;
 

@@ -210,4 +210,6 @@ pub struct Answer {
     pub text: Option<String>,
     /// Why it halts the account (invariants 1 and 2), if it does: stored in one step with the answer.
     pub halts: Option<String>,
+    /// The correlation id of the send that it answers; `None`: the latest.
+    pub sent_as: Option<Uuid>,
 }

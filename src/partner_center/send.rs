@@ -72,11 +72,10 @@ impl Sent {
 
 fn answer_of(fault: &Fault) -> Answer {
     Answer {
-        outcome: None,
         http_status: Some(fault.status),
         ms_code: fault.code.clone(),
         text: Some(fault.text.clone()),
-        halts: None,
+        ..Answer::default()
     }
 }
 

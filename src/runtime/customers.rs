@@ -30,6 +30,9 @@ pub async fn watch(accounts: Vec<Arc<AccountRuntime>>, store: Arc<Store>, clock:
 /// An account that is stopped, by itself or with every other, or in trouble is left alone; its own passes
 /// find out when it is over.
 async fn count(account: &AccountRuntime, store: &Arc<Store>, clock: &Arc<dyn Clock>) -> Result<()> {
+    if !store.other_partners(&[account.standing()]).await?.is_empty() {
+        return Ok(());
+    }
     let every = store.account(&AccountName::every()).await?;
     let condition = store.account(&account.name).await?.condition_under(&every, clock.now());
     if condition.state != AccountState::Ok {

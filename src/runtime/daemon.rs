@@ -145,9 +145,14 @@ impl Daemon {
                 () = stop.cancelled() => return,
                 () = self.maintenance.notified() => {}
             }
-            match self.maintain().await {
+            let done = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                done = self.maintain() => done,
+            };
+            match done {
                 Ok(Some(rows)) => tracing::info!(rows, "maintenance: finished teardowns removed"),
-                Ok(None) => tracing::debug!("maintenance: another replica does it"),
+                Ok(None) => tracing::debug!("maintenance: another replica has done it"),
                 Err(error) => tracing::error!(%error, "maintenance failed"),
             }
         }

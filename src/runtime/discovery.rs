@@ -169,11 +169,6 @@ pub async fn run_once(
     clock: &dyn Clock,
 ) -> Result<usize, SurveyError> {
     let now = clock.now();
-    // The rows that it queues would be those of another partner.
-    if !store.other_partners(&[account.standing()]).await?.is_empty() {
-        tracing::info!(account = %account.name, "discovery: the account stands for another partner by now");
-        return Ok(0);
-    }
     for name in [AccountName::every(), account.name.clone()] {
         let row = store.account(&name).await?;
         if row.halted.is_some() || row.is_paused(now) {
@@ -248,7 +243,14 @@ pub async fn keep(
         }
         let (store, clock) = (store.as_ref(), clock.as_ref());
         let job = Job { name: &name, schedule: &schedule, owner: &owner, store, clock };
-        let run = job.run(run_once(&account, &settings, store, clock));
+        let run = async {
+            // The rows that it queues would be those of another partner.
+            if !store.other_partners(&[account.standing()]).await?.is_empty() {
+                tracing::info!(account = %account.name, "discovery: the account stands for another partner by now");
+                return Ok(None);
+            }
+            job.run(run_once(&account, &settings, store, clock)).await
+        };
         let outcome = tokio::select! {
             biased;
             () = stop.cancelled() => return,

@@ -1,8 +1,13 @@
 //! Jobs that a schedule wakes. Each is done by one replica at a time.
 
+use std::time::Duration;
+
 use super::cron::Schedule;
 use crate::core::clock::Clock;
-use crate::store::{Store, StoreError};
+use crate::store::{Begun, Store, StoreError};
+
+/// How often it is asked whether another replica has done a job.
+const PACE: Duration = Duration::from_secs(15);
 
 /// A job.
 pub struct Job<'a> {
@@ -19,8 +24,9 @@ pub struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Does the job, unless another replica does it or has done it. `None` says that it was not done here. A
-    /// job that fails is not done: it is made up for at the next start, if not before.
+    /// Does the job, unless another replica has done it. One that does it now is waited for: should it fail, or
+    /// end half-way, it is this one's turn. `None` says that it was not done here. A job that fails everywhere is
+    /// made up for at the next start, if not before.
     ///
     /// # Errors
     /// Those of the work, and the store's.
@@ -28,11 +34,15 @@ impl Job<'_> {
         &self,
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<Option<T>, E> {
-        let (now, begun) = (self.clock.now(), self.clock.wall());
-        let is_due = |ran_at| self.schedule.next_after(ran_at).is_some_and(|at| at <= begun);
-        if !self.store.begin_run(self.name, self.owner, is_due, now, begun).await? {
-            return Ok(None);
-        }
+        let begun = loop {
+            let (now, wall) = (self.clock.now(), self.clock.wall());
+            let is_due = |ran_at| self.schedule.next_after(ran_at).is_some_and(|at| at <= wall);
+            match self.store.begin_run(self.name, self.owner, is_due, now, wall).await? {
+                Begun::Here => break wall,
+                Begun::NotDue => return Ok(None),
+                Begun::Elsewhere => self.clock.sleep(PACE).await,
+            }
+        };
         let done = work.await;
         let ended = self.store.end_run(self.name, self.owner, done.is_ok().then_some(begun)).await;
         let done = done?;

@@ -121,6 +121,7 @@ impl Performer<'_> {
         }
         let may_go = || self.account.may_send(mark) && self.lease.may_write();
         let mut sent = client.send(command, correlation, permit, &may_go).await;
+        sent.answer.sent_as = Some(correlation);
         let failed = sent.failed.take();
         let now = self.clock.now();
         let recorded = if let Some(text) = &sent.answer.halts {

@@ -23,7 +23,7 @@ use super::refusal;
 use super::slots::{self, Demand};
 use super::timekeeping;
 use crate::core::gates::SafetyPolicy;
-use crate::core::ids::{AccountName, Fence, TeardownId};
+use crate::core::ids::{AccountName, TeardownId};
 use crate::store::{ClaimRequest, Claimed, Replica, Result, Slots, StoreError, Waiting, due_at};
 
 /// The longest sleep between two looks, whatever cron does: what was typed in beside the daemon is in
@@ -135,12 +135,14 @@ impl Scheduler {
         }
     }
 
-    /// The guards in force, by account.
+    /// The guards in force, by account, but for those of accounts that stand for another partner by now.
     fn policies(&self) -> BTreeMap<AccountName, SafetyPolicy> {
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = self.lanes.iter().filter(|lane| !others.contains(&lane.account.name));
         let policy = |lane: &Lane| {
             (lane.account.name.clone(), SafetyPolicy::clone(&lane.account.rules.safety.get()))
         };
-        self.lanes.iter().map(policy).collect()
+        own.map(policy).collect()
     }
 
     /// The passes that run; closed and awaited at shutdown.
@@ -182,6 +184,7 @@ impl Scheduler {
 
     async fn tick(&self) {
         let Reconciler { store, clock, .. } = &self.reconciler;
+        self.left_alone.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let ticked = async {
             let kept = store.tick(&clock.reading(), &self.replica).await?;
             timekeeping::take_up(clock.as_ref(), kept);
@@ -213,7 +216,7 @@ impl Scheduler {
         let limit = clock.sleep(GOODBYE);
         tokio::select! {
             biased;
-            stored = store.stop(&self.replica.name, clock.now()) => {
+            stored = store.stop(&self.replica, clock.now()) => {
                 if let Err(error) = stored {
                     tracing::debug!(%error, "the end of this replica could not be stored");
                 }
@@ -339,14 +342,10 @@ impl Scheduler {
         }
     }
 
-    /// Leaves a row to a newer program, in whose words it is written.
-    async fn leave_alone(&self, id: TeardownId, fence: Fence) {
-        let Reconciler { store, clock, .. } = &self.reconciler;
+    /// Leaves a row to a newer program, in whose words it is written, until the next tick.
+    fn leave_alone(&self, id: TeardownId) {
+        tracing::debug!("the row is left to a newer teardownd, which works on the database, too");
         self.left_alone.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
-        match store.release(id, fence, clock.now()).await {
-            Ok(()) | Err(StoreError::LeaseLost(_)) => {}
-            Err(error) => tracing::error!(%error, "the pass ended on the store"),
-        }
     }
 
     fn start(self: &Arc<Self>, claim: Claimed, asked_at: Duration, stop: &CancellationToken) {
@@ -373,15 +372,13 @@ impl Scheduler {
                 Err(StoreError::LeaseLost(_)) => {
                     tracing::info!("the row was taken away; the pass ends");
                 }
-                Err(StoreError::Damaged { .. }) if reconciler.store.is_outdated() => {
-                    scheduler.leave_alone(id, fence).await;
-                }
                 // Nothing of the row moves until a person has put right what cannot be read.
                 Err(StoreError::Damaged { table, row, text }) => {
                     let text = StoreError::Damaged { table, row, text }.to_string();
                     let now = reconciler.clock.now();
                     match reconciler.store.set_aside(id, fence, &text, now).await {
-                        Ok(verdict) => refusal::note(&account.name, &verdict),
+                        Ok(Some(verdict)) => refusal::note(&account.name, &verdict),
+                        Ok(None) => scheduler.leave_alone(id),
                         Err(error) => tracing::error!(%error, "the pass ended on the store"),
                     }
                 }

@@ -24,7 +24,6 @@ mod tables;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 pub use self::door::{Door, OPERATIONS, Passage, Step};
@@ -125,8 +124,6 @@ pub struct Store {
     door: Door,
     /// The rows that have ended, as the latest survey has counted them.
     ended: Arc<Mutex<Option<tables::survey::Ended>>>,
-    /// Whether a newer program works on the database, too.
-    is_outdated: Arc<AtomicBool>,
 }
 
 /// Where a database is. It shows itself without a password.
@@ -178,14 +175,7 @@ impl Engine {
 
 impl Store {
     fn on(engine: Engine, writer: Arc<Lanes>, readers: Arc<Lanes>) -> Self {
-        Self {
-            engine,
-            writer,
-            readers,
-            door: Door::default(),
-            ended: Arc::default(),
-            is_outdated: Arc::default(),
-        }
+        Self { engine, writer, readers, door: Door::default(), ended: Arc::default() }
     }
 
     /// The same store behind another door.
@@ -199,23 +189,6 @@ impl Store {
         match &self.engine {
             Engine::File(file) => Some(file.path()),
             Engine::Server(_) => None,
-        }
-    }
-
-    /// Whether a newer program has brought the database to a schema of its own, which still allows this one.
-    /// Whatever this program cannot read may be the other's: it is left alone.
-    pub fn is_outdated(&self) -> bool {
-        self.is_outdated.load(Ordering::Relaxed)
-    }
-
-    /// Notes the version of the schema.
-    fn note_schema(&self, version: i64) {
-        let is_outdated = version > file::newest_schema();
-        if is_outdated && !self.is_outdated.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                schema = version,
-                "a newer teardownd works on the database; what this one does not understand is left to it"
-            );
         }
     }
 

@@ -125,7 +125,10 @@ macro_rules! conformance {
                     invariant_1_an_account_that_became_another_partner_is_nobodys_of_before,
                     an_account_that_another_replica_knows_holds_no_row,
                     a_job_is_done_by_one_replica_at_a_time,
-                    a_reload_is_answered_by_every_replica_that_works;
+                    a_reload_is_answered_by_every_replica_that_works,
+                    invariant_2_what_a_former_partner_answers_is_not_the_new_ones,
+                    invariant_4_an_answer_to_an_earlier_send_overwrites_nothing,
+                    invariant_2_the_canary_of_a_replica_that_is_gone_stops_nobody_for_ever;
                 survey: a_survey_counts_what_stands_alike,
                     a_survey_counts_commands_deletions_and_requests,
                     a_survey_tells_every_move_once,

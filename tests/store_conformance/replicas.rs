@@ -3,14 +3,19 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use teardownd::core::account::Identity;
+use teardownd::core::account::{Identity, Proven};
+use teardownd::core::command::{Answer, Outcome};
 use teardownd::core::database_time::Reading;
+use teardownd::core::gates::Verdict;
 use teardownd::core::ids::AccountName;
 use teardownd::core::teardown::State;
-use teardownd::store::{ClaimRequest, Claimed, ReloadAnswer, Replica, Slots, Store, StoreError};
+use teardownd::store::{
+    Begun, ClaimRequest, Claimed, ReloadAnswer, Replica, Slots, Store, StoreError, Verb,
+};
 use uuid::Uuid;
 
-use super::{Backend, Bench, at, default_account, seen, start, step};
+use super::sends::committed;
+use super::{Backend, Bench, accepted, at, cancel, command_id, default_account, seen, start, step};
 
 fn replica(name: &str, accounts: &[AccountName]) -> Replica {
     let accounts = accounts.to_vec();
@@ -94,11 +99,14 @@ pub(crate) async fn an_account_that_another_replica_knows_holds_no_row(backend: 
     let is_held = async || bench.row(1).await.holds.stand();
     bench.store.check_accounts(std::slice::from_ref(&other), at(2)).await.unwrap();
     assert!(!is_held().await, "replica a knows the account");
-    // It falls silent, and nobody else can work on the account.
+    // It is restarted. When it does not come back, nobody else can work on the account.
+    bench.store.stop(&replica("a", &[]), at(3)).await.unwrap();
     bench.store.check_accounts(std::slice::from_ref(&other), at(40)).await.unwrap();
+    assert!(!is_held().await, "it may be on its way");
+    bench.store.check_accounts(std::slice::from_ref(&other), at(302)).await.unwrap();
     assert!(is_held().await);
-    tick(&bench.store, &replica("a", &[default_account()]), 41).await;
-    bench.store.check_accounts(&[other], at(42)).await.unwrap();
+    tick(&bench.store, &replica("a", &[default_account()]), 310).await;
+    bench.store.check_accounts(&[other], at(311)).await.unwrap();
     assert!(!is_held().await);
 }
 
@@ -109,25 +117,26 @@ pub(crate) async fn a_job_is_done_by_one_replica_at_a_time(backend: &dyn Backend
     let begin = async |owner: &str, now| {
         store.begin_run("sweep", owner, |ran_at| ran_at + hour <= now, now, now).await.unwrap()
     };
-    assert!(!begin("a/1", start()).await, "one that is new counts as done");
-    assert!(!begin("a/1", at(3599)).await);
-    assert!(begin("a/1", at(3600)).await);
-    assert!(!begin("b/1", at(3601)).await, "somebody does it");
+    use Begun::{Elsewhere, Here, NotDue};
+    assert_eq!(begin("a/1", start()).await, NotDue, "one that is new counts as done");
+    assert_eq!(begin("a/1", at(3599)).await, NotDue);
+    assert_eq!(begin("a/1", at(3600)).await, Here);
+    assert_eq!(begin("b/1", at(3601)).await, Elsewhere);
     store.end_run("sweep", "b/1", Some(at(3601))).await.unwrap();
-    assert!(!begin("b/1", at(3602)).await, "only who has begun it ends it");
-    store.end_run("sweep", "a/1", Some(at(3600))).await.unwrap();
-    assert!(!begin("b/1", at(3603)).await, "it is done");
+    assert_eq!(begin("b/1", at(3602)).await, Elsewhere, "only who has begun it ends it");
+    store.end_run("sweep", "a/1", Some(at(3610))).await.unwrap();
+    assert_eq!(begin("b/1", at(3603)).await, NotDue, "it is done, also by a clock that is behind");
     // One that failed is not done, and neither is one whose process is gone.
-    assert!(begin("b/1", at(7200)).await);
+    assert_eq!(begin("b/1", at(7210)).await, Here);
     store.end_run("sweep", "b/1", None).await.unwrap();
-    assert!(begin("a/1", at(7201)).await);
-    assert!(!begin("b/1", at(7800)).await);
-    assert!(begin("b/1", at(7801)).await, "ten minutes later nobody does it any more");
-    store.take_over("b", at(7802)).await.unwrap();
-    assert!(begin("b/2", at(7802)).await, "a new process of the name begins at once");
+    assert_eq!(begin("a/1", at(7211)).await, Here);
+    assert_eq!(begin("b/1", at(7810)).await, Elsewhere);
+    assert_eq!(begin("b/1", at(7811)).await, Here, "ten minutes later nobody does it any more");
+    store.take_over("b", at(7812)).await.unwrap();
+    assert_eq!(begin("b/2", at(7812)).await, Here, "a new process of the name begins at once");
     // The clock is set back by a day.
     store.end_run("sweep", "b/2", Some(at(86_400))).await.unwrap();
-    assert!(begin("b/2", at(7900)).await);
+    assert_eq!(begin("b/2", at(7900)).await, Here);
 }
 
 pub(crate) async fn a_reload_is_answered_by_every_replica_that_works(backend: &dyn Backend) {
@@ -142,7 +151,7 @@ pub(crate) async fn a_reload_is_answered_by_every_replica_that_works(backend: &d
     for name in ["a", "b", "c"] {
         tick(store, &replica(name, &[]), 1).await;
     }
-    store.stop("c", at(2)).await.unwrap();
+    store.stop(&replica("c", &[]), at(2)).await.unwrap();
     let id = store.ask_reload("anna", at(3)).await.unwrap();
     store.answer_reloads("a", &[id], &answer(true, "taken up", "log.filter"), at(3)).await.unwrap();
     assert_eq!(store.reload_answer(id, at(4)).await.unwrap(), None, "b has not answered");
@@ -161,4 +170,85 @@ pub(crate) async fn a_reload_is_answered_by_every_replica_that_works(backend: &d
     let late = Replica { started_at: at(41), ..replica("d", &[]) };
     tick(store, &late, 41).await;
     assert_eq!(store.open_reloads("d").await.unwrap(), Vec::<i64>::new());
+    assert!(store.reload_answer(id, at(41)).await.unwrap().is_some());
+}
+
+pub(crate) async fn invariant_2_what_a_former_partner_answers_is_not_the_new_ones(
+    backend: &dyn Backend,
+) {
+    let bench = Bench::new(backend).await;
+    let other = Identity { partner_tenant: super::tenant(901), ..app(2) };
+    bench.store.adopt(&[(default_account(), app(1))], start()).await.unwrap();
+    let old = committed(&bench, 1).await;
+    assert_eq!(bench.send(&old, 1, at(1)).await, Verdict::Allow);
+    // Another partner is configured while the first write is out, and then that is accepted.
+    bench.store.adopt(&[(default_account(), other)], at(2)).await.unwrap();
+    bench.store.record_answer(command_id(1), &accepted(), at(3)).await.unwrap();
+    let account = async || bench.store.account(&default_account()).await.unwrap();
+    assert_eq!(account().await.proven, Proven::default(), "nothing was proven of the new one");
+    let halts = Answer { halts: Some("800019".to_owned()), ..Answer::default() };
+    bench.store.record_answer(command_id(1), &halts, at(4)).await.unwrap();
+    assert_eq!(account().await.halted, None);
+    // The former one comes back, and is halted.
+    bench.store.adopt(&[(default_account(), app(1))], at(5)).await.unwrap();
+    assert!(account().await.halted.is_some());
+    // The same partner with another app is the same partner.
+    bench.store.adopt(&[(default_account(), app(2))], at(6)).await.unwrap();
+    assert!(account().await.halted.is_some());
+}
+
+pub(crate) async fn invariant_4_an_answer_to_an_earlier_send_overwrites_nothing(
+    backend: &dyn Backend,
+) {
+    let bench = Bench::new(backend).await;
+    let frozen = committed(&bench, 1).await;
+    let send = async |claimed: &Claimed, correlation: Uuid, now: Timestamp| {
+        let facts = seen(claimed.teardown.tenant_id, now);
+        let (id, fence) = (claimed.teardown.id, claimed.fence);
+        let sent = bench.store.begin_send(
+            command_id(1),
+            id,
+            fence,
+            correlation,
+            &facts,
+            &bench.policy,
+            now,
+        );
+        assert_eq!(sent.await.unwrap(), Verdict::Allow);
+    };
+    let (first, second) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    send(&frozen, first, at(1)).await;
+    // Its lease lapses, and another replica sends the command again under its own id.
+    let other = bench.claim_one(at(70)).await;
+    send(&other, second, at(71)).await;
+    let refused = Answer {
+        outcome: Some(Outcome::Refused),
+        http_status: Some(400),
+        sent_as: Some(second),
+        ..Answer::default()
+    };
+    bench.store.record_answer(command_id(1), &refused, at(72)).await.unwrap();
+    // The frozen one goes on: its call has timed out.
+    let text = Some("timed out".to_owned());
+    let late = Answer { text, sent_as: Some(first), ..Answer::default() };
+    bench.store.record_answer(command_id(1), &late, at(73)).await.unwrap();
+    let tenant = other.teardown.tenant_id;
+    let commands = bench.store.commands(&default_account(), tenant).await.unwrap();
+    assert_eq!((commands[0].http_status, commands[0].text.clone()), (Some(400), None));
+}
+
+pub(crate) async fn invariant_2_the_canary_of_a_replica_that_is_gone_stops_nobody_for_ever(
+    backend: &dyn Backend,
+) {
+    let bench = Bench::new(backend).await;
+    let gone = committed(&bench, 1).await;
+    assert_eq!(bench.send(&gone, 1, at(1)).await, Verdict::Allow);
+    // An operator holds its tenant, and the process is gone for good.
+    bench.ask(Verb::Hold, 1, at(2)).await;
+    bench.queue([2], at(200)).await;
+    let other = bench.claim_one(at(200)).await;
+    bench.walk(&other, &[State::EntitlementsFetched], at(200)).await;
+    let done = bench.command(&other, State::OrdersCancelling, vec![cancel(2, "a")], at(201)).await;
+    assert_eq!(done.admitted.len(), 1, "{:?}", done.verdict);
+    assert_eq!(bench.send(&other, 2, at(201)).await, Verdict::Allow);
 }

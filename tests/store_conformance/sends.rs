@@ -14,7 +14,7 @@ use super::{
 };
 
 /// A claimed row with one committed, unsent command.
-async fn committed(bench: &Bench, number: u32) -> Claimed {
+pub(crate) async fn committed(bench: &Bench, number: u32) -> Claimed {
     bench.queue([number], start()).await;
     let claimed = bench.claim_one(start()).await;
     bench.walk(&claimed, &[State::EntitlementsFetched], start()).await;

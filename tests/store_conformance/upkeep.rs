@@ -127,7 +127,7 @@ pub(crate) async fn the_sign_of_life(backend: &dyn Backend) {
     assert_eq!(presence("host", at(33)).await, Some(Presence::Working));
     assert_eq!(presence("host", at(34)).await, Some(Presence::Silent));
     assert_eq!(presence("other", at(34)).await, Some(Presence::Working));
-    bench.store.stop("host", at(35)).await.unwrap();
+    bench.store.stop(&host, at(35)).await.unwrap();
     assert_eq!(presence("host", at(36)).await, Some(Presence::Stopped));
     bench.store.tick(&reading(40), &host).await.unwrap();
     assert_eq!(presence("host", at(41)).await, Some(Presence::Working), "it has started again");

@@ -138,7 +138,8 @@ impl Context {
         Ok(match replicas.iter().max_by_key(|replica| replica.ticked_at) {
             None => Some("no daemon has ever run on this database".to_owned()),
             Some(daemon) => {
-                let is_silent = daemon.presence(look.now) == Presence::Silent;
+                let works = |one: &Replica| one.presence(look.now) == Presence::Working;
+                let is_silent = !replicas.iter().any(works);
                 (is_silent || !self.is_worked_on).then(|| {
                     let since = look.since(daemon.ticked_at);
                     if self.is_worked_on {

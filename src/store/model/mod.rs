@@ -22,7 +22,7 @@ pub use operator::{
 pub(super) use reload::KEPT;
 pub use reload::ReloadAnswer;
 pub(super) use replica::FORGOTTEN;
-pub use replica::{Presence, Replica, SILENT};
+pub use replica::{Begun, Presence, Replica, SILENT};
 pub(super) use survey::MOVES_AT_ONCE;
 pub use survey::{AccountSurvey, Move, Survey, SurveyRequest, Tally};
 pub use teardown::{

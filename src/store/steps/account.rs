@@ -6,7 +6,7 @@ use crate::core::account::{Account, Proven, TroubleKind};
 use crate::core::ids::AccountName;
 use crate::store::model::time::millis;
 use crate::store::rules::stops;
-use crate::store::tables::{accounts, customers, identities};
+use crate::store::tables::{accounts, customers, identities, leases};
 use crate::store::{CustomersRead, Result, Store, Tx};
 
 impl Store {
@@ -114,6 +114,22 @@ pub(super) async fn load_halting_damaged(tx: &mut Tx, now: Timestamp) -> Result<
         accounts.push(account);
     }
     Ok(accounts)
+}
+
+/// Forgets the canary of an account whose tenant nobody works on any more: a replica that is gone for good
+/// would keep all others waiting. Its call, if one is out, keeps first steps waiting for as long as a call
+/// takes.
+pub(super) async fn forget_lapsed_canary(
+    tx: &mut Tx,
+    account: &mut Account,
+    now: Timestamp,
+) -> Result<()> {
+    if let Some(canary) = account.canary
+        && !leases::is_leased(tx, &account.name, canary.tenant_id, now).await?
+    {
+        account.canary = None;
+    }
+    Ok(())
 }
 
 /// Ends the pauses whose time has come.

@@ -42,9 +42,11 @@ impl Store {
     pub async fn reload_answer(&self, id: i64, now: Timestamp) -> Result<Option<ReloadAnswer>> {
         self.snapshot("reload_answer", || {
             async move |tx: &mut Tx| {
-                let answers = reloads::answers(tx, id).await?;
-                let has_answered =
-                    |one: &Replica| answers.iter().any(|(name, _)| *name == one.name);
+                let (asked_at, answers) = reloads::answers(tx, id).await?;
+                // One that has started since has read its file in any case.
+                let has_answered = |one: &Replica| {
+                    one.started_at > asked_at || answers.iter().any(|(name, _)| *name == one.name)
+                };
                 let working = replicas::working(tx, now).await?;
                 let answer = working.iter().all(has_answered).then_some(answers);
                 Ok(answer.and_then(|answers| ReloadAnswer::of_all(&answers)))

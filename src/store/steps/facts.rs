@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::account::forget_lapsed_canary;
 use crate::core::gates::{SafetyPolicy, StoredFacts};
 use crate::core::ids::{CommandId, TeardownId};
 use crate::core::teardown::Teardown;
@@ -43,7 +44,8 @@ pub(super) async fn gather(
     policy: &SafetyPolicy,
     now: Timestamp,
 ) -> Result<StoredFacts> {
-    let (account, every) = accounts::load_with_every(tx, &row.account).await?;
+    let (mut account, every) = accounts::load_with_every(tx, &row.account).await?;
+    forget_lapsed_canary(tx, &mut account, now).await?;
     let question = command.map(|id| id.to_string());
     let deletions = if deleting {
         commands::deletions(tx, &account, question.as_deref(), now).await?

@@ -17,6 +17,7 @@ impl Store {
     /// Takes up what the configuration says the accounts stand for: proofs, halts and deletion caps are
     /// a partner's and go with it. An answer on record that halts an account does so, unless a person has
     /// lifted a halt there since.
+    /// An account that this configuration lacks stays what it is: another replica may know it.
     pub async fn adopt(
         &self,
         configured: &[(AccountName, Identity)],
@@ -45,14 +46,14 @@ impl Store {
     }
 }
 
-/// Whether an account stands for another partner than for this one.
+/// Whether an account stands for another partner than for this one, or for none.
 pub(super) fn stands_for_another(
     in_force: &[(AccountName, identities::Words)],
     name: &AccountName,
     own: &Identity,
 ) -> bool {
     let known = in_force.iter().find(|(known, _)| known == name);
-    known.is_some_and(|(_, words)| *words != identities::words(own))
+    known.is_none_or(|(_, words)| *words != identities::words(own))
 }
 
 /// Takes up what the configuration says these accounts stand for. Names that it has no more, and those
@@ -64,7 +65,13 @@ async fn adopt(tx: &mut Tx, configured: &[(AccountName, Identity)], now: Timesta
         .iter()
         .map(|(name, identity)| (name.clone(), identities::words(identity)))
         .collect();
-    for (name, _) in in_force.iter().filter(|held| !wanted.contains(held)) {
+    // A name has one partner, and a partner one name.
+    let partner =
+        |[cloud, partner_tenant, _]: &identities::Words| (cloud.clone(), partner_tenant.clone());
+    let gives_way = |(name, held): &&(AccountName, identities::Words)| {
+        wanted.iter().any(|(other, words)| other == name || partner(words) == partner(held))
+    };
+    for (name, _) in in_force.iter().filter(|held| !wanted.contains(held)).filter(gives_way) {
         leave(tx, name, now).await?;
     }
     for (name, identity) in wanted.iter().filter(|wanted| !in_force.contains(wanted)) {

@@ -14,31 +14,29 @@ use crate::core::reason::Reason;
 use crate::core::teardown::{Lease, Teardown};
 use crate::store::model::time::{after, millis};
 use crate::store::rules::stops;
-use crate::store::tables::{accounts, identities, jobs, leases, teardowns, transitions};
+use crate::store::tables::{
+    accounts, commands, identities, jobs, leases, replicas, teardowns, transitions,
+};
 use crate::store::{ClaimRequest, Claimed, Engine, Result, Slots, Store, StoreError, Tx, rules};
 
 impl Store {
     /// Called once by a replica that starts, whose name nobody else may have: gives back the leases of
     /// earlier processes of that name, with a new fence, and makes those rows due at once. Returns how many.
-    /// A file has one process, so that every lease there is of a process that is gone.
+    /// A file has one process, so that every lease there is of a process that is gone, and every call is over.
+    /// On a server a host that was cut off may still wait for an answer.
     pub async fn take_over(&self, replica: &str, now: Timestamp) -> Result<u64> {
-        let whose = match &self.engine {
-            Engine::File(_) => None,
-            Engine::Server(_) => Some(replica),
-        };
-        self.write("take_over", || async move |tx: &mut Tx| take_over(tx, whose, millis(now)).await)
-            .await
+        let is_alone = matches!(self.engine, Engine::File(_));
+        self.write("take_over", || {
+            async move |tx: &mut Tx| take_over(tx, replica, is_alone, millis(now)).await
+        })
+        .await
     }
 
     /// Claims due rows, each with a new fence: by priority, then by what becomes impossible to cancel
     /// soonest, then by how long they have been due. A row that a newer program has written in words of its
     /// own is left alone.
     pub async fn claim(&self, request: &ClaimRequest, now: Timestamp) -> Result<Vec<Claimed>> {
-        let is_outdated = self.is_outdated();
-        self.write("claim", || {
-            async move |tx: &mut Tx| claim(tx, request, is_outdated, millis(now)).await
-        })
-        .await
+        self.write("claim", || async move |tx: &mut Tx| claim(tx, request, millis(now)).await).await
     }
 
     /// When the earliest row becomes due that [`claim`](Self::claim) would give to one of these
@@ -75,14 +73,15 @@ impl Store {
     }
 
     /// Holds a row whose pass has met damage in what is stored of it, and gives its lease back. Forged
-    /// commands of the tenant are settled with it. Returns what holds it.
+    /// commands of the tenant are settled with it. Returns what holds it; `None` for a row of a newer program,
+    /// to which it is left.
     pub async fn set_aside(
         &self,
         teardown: TeardownId,
         fence: Fence,
         text: &str,
         now: Timestamp,
-    ) -> Result<Verdict> {
+    ) -> Result<Option<Verdict>> {
         self.write("set_aside", || {
             async move |tx: &mut Tx| set_aside(tx, teardown, fence, text, millis(now)).await
         })
@@ -90,17 +89,17 @@ impl Store {
     }
 }
 
-async fn take_over(tx: &mut Tx, replica: Option<&str>, now: Timestamp) -> Result<u64> {
-    jobs::take_over(tx, replica).await?;
-    leases::take_over(tx, replica, now).await
+async fn take_over(tx: &mut Tx, replica: &str, is_alone: bool, now: Timestamp) -> Result<u64> {
+    if is_alone {
+        commands::end_calls(tx).await?;
+        replicas::forget_others(tx, replica).await?;
+    }
+    let whose = (!is_alone).then_some(replica);
+    jobs::take_over(tx, whose).await?;
+    leases::take_over(tx, whose, now).await
 }
 
-async fn claim(
-    tx: &mut Tx,
-    request: &ClaimRequest,
-    is_outdated: bool,
-    now: Timestamp,
-) -> Result<Vec<Claimed>> {
+async fn claim(tx: &mut Tx, request: &ClaimRequest, now: Timestamp) -> Result<Vec<Claimed>> {
     let mut stored = account::load_halting_damaged(tx, now).await?;
     account::expire_pauses(tx, &mut stored, now).await?;
     let every = row_of(&stored, &AccountName::every());
@@ -120,7 +119,7 @@ async fn claim(
             continue;
         }
         let outage = account.trouble.as_ref().map(|trouble| trouble.kind);
-        for mut row in due(tx, name, slots, &request.working, is_outdated, now).await? {
+        for mut row in due(tx, name, slots, &request.working, now).await? {
             rules::lease(&mut row, Lease { owner: request.owner.clone(), until }, now);
             claimed.push(Claimed { fence: row.fence, teardown: row, outage });
         }
@@ -141,7 +140,6 @@ async fn due(
     name: &AccountName,
     slots: usize,
     working: &[TeardownId],
-    is_outdated: bool,
     now: Timestamp,
 ) -> Result<Vec<Teardown>> {
     let mut left = working.to_vec();
@@ -152,7 +150,7 @@ async fn due(
         for row in found {
             match row {
                 Ok(row) => sound.push(row),
-                Err((id, _)) if is_outdated => {
+                Err((id, _)) if super::is_of_a_newer_program(tx, now).await? => {
                     left.push(id);
                     damaged = true;
                 }
@@ -193,15 +191,19 @@ async fn set_aside(
     fence: Fence,
     text: &str,
     now: Timestamp,
-) -> Result<Verdict> {
+) -> Result<Option<Verdict>> {
     let shown = teardowns::shown_leased(tx, id, fence).await?.ok_or(StoreError::LeaseLost(id))?;
+    if super::is_of_a_newer_program(tx, now).await? {
+        leases::give_back(tx, id, now).await?;
+        return Ok(None);
+    }
     let damage = || Verdict::Hold { guard: Reason::DamagedRow, text: text.to_owned() };
     let verdict = forged::set_aside(tx, &shown, now).await?;
     let verdict = verdict.unwrap_or_else(damage);
     if let Verdict::Hold { guard, text } = &verdict {
         hold_unread(tx, id, *guard, text, now).await?;
     }
-    Ok(verdict)
+    Ok(Some(verdict))
 }
 
 async fn next_due(tx: &mut Tx, names: &[AccountName], now: Timestamp) -> Result<Option<Timestamp>> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::account::forget_lapsed_canary;
 use crate::core::gates::{SafetyPolicy, StoredGates};
 use crate::core::ids::AccountName;
 use crate::core::reason::Reason;
@@ -56,7 +57,8 @@ async fn steps(
     if waiting.is_empty() {
         return Ok(Vec::new());
     }
-    let (account, every) = accounts::load_with_every(tx, name).await?;
+    let (mut account, every) = accounts::load_with_every(tx, name).await?;
+    forget_lapsed_canary(tx, &mut account, now).await?;
     let mut steps = Vec::new();
     // Both caps count the same deletions.
     let mut deletions = None;

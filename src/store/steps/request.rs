@@ -1,6 +1,7 @@
 //! Operators' requests: those made by the program, and those typed into `operator_requests`.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -9,7 +10,7 @@ use crate::core::ids::AccountName;
 use crate::core::protection::Protection;
 use crate::core::reason::Reason;
 use crate::core::teardown::Teardown;
-use crate::store::model::time::millis;
+use crate::store::model::time::{before, millis};
 use crate::store::rules::requests::Surroundings;
 use crate::store::rules::typed::TypedRequest;
 use crate::store::rules::{protect, stops};
@@ -43,11 +44,8 @@ impl Store {
         if !self.read("apply_requests", is_any_open).await? {
             return Ok(0);
         }
-        let is_outdated = self.is_outdated();
-        self.write("apply_requests", || {
-            async move |tx: &mut Tx| apply_typed(tx, is_outdated, millis(now)).await
-        })
-        .await
+        self.write("apply_requests", || async move |tx: &mut Tx| apply_typed(tx, millis(now)).await)
+            .await
     }
 
     /// Holds rows (before their end) whose account is known neither here nor to another replica that works,
@@ -273,12 +271,17 @@ pub(super) async fn to_change(
 // ---- typed in by SQL -------------------------------------------------------------------------------
 
 /// Applies and answers the open requests, each by itself: one that fails changes nothing.
-async fn apply_typed(tx: &mut Tx, is_outdated: bool, now: Timestamp) -> Result<u64> {
+async fn apply_typed(tx: &mut Tx, now: Timestamp) -> Result<u64> {
     time::adopt(tx, now).await?;
     let mut open = requests::open(tx).await?;
-    open.retain(|(_, typed)| {
-        !is_outdated || typed.as_ref().is_ok_and(|typed| Verb::parse(typed.verb.trim()).is_some())
-    });
+    let is_known = |typed: &Result<TypedRequest>| {
+        typed.as_ref().is_ok_and(|typed| Verb::parse(typed.verb.trim()).is_some())
+    };
+    if open.iter().any(|(_, typed)| !is_known(typed))
+        && super::is_of_a_newer_program(tx, now).await?
+    {
+        open.retain(|(_, typed)| is_known(typed));
+    }
     let count = open.len() as u64;
     for (id, typed) in open {
         let answer = match tx.attempt(async |tx| apply_one(tx, typed, now).await).await {
@@ -300,14 +303,20 @@ async fn apply_one(tx: &mut Tx, typed: Result<TypedRequest>, now: Timestamp) -> 
 
 // ---- accounts of the configuration -------------------------------------------------------------------
 
-/// The accounts that are known to this process or to a replica that works.
+/// A replica that is restarted is back by then.
+const RESTART: Duration = Duration::from_secs(300);
+
+/// The accounts that are known to this process, or to a replica that works or did so a moment ago.
 async fn known_to_any(
     tx: &mut Tx,
     known: &[AccountName],
     now: Timestamp,
 ) -> Result<Vec<AccountName>> {
-    let working = replicas::working(tx, now).await?;
-    let elsewhere = working.into_iter().flat_map(|replica| replica.accounts);
+    // One that is stopped may be on its way to start again.
+    let lately = before(now, RESTART);
+    let others = replicas::load_all(tx).await?;
+    let others = others.into_iter().filter(|replica| replica.ticked_at > lately);
+    let elsewhere = others.flat_map(|replica| replica.accounts);
     let all: BTreeSet<AccountName> = known.iter().cloned().chain(elsewhere).collect();
     Ok(all.into_iter().collect())
 }

@@ -14,7 +14,7 @@ use crate::core::reason::Reason;
 use crate::core::teardown::Teardown;
 use crate::store::model::time::millis;
 use crate::store::rules::admission;
-use crate::store::tables::{accounts, commands, teardowns};
+use crate::store::tables::{accounts, commands, identities, teardowns};
 use crate::store::{Result, Store, Tx, rules};
 
 impl Store {
@@ -136,12 +136,25 @@ pub(super) async fn settle(
 async fn record_answer(tx: &mut Tx, id: CommandId, answer: &Answer, now: Timestamp) -> Result<()> {
     let command = commands::load(tx, id).await?;
     commands::answer(tx, id, answer, now).await?;
-    if answer.outcome == Some(Outcome::Accepted) {
-        account::prove(tx, &command.account, Proven::of(&command.intent)).await?;
+    let name = &command.account;
+    // The account may stand for another partner by now, whom this answer is not about.
+    let then = match command.last_sent_at {
+        Some(at) => identities::stood_for(tx, name, at).await?,
+        None => None,
+    };
+    let of_then = identities::stands_for(tx, name).await?.zip(then);
+    let is_same_app = of_then.as_ref().is_none_or(|(now, then)| now == then);
+    let is_same_partner = of_then.as_ref().is_none_or(|(now, then)| now[..2] == then[..2]);
+    if answer.outcome == Some(Outcome::Accepted) && is_same_app {
+        account::prove(tx, name, Proven::of(&command.intent)).await?;
+    }
+    let guard = Reason::Halted.as_str();
+    if let (Some(text), false, Some(at)) = (&answer.halts, is_same_partner, command.last_sent_at) {
+        return identities::halt_left(tx, name, at, text, guard, now).await;
     }
     // One step with the answer: there is no moment at which the one is known and not the other.
     if let Some(text) = &answer.halts {
-        account::halt(tx, &command.account, Reason::Halted.as_str(), text, now).await?;
+        account::halt(tx, name, guard, text, now).await?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use crate::core::database_time;
 use crate::core::database_time::{Reading, Step, Timekeeping};
 use crate::core::ids::AccountName;
 use crate::store::model::time::millis;
-use crate::store::tables::{accounts, clock, replicas, teardowns, version};
+use crate::store::tables::{accounts, clock, replicas, teardowns};
 use crate::store::{Engine, Replica, Result, Store, Tx};
 
 impl Store {
@@ -44,7 +44,7 @@ impl Store {
     ) -> Result<(Timekeeping, Option<Step>)> {
         let told = self.told_time(reading).await?.map(|told| (told, None));
         let told = &told;
-        let ticked = self.write("tick", || {
+        self.write("tick", || {
             async move |tx: &mut Tx| {
                 let kept = match told {
                     Some(told) => told.clone(),
@@ -52,18 +52,16 @@ impl Store {
                 };
                 let replica = Replica { ticked_at: kept.0.anchor.at, ..replica.clone() };
                 replicas::save(tx, &replica).await?;
-                Ok((kept, version::schema(tx).await?))
+                Ok(kept)
             }
-        });
-        let (kept, newest) = ticked.await?;
-        self.note_schema(newest);
-        Ok(kept)
+        })
+        .await
     }
 
     /// Stores that a replica has ended in good order.
-    pub async fn stop(&self, replica: &str, now: Timestamp) -> Result<()> {
+    pub async fn stop(&self, replica: &Replica, now: Timestamp) -> Result<()> {
         self.write("stop", || {
-            async move |tx: &mut Tx| replicas::stop(tx, replica, millis(now)).await
+            async move |tx: &mut Tx| replicas::stop(tx, &replica.owner, millis(now)).await
         })
         .await
     }

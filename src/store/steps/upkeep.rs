@@ -6,10 +6,13 @@ use jiff::Timestamp;
 
 use crate::store::model::time::{after, millis};
 use crate::store::tables::{jobs, retention};
-use crate::store::{Result, Store, Tx};
+use crate::store::{Begun, Result, Store, Tx};
 
 /// By then whoever has begun a job has ended it, or is gone.
 const LONGEST_JOB: Duration = Duration::from_secs(600);
+
+/// The clocks of replicas are no further apart than this.
+const APART: Duration = Duration::from_secs(60);
 
 impl Store {
     /// When the job of this name was last done. One that is new here counts as done now.
@@ -21,7 +24,7 @@ impl Store {
     }
 
     /// Begins a job for `owner`, who leases it, if it is due by when it was last done and nobody does it now.
-    /// `wall` is the wall clock, by which schedules go. Returns whether it was begun.
+    /// `wall` is the wall clock, by which schedules go.
     pub async fn begin_run(
         &self,
         job: &str,
@@ -29,16 +32,17 @@ impl Store {
         is_due: impl Fn(Timestamp) -> bool,
         now: Timestamp,
         wall: Timestamp,
-    ) -> Result<bool> {
+    ) -> Result<Begun> {
         let (is_due, now, wall) = (&is_due, millis(now), millis(wall));
         self.write("begin_run", || {
             async move |tx: &mut Tx| {
                 let ran_at = jobs::last_run(tx, job, wall).await?;
                 // A clock that was set back must not silence a job until it has caught up.
-                if ran_at <= wall && !is_due(ran_at) {
-                    return Ok(false);
+                if ran_at <= after(wall, APART) && !is_due(ran_at) {
+                    return Ok(Begun::NotDue);
                 }
-                jobs::lease(tx, job, owner, after(now, LONGEST_JOB), now).await
+                let leased = jobs::lease(tx, job, owner, after(now, LONGEST_JOB), now).await?;
+                Ok(if leased { Begun::Here } else { Begun::Elsewhere })
             }
         })
         .await

@@ -166,6 +166,17 @@ pub(in crate::store) async fn calls(
     Fields::new(&found, "commands", "account").number("calls")
 }
 
+/// The processes that made calls are gone.
+pub(in crate::store) async fn end_calls(tx: &mut Tx) -> Result<()> {
+    sql::query(Sql {
+        sqlite: "UPDATE commands SET calling = 0 WHERE calling = 1",
+        postgres: "UPDATE commands SET calling = false WHERE calling",
+    })
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
 pub(in crate::store) async fn count_send(
     tx: &mut Tx,
     id: CommandId,
@@ -252,7 +263,8 @@ pub(in crate::store) async fn settle(
     Ok(())
 }
 
-/// Stores an answer. An outcome that is stored already stays.
+/// Stores an answer. An outcome that is stored already stays. The answer to a send that was not the latest, as
+/// a process gets it that was frozen, tells only that the command was accepted.
 pub(in crate::store) async fn answer(
     tx: &mut Tx,
     id: CommandId,
@@ -264,7 +276,7 @@ pub(in crate::store) async fn answer(
              settled_at = CASE WHEN outcome IS NULL AND $4 IS NOT NULL THEN $5
                                ELSE settled_at END,
              outcome = coalesce(outcome, $4)
-         WHERE id = $6",
+         WHERE id = $6 AND (coalesce(correlation_id = $7, true) OR outcome IS NULL AND $4 = 'accepted')",
     )
     .bind(answer.http_status)
     .bind(&answer.ms_code)
@@ -272,6 +284,7 @@ pub(in crate::store) async fn answer(
     .bind(answer.outcome.map(Outcome::as_str))
     .bind(now)
     .bind(id.to_string())
+    .bind(answer.sent_as.map(|id| id.as_hyphenated().to_string()))
     .execute(tx)
     .await?;
     Ok(())

@@ -215,3 +215,53 @@ pub(in crate::store) async fn note_entitlements(
     .await?;
     Ok(())
 }
+
+/// What the account stands for.
+pub(in crate::store) async fn stands_for(tx: &mut Tx, name: &AccountName) -> Result<Option<Words>> {
+    let found = sql::query("SELECT * FROM identities WHERE account = $1 AND left_at IS NULL")
+        .bind(name.as_str())
+        .fetch_optional(tx)
+        .await?;
+    found.map(|row| words_of(&Fields::new(&row, "identities", "account"))).transpose()
+}
+
+/// What the account stood for at a time, if that is known.
+pub(in crate::store) async fn stood_for(
+    tx: &mut Tx,
+    name: &AccountName,
+    at: Timestamp,
+) -> Result<Option<Words>> {
+    let found = sql::query(
+        "SELECT * FROM identities WHERE account = $1 AND since <= $2
+           AND (left_at IS NULL OR left_at > $2) ORDER BY since DESC LIMIT 1",
+    )
+    .bind(name.as_str())
+    .bind(at)
+    .fetch_optional(tx)
+    .await?;
+    found.map(|row| words_of(&Fields::new(&row, "identities", "account"))).transpose()
+}
+
+/// Halts the partner that the account stood for at a time, and left since.
+pub(in crate::store) async fn halt_left(
+    tx: &mut Tx,
+    name: &AccountName,
+    at: Timestamp,
+    text: &str,
+    guard: &str,
+    now: Timestamp,
+) -> Result<()> {
+    sql::query(
+        "UPDATE identities SET halted_reason = coalesce(halted_reason, $3),
+             halted_by = coalesce(halted_by, $4), halted_since = coalesce(halted_since, $5)
+         WHERE account = $1 AND since <= $2 AND left_at > $2",
+    )
+    .bind(name.as_str())
+    .bind(at)
+    .bind(text)
+    .bind(guard)
+    .bind(now)
+    .execute(tx)
+    .await?;
+    Ok(())
+}

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::rows;
 use super::rows::{Fields, time_text};
-use crate::core::ids::{AccountName, Fence, TeardownId};
+use crate::core::ids::{AccountName, Fence, TeardownId, TenantId};
 use crate::core::teardown::Teardown;
 use crate::store::{Claimed, Result, StoreError, Tx};
 
@@ -18,8 +18,6 @@ pub(in crate::store) async fn take_over(
     replica: Option<&str>,
     now: Timestamp,
 ) -> Result<u64> {
-    // The processes that made these calls are gone, too.
-    sql::query(CALLS_END).bind(replica).execute(&mut *tx).await?;
     sql::query(concat!(
         "UPDATE teardowns SET lease_owner = NULL, lease_until = NULL,
              fence = fence + CASE WHEN fence < 1000000000000000 THEN 1 ELSE 0 END,
@@ -72,6 +70,22 @@ pub(in crate::store) async fn count(
     Fields::new(&row, "teardowns", "name").number("leased")
 }
 
+/// Whether somebody works on a tenant.
+pub(in crate::store) async fn is_leased(
+    tx: &mut Tx,
+    name: &AccountName,
+    tenant: TenantId,
+    now: Timestamp,
+) -> Result<bool> {
+    let leased = sql::query(concat!(
+        "SELECT id FROM teardowns WHERE lower(account) = $1 AND lower(tenant_id) = $2 AND ",
+        open!(),
+        " AND lease_owner IS NOT NULL AND lease_until > $3"
+    ));
+    let leased = leased.bind(name.as_str()).bind(tenant.to_string()).bind(now);
+    Ok(leased.fetch_optional(tx).await?.is_some())
+}
+
 /// The rows of an account that are due, in the order of claims: by priority, then by what becomes
 /// impossible to cancel soonest, then by how long they have been due. Parameters: account, now, how many,
 /// and which are left out. A bare parameter as the limit would have SQLite plan the statement anew each
@@ -108,21 +122,6 @@ pub(in crate::store) const DUE: Sql = Sql {
         ", id
     LIMIT $3
     FOR UPDATE SKIP LOCKED"
-    ),
-};
-
-const CALLS_END: Sql = Sql {
-    sqlite: concat!(
-        "UPDATE commands SET calling = 0 WHERE calling = 1 AND ($1 IS NULL
-             OR teardown_id IN (SELECT id FROM teardowns WHERE lease_owner IS NOT NULL AND ",
-        owned_by!("$1"),
-        "))"
-    ),
-    postgres: concat!(
-        "UPDATE commands SET calling = false WHERE calling AND ($1 IS NULL
-             OR teardown_id IN (SELECT id FROM teardowns WHERE lease_owner IS NOT NULL AND ",
-        owned_by!("$1"),
-        "))"
     ),
 };
 

@@ -32,17 +32,20 @@ pub(in crate::store) async fn open(tx: &mut Tx, replica: &str) -> Result<Vec<i64
     found.iter().map(|row| Ok(row.try_get("id")?)).collect()
 }
 
-/// The answers to a request, each with the replica's name.
-pub(in crate::store) async fn answers(tx: &mut Tx, id: i64) -> Result<Vec<(String, ReloadAnswer)>> {
-    let asked = sql::query("SELECT id FROM reloads WHERE id = $1").bind(id);
-    if asked.fetch_optional(&mut *tx).await?.is_none() {
-        return Err(StoreError::NotFound(format!("request {id} to reload")));
-    }
+/// When a request was made, and the answers to it, each with the replica's name.
+pub(in crate::store) async fn answers(
+    tx: &mut Tx,
+    id: i64,
+) -> Result<(Timestamp, Vec<(String, ReloadAnswer)>)> {
+    let asked = sql::query("SELECT * FROM reloads WHERE id = $1").bind(id).fetch_optional(&mut *tx);
+    let asked =
+        asked.await?.ok_or_else(|| StoreError::NotFound(format!("request {id} to reload")))?;
+    let asked_at = Fields::new(&asked, "reloads", "id").time("created_at")?;
     let found = sql::query("SELECT * FROM reload_answers WHERE reload = $1 ORDER BY replica")
         .bind(id)
         .fetch_all(tx)
         .await?;
-    found.iter().map(answer_of).collect()
+    Ok((asked_at, found.iter().map(answer_of).collect::<Result<_>>()?))
 }
 
 fn answer_of(row: &Row) -> Result<(String, ReloadAnswer)> {

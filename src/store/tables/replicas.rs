@@ -40,10 +40,11 @@ pub(in crate::store) async fn save(tx: &mut Tx, replica: &Replica) -> Result<()>
 }
 
 /// Notes that a replica has ended in good order.
-pub(in crate::store) async fn stop(tx: &mut Tx, name: &str, now: Timestamp) -> Result<()> {
-    sql::query("UPDATE replicas SET stopped_at = $1 WHERE name = $2")
+pub(in crate::store) async fn stop(tx: &mut Tx, owner: &str, now: Timestamp) -> Result<()> {
+    // Another process may have the name by now.
+    sql::query("UPDATE replicas SET stopped_at = $1 WHERE owner = $2")
         .bind(now)
-        .bind(name)
+        .bind(owner)
         .execute(tx)
         .await?;
     Ok(())
@@ -79,4 +80,14 @@ pub(in crate::store) async fn working(tx: &mut Tx, now: Timestamp) -> Result<Vec
     let mut replicas = load_all(tx).await?;
     replicas.retain(|replica| replica.presence(now) == Presence::Working);
     Ok(replicas)
+}
+
+/// Forgets every replica but this one.
+pub(in crate::store) async fn forget_others(tx: &mut Tx, name: &str) -> Result<()> {
+    for forget in
+        ["DELETE FROM replicas WHERE name <> $1", "DELETE FROM in_force WHERE replica <> $1"]
+    {
+        sql::query(forget).bind(name).execute(&mut *tx).await?;
+    }
+    Ok(())
 }

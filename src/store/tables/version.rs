@@ -24,9 +24,14 @@ pub(in crate::store) async fn size(tx: &mut Tx) -> Result<i64> {
     Ok(row.fetch_one(tx).await?.try_get("bytes")?)
 }
 
-/// The time of the server.
+/// The time of the server, or of the replica that is furthest on where the server's clock was set back.
 pub(in crate::store) async fn time(tx: &mut Tx) -> Result<Timestamp> {
-    let row = sql::query("SELECT 'server' AS clock, clock_timestamp() AS at").fetch_one(tx).await?;
+    let row = sql::query(
+        "SELECT 'server' AS clock, GREATEST(clock_timestamp(),
+             (SELECT max(ticked_at) FROM replicas WHERE stopped_at IS NULL)) AS at",
+    )
+    .fetch_one(tx)
+    .await?;
     Fields::new(&row, "server", "clock").time("at")
 }
 
