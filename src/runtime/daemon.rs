@@ -2,44 +2,23 @@
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::account::AccountRuntime;
-use super::cron::Schedule;
 use super::job::Job;
 use super::lease::LeaseTable;
 use super::reconciler::Reconciler;
 use super::scheduler::{ClaimCheck, Look, Scheduler};
+use super::settings::EngineSettings;
 use super::timekeeping;
 use crate::core::clock::{Clock, Entropy};
-use crate::core::machine::Policy;
 use crate::store::{Replica, Result, Store};
 
 /// The name of the job that keeps house.
 pub const MAINTENANCE: &str = "maintenance";
-
-/// The settings of the engine, in one place for all of its parts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EngineSettings {
-    /// Tenants being read or written at once.
-    pub max_in_flight: usize,
-    /// Life of a lease.
-    pub lease_ttl: Duration,
-    /// How long shutdown waits for passes in flight.
-    pub drain_timeout: Duration,
-    /// Timing rules of the machine.
-    pub policy: Policy,
-    /// Terminal rows are kept this long.
-    pub keep_finished: Duration,
-    /// History is kept this long.
-    pub keep_history: Duration,
-    /// When the daemon keeps house.
-    pub maintenance: Schedule,
-}
 
 /// The engine, ready to run.
 #[derive(Debug)]

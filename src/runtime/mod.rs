@@ -18,5 +18,6 @@ pub mod preview;
 pub mod reconciler;
 mod refusal;
 pub mod scheduler;
+pub mod settings;
 mod slots;
 pub mod timekeeping;

@@ -9,11 +9,11 @@ use jiff::Timestamp;
 use tokio::sync::futures::Notified;
 
 use super::account::AccountRuntime;
-use super::daemon::EngineSettings;
 use super::lease::Lease;
 use super::observe::observe;
 use super::perform::{Performer, Report, weightiest};
 use super::refusal;
+use super::settings::EngineSettings;
 use super::timekeeping;
 use crate::core::assess;
 use crate::core::clock::{Clock, Entropy};

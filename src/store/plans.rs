@@ -44,3 +44,9 @@ async fn calls_under_way_are_found_by_their_index() {
 async fn rows_behind_gates_are_found_by_their_index() {
     assert_found_by(waiting::WAITING.sqlite, &["teardowns_waiting (<expr>=? AND reason=?"]).await;
 }
+
+#[test]
+fn the_migrations_make_the_version_that_the_program_knows() {
+    let newest = super::file::MIGRATOR.iter().map(|migration| migration.version).max();
+    assert_eq!(newest, Some(super::tables::version::OWN));
+}

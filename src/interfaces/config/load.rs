@@ -16,7 +16,7 @@ use super::{Config, Database, Log, Metrics};
 use crate::core::ids::AccountName;
 use crate::core::policy::Policy;
 use crate::core::settlement::{Codes, may_be_told};
-use crate::runtime::daemon::EngineSettings;
+use crate::runtime::settings::EngineSettings;
 use crate::store::{InvalidUrl, Place, ServerUrl};
 
 /// The file that is read, if it exists, when none is named.

@@ -25,7 +25,7 @@ pub use self::value::{Bytes, LogFormat, Migrate};
 use crate::core::ids::AccountName;
 pub use crate::partner_center::credentials::{Credential, SecretSource};
 use crate::runtime::cron::Schedule;
-use crate::runtime::daemon::EngineSettings;
+use crate::runtime::settings::EngineSettings;
 use crate::store::Place;
 
 /// The whole configuration, checked.

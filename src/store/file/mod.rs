@@ -17,4 +17,3 @@ pub use self::open::{MigrateMode, MigrationReport, SqliteSettings, free_bytes};
 pub use self::restore::{Carried, RestoreReport, restore};
 #[cfg(test)]
 pub(super) use self::version::MIGRATOR;
-pub(super) use self::version::newest_schema;

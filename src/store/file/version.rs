@@ -46,11 +46,6 @@ impl Schema {
     }
 }
 
-/// The version of the schema that this program makes. Both engines count alike.
-pub(in crate::store) fn newest_schema() -> i64 {
-    newest(&MIGRATOR)
-}
-
 pub(super) fn newest(migrator: &Migrator) -> i64 {
     migrator.iter().map(|migration| migration.version).max().unwrap_or(0)
 }

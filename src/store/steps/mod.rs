@@ -19,7 +19,6 @@ mod upkeep;
 
 use jiff::Timestamp;
 
-use super::file::newest_schema;
 use super::rules::Event;
 use super::tables::{replicas, teardowns, transitions, version};
 use super::{Result, Tx};
@@ -28,7 +27,7 @@ use crate::core::teardown::Teardown;
 /// Whether a newer program works on the database, too, with a schema that still allows this one. What this
 /// program cannot read is then the other's, and is left alone.
 async fn is_of_a_newer_program(tx: &mut Tx, now: Timestamp) -> Result<bool> {
-    if version::schema(tx).await? <= newest_schema() {
+    if version::schema(tx).await? <= version::OWN {
         return Ok(false);
     }
     let working = replicas::working(tx, now).await?;

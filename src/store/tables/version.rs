@@ -6,6 +6,9 @@ use super::rows::Fields;
 use crate::store::sql::{self, Sql};
 use crate::store::{Result, Tx};
 
+/// The version of the schema that the migrations of this program make, on either engine.
+pub(in crate::store) const OWN: i64 = 16;
+
 /// On PostgreSQL it is the number that the next transaction gets: it changes with those of other databases
 /// of the server, too.
 const VERSION: Sql = Sql {

@@ -16,9 +16,10 @@ use teardownd::partner_center::{AccountSettings, Client, Timeouts};
 use teardownd::runtime::account::AccountRuntime;
 use teardownd::runtime::clock::TokioClock;
 use teardownd::runtime::cron::Schedule;
-use teardownd::runtime::daemon::{Daemon, EngineSettings};
+use teardownd::runtime::daemon::Daemon;
 use teardownd::runtime::ledger::StoreLedger;
 use teardownd::runtime::live::AccountRules;
+use teardownd::runtime::settings::EngineSettings;
 use teardownd::runtime::timekeeping;
 use teardownd::simulator::{Rule, Simulator, SimulatorTransport};
 use teardownd::store::{
