@@ -566,7 +566,7 @@ async fn what_a_newer_program_writes_in_words_of_its_own_is_left_to_it() {
     conn.execute("ALTER TABLE teardowns DISABLE TRIGGER USER").await.unwrap();
     conn.execute("UPDATE teardowns SET reason = 'a_later_reason' WHERE id = 1").await.unwrap();
     conn.execute("ALTER TABLE teardowns ENABLE TRIGGER USER").await.unwrap();
-    conn.execute("INSERT INTO operator_requests (verb) VALUES ('freeze'), ('pause')")
+    conn.execute("INSERT INTO operator_requests (verb) VALUES ('freeze'), ('resume')")
         .await
         .unwrap();
     let newer = Replica { version: "9.9.9".to_owned(), ..replica("b", start()) };
