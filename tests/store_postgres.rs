@@ -590,6 +590,35 @@ async fn what_a_newer_program_writes_in_words_of_its_own_is_left_to_it() {
 }
 
 #[tokio::test]
+async fn invariant_10_a_program_that_knows_no_replicas_works_beside_none() {
+    let Some(database) = Database::migrated().await else { return };
+    let mut older = database.plain().await;
+    let lock = "SELECT pg_try_advisory_lock(x'74656172646f776e'::bigint)".to_owned();
+    let mut locks = async || -> bool {
+        sqlx::query_scalar(AssertSqlSafe(lock.clone())).fetch_one(&mut older).await.unwrap()
+    };
+    assert!(locks().await);
+    let replica = Some("a".to_owned());
+    let settings = ServerSettings { replica, ..database.settings(MigrateMode::Manual) };
+    let refused = refusal(&settings).await;
+    assert!(refused.contains("an older teardownd works on"), "{refused}");
+    older_ends(&database).await;
+    let store = Store::connect(&settings).await.unwrap();
+    let mut older = database.plain().await;
+    let is_free: bool =
+        sqlx::query_scalar(AssertSqlSafe(lock)).fetch_one(&mut older).await.unwrap();
+    assert!(!is_free);
+    store.close().await;
+}
+
+/// Ends every other session on the database.
+async fn older_ends(database: &Database) {
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    database.plain().await.execute(end).await.unwrap();
+}
+
+#[tokio::test]
 async fn invariant_14_a_server_tells_the_time_whatever_the_clock_of_this_machine_shows() {
     let Some(database) = Database::migrated().await else { return };
     let settings =

@@ -1,5 +1,5 @@
--- Replicas: several processes that work on one database. Programs of before read tables that are gone.
-UPDATE meta SET value = '16' WHERE key = 'min_reader';
+-- Replicas: several processes that work on one database. What programs of before need stays as it is: the tables
+-- daemon and in_force, and the answers in reloads.
 
 -- The processes that work on the database, each by the name that it keeps through every restart. Their
 -- heartbeat is `ticked_at`. `accounts` is a list of the accounts in their configuration.
@@ -19,13 +19,9 @@ CREATE TABLE replicas (
 INSERT INTO replicas (name, owner, version, accounts, started_at, ticked_at, stopped_at)
 SELECT split_part(owner, '/', 1), owner, version, '[]', started_at, ticked_at, ticked_at FROM daemon;
 
-DROP TABLE daemon;
-
 -- What each of them works with, key by key, each value as JSON: written when it starts and after each reload.
 -- Commands compare their file with it, and `why` asks the guards with it.
-DROP TABLE in_force;
-
-CREATE TABLE in_force (
+CREATE TABLE configurations (
     replica text COLLATE "C" NOT NULL,
     key     text COLLATE "C" NOT NULL,
     value   text NOT NULL,
@@ -50,10 +46,6 @@ INSERT INTO reload_answers (reload, replica, answered_at, taken_up, answer, chan
 SELECT id, coalesce((SELECT name FROM replicas), ''), answered_at, coalesce(taken_up, false),
        coalesce(answer, ''), changed, restart
 FROM reloads WHERE answered_at IS NOT NULL;
-
-DROP INDEX reloads_open;
-ALTER TABLE reloads
-    DROP COLUMN answered_at, DROP COLUMN taken_up, DROP COLUMN answer, DROP COLUMN changed, DROP COLUMN restart;
 
 -- A job is done by one replica at a time, which leases it.
 ALTER TABLE jobs ADD COLUMN lease_owner text;

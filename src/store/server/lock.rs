@@ -10,7 +10,8 @@ use super::{RECONNECTIONS, Server, pause};
 use crate::store::lanes::Way;
 use crate::store::{Result, StoreError, Tx};
 
-/// Sets the locks of this program apart from those of others. A lock is one of this database alone.
+/// Sets the locks of this program apart from those of others. A lock is one of this database alone. Programs
+/// that knew of no replicas lock the number itself, each for itself; replicas share it.
 const SEED: i64 = 0x7465_6172_646f_776e;
 
 /// Within this a replica that works has written its heartbeat anew.
@@ -35,11 +36,22 @@ impl Held {
     /// Takes the lock on a name, unless somebody has it.
     ///
     /// # Errors
-    /// [`StoreError::Lost`] when the server cannot be reached.
+    /// [`StoreError::Unfit`] when an older program works on the database; [`StoreError::Lost`] when the server
+    /// cannot be reached.
     async fn take(server: &Server, way: &Way, name: &str) -> Result<Result<Self, Taken>> {
         let Tx::Postgres(mut conn) = way.open().await? else {
             return Err(StoreError::Engine("not a server".to_owned()));
         };
+        let is_shared: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock_shared($1)")
+            .bind(SEED)
+            .fetch_one(&mut conn)
+            .await?;
+        if !is_shared {
+            return Err(StoreError::Unfit(format!(
+                "an older teardownd works on {}, and works alone: stop it first",
+                server.url
+            )));
+        }
         let is_taken: bool =
             sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended($1, $2))")
                 .bind(name)

@@ -12,10 +12,13 @@ pub(in crate::store) async fn put(
     replica: &str,
     values: &BTreeMap<String, String>,
 ) -> Result<()> {
-    sql::query("DELETE FROM in_force WHERE replica = $1").bind(replica).execute(&mut *tx).await?;
+    sql::query("DELETE FROM configurations WHERE replica = $1")
+        .bind(replica)
+        .execute(&mut *tx)
+        .await?;
     sql::query(Sql {
-        sqlite: "INSERT INTO in_force (replica, key, value) SELECT $1, key, value FROM json_each($2)",
-        postgres: "INSERT INTO in_force (replica, key, value)
+        sqlite: "INSERT INTO configurations (replica, key, value) SELECT $1, key, value FROM json_each($2)",
+        postgres: "INSERT INTO configurations (replica, key, value)
              SELECT $1, key, value FROM jsonb_each_text($2::jsonb)",
     })
     .bind(replica)
@@ -26,7 +29,8 @@ pub(in crate::store) async fn put(
 }
 
 pub(in crate::store) async fn of(tx: &mut Tx, replica: &str) -> Result<BTreeMap<String, String>> {
-    let found = sql::query("SELECT key, value FROM in_force WHERE replica = $1").bind(replica);
+    let found =
+        sql::query("SELECT key, value FROM configurations WHERE replica = $1").bind(replica);
     let found = found.fetch_all(tx).await?;
     found.iter().map(|row| Ok((row.try_get("key")?, row.try_get("value")?))).collect()
 }

@@ -32,7 +32,7 @@ pub(in crate::store) async fn save(tx: &mut Tx, replica: &Replica) -> Result<()>
         .execute(&mut *tx)
         .await?;
     if forgotten > 0 {
-        sql::query("DELETE FROM in_force WHERE replica NOT IN (SELECT name FROM replicas)")
+        sql::query("DELETE FROM configurations WHERE replica NOT IN (SELECT name FROM replicas)")
             .execute(tx)
             .await?;
     }
@@ -85,7 +85,7 @@ pub(in crate::store) async fn working(tx: &mut Tx, now: Timestamp) -> Result<Vec
 /// Forgets every replica but this one.
 pub(in crate::store) async fn forget_others(tx: &mut Tx, name: &str) -> Result<()> {
     for forget in
-        ["DELETE FROM replicas WHERE name <> $1", "DELETE FROM in_force WHERE replica <> $1"]
+        ["DELETE FROM replicas WHERE name <> $1", "DELETE FROM configurations WHERE replica <> $1"]
     {
         sql::query(forget).bind(name).execute(&mut *tx).await?;
     }
