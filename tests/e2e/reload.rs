@@ -59,7 +59,7 @@ async fn a_hangup_takes_up_what_is_fit_and_refuses_what_is_not() {
     let mut database = stage.database().await;
     let noted = database
         .texts(
-            "SELECT actor || taken_up FROM reloads JOIN reload_answers ON reload = id ORDER BY id",
+            "SELECT actor || a.taken_up FROM reloads JOIN reload_answers AS a ON reload = id ORDER BY id",
         )
         .await;
     assert_eq!(noted, ["SIGHUP0", "SIGHUP1"]);
