@@ -90,8 +90,7 @@ fn account_settings(account: &AccountConfig, timeouts: Timeouts) -> AccountSetti
     }
 }
 
-/// What this process tells of itself. Where the configuration gives the replica no name, that of the host is
-/// its name.
+/// The replica that this process is. Without a name in the configuration it has that of the host.
 pub fn replica(config: &Config, clock: &dyn Clock, entropy: &dyn Entropy) -> Replica {
     let name = match config.replica.as_str() {
         "" => rustix::system::uname().nodename().to_string_lossy().replace('/', "-"),

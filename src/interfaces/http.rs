@@ -17,12 +17,14 @@ use axum::routing::get;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::core::clock::Clock;
 use crate::interfaces::step;
+use crate::store::{Presence, Replica};
 
 /// So many connections at once. One more takes the place of the oldest, so that a probe is answered
 /// however many others stand open.
@@ -107,8 +109,14 @@ impl Readiness {
         self.change(|facts| facts.reload_refused = refused);
     }
 
-    /// How the replicas are, in words, where there are several.
-    pub fn replicas(&self, text: Option<String>) {
+    /// The clock by which the daemon goes.
+    pub(super) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
+    /// The replicas of the database, of which this is one.
+    pub fn replicas(&self, replicas: &[Replica], now: Timestamp) {
+        let text = told(replicas, now);
         self.change(|facts| facts.replicas = text);
     }
 
@@ -162,6 +170,20 @@ impl Readiness {
         // The facts are whole after every change, so those of a thread that panicked can be read.
         change(&mut self.facts.lock().unwrap_or_else(PoisonError::into_inner));
     }
+}
+
+/// Says how the replicas are, where there are several.
+fn told(replicas: &[Replica], now: Timestamp) -> Option<String> {
+    let each = replicas.iter().map(|replica| match replica.presence(now) {
+        Presence::Working => format!("{} works", replica.name),
+        Presence::Stopped => format!("{} was stopped", replica.name),
+        Presence::Silent => {
+            let silent = now.duration_since(replica.ticked_at).as_secs();
+            format!("{} has been silent for {silent} s", replica.name)
+        }
+    });
+    let each: Vec<String> = each.collect();
+    (each.len() > 1).then(|| format!("replicas: {}", each.join(", ")))
 }
 
 /// Opens the listener.
@@ -238,7 +260,6 @@ async fn scrape(State(metrics): State<PrometheusHandle>) -> impl IntoResponse {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
     use metrics_exporter_prometheus::PrometheusBuilder;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;

@@ -46,15 +46,15 @@ impl AccountRuntime {
         Self { name, client, rules, breaker, halting, ended: Notify::new() }
     }
 
-    /// What the account stands for.
+    /// The account's name, with the partner that it stands for.
     pub fn standing(&self) -> (AccountName, Identity) {
         (self.name.clone(), self.rules.safety.get().identity())
     }
 
     /// Takes up which outage of the account is stored: another replica may have stored it.
     pub fn learn(&self, outage: Option<TroubleKind>) {
-        if let Some(kind) = outage {
-            self.breaker.hear(kind);
+        if outage.is_some() {
+            self.breaker.learn(outage);
         }
     }
 

@@ -181,21 +181,13 @@ impl Breaker {
         })
     }
 
-    /// Takes up that an outage is stored, whoever has met it: the next answer clears it.
-    pub(super) fn hear(&self, kind: TroubleKind) {
-        self.with(|state| {
-            if state.stored == Stored::None {
-                state.stored = Stored::Of(kind);
-            }
-        });
-    }
-
-    /// Takes up what is stored, unless this process knows better by now.
+    /// Takes up what is stored, unless this process knows better by now. An outage may be another replica's:
+    /// the next answer clears it.
     pub(super) fn learn(&self, stored: Option<TroubleKind>) {
-        self.with(|state| {
-            if state.stored == Stored::Unknown {
-                state.stored = stored.map_or(Stored::None, Stored::Of);
-            }
+        self.with(|state| match (state.stored, stored) {
+            (Stored::Unknown | Stored::None, Some(kind)) => state.stored = Stored::Of(kind),
+            (Stored::Unknown, None) => state.stored = Stored::None,
+            (Stored::Of(_), _) | (Stored::None, None) => {}
         });
     }
 }
@@ -344,7 +336,7 @@ mod tests {
         let breaker = Breaker::default();
         breaker.learn(None);
         assert!(!breaker.answered(&[READ], Duration::ZERO), "nothing is stored, as far as known");
-        breaker.hear(TroubleKind::Unreachable);
+        breaker.learn(Some(TroubleKind::Unreachable));
         assert!(breaker.answered(&[READ], Duration::ZERO));
         assert!(!breaker.answered(&[READ], Duration::ZERO), "it is cleared once");
     }

@@ -215,7 +215,7 @@ pub fn job(account: &AccountName) -> String {
 pub struct Scheduled {
     /// The account.
     pub account: Arc<AccountRuntime>,
-    /// What to look for.
+    /// The rules of the search.
     pub settings: DiscoverySettings,
     /// When.
     pub schedule: Schedule,

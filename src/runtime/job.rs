@@ -29,7 +29,7 @@ impl Job<'_> {
     /// made up for at the next start, if not before.
     ///
     /// # Errors
-    /// Those of the work, and the store's.
+    /// The errors of the work, and the store's.
     pub async fn run<T, E: From<StoreError>>(
         &self,
         work: impl Future<Output = Result<T, E>>,

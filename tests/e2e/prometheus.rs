@@ -45,7 +45,7 @@ const FROM_TIME: [&str; 4] = [
     "TeardowndThrottledForLong",
 ];
 
-/// What only several replicas make ring: a database file has one daemon, and no other one can be silent.
+/// These alerts need several replicas: a database file has one daemon, and no other one can be silent.
 const FROM_REPLICAS: [&str; 1] = ["TeardowndReplicaSilent"];
 
 /// A Prometheus of the test's own. It does not outlive its handle.

@@ -158,7 +158,7 @@ async fn run(seed: usize) {
     let taken = cluster.texts("SELECT was FROM taken").await;
     assert_eq!(taken, Vec::<String>::new(), "leases that a replica took from another one");
     assert_eq!(cluster.number("SELECT count(*) FROM commands WHERE outcome IS NULL").await, 0);
-    // Those that ended in good order are no silent ones, and each did its part.
+    // Each has ended in good order, and none counts as silent.
     assert_eq!(cluster.number("SELECT count(*) FROM replicas WHERE stopped_at IS NULL").await, 0);
     stage.assert_no_secret();
 }

@@ -55,7 +55,7 @@ pub(crate) async fn an_account_has_its_limit_over_all_processes(backend: &dyn Ba
     assert_eq!((one.len(), other.len()), (4, 2));
     let none = claim(&bench.store, "third/1", slots(4, 6, None), start()).await;
     assert_eq!(none.len(), 0);
-    // What one gives back another may have; what lapses counts no more.
+    // Another one may have a row that was given back. A lease that has lapsed does not count.
     bench.store.release(one[0].teardown.id, one[0].fence, at(1)).await.unwrap();
     assert_eq!(claim(&bench.store, "third/1", slots(4, 6, None), at(1)).await.len(), 1);
     assert_eq!(claim(&bench.store, "third/1", slots(9, 6, None), at(70)).await.len(), 6);

@@ -173,7 +173,7 @@ impl Context {
     /// The configurations of the replicas that work, as they have told them.
     async fn told_by_replicas(&self) -> Result<Vec<(Replica, Values)>, Failure> {
         let mut told = Vec::new();
-        if self.silence().await?.is_some() {
+        if !self.is_worked_on {
             return Ok(told);
         }
         let now = self.clock.now();

@@ -17,7 +17,7 @@ use crate::core::teardown::{Status, Teardown};
 use crate::interfaces::reload::Differences;
 use crate::store::{Filter, Presence, Replica};
 
-/// So many teardowns that need a person are named in the text.
+/// The text names this many of the teardowns that need a person.
 const NAMED: usize = 10;
 
 /// Runs the command.

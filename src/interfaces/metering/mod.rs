@@ -20,6 +20,7 @@ use crate::core::clock::Clock;
 use crate::core::ids::AccountName;
 use crate::core::reason::ReasonKind;
 use crate::core::teardown::{State, Status};
+use crate::interfaces::http::Readiness;
 use crate::runtime::account::AccountRuntime;
 use crate::runtime::ledger::WINDOW;
 use crate::runtime::live::AccountRules;
@@ -37,6 +38,8 @@ pub struct Meter {
     rules: BTreeMap<AccountName, AccountRules>,
     recorder: PrometheusHandle,
     clock: Arc<dyn Clock>,
+    /// Hears of the replicas.
+    readiness: Arc<Readiness>,
     scope: Scope,
     /// Changes of state are counted from the start of the process on.
     moves_after: Option<i64>,
@@ -49,7 +52,7 @@ impl Meter {
         config: Config,
         accounts: &[Arc<AccountRuntime>],
         recorder: PrometheusHandle,
-        clock: Arc<dyn Clock>,
+        readiness: Arc<Readiness>,
     ) -> Self {
         let scope = Scope { accounts: config.accounts.keys().map(ToString::to_string).collect() };
         for metric in catalogue::ALL {
@@ -57,7 +60,8 @@ impl Meter {
         }
         set_constants(&config);
         let rules = accounts.iter().map(|one| (one.name.clone(), one.rules.clone())).collect();
-        Self { store, config, rules, recorder, clock, scope, moves_after: None }
+        let clock = readiness.clock();
+        Self { store, config, rules, recorder, clock, readiness, scope, moves_after: None }
     }
 
     /// Reads everything once.
@@ -95,6 +99,7 @@ impl Meter {
         let shown = reading.wall.duration_since(self.clock.now());
         catalogue::CLOCK_AHEAD.set(&[], shown.as_secs_f64());
         let replicas = self.store.replicas().await?;
+        self.readiness.replicas(&replicas, now);
         for presence in Presence::ALL {
             let alike = replicas.iter().filter(|replica| replica.presence(now) == presence);
             catalogue::REPLICAS.set(&[presence.as_str()], count(alike.count() as u64));

@@ -3,6 +3,7 @@
 mod audit;
 mod consent;
 mod customers;
+mod job;
 mod operator;
 mod reload;
 mod replica;
@@ -14,6 +15,7 @@ pub use audit::{AuditEntry, AuditRange, RefusedEnqueue, RequestRecord};
 pub(super) use audit::{ENQUEUE, merged};
 pub use consent::{ApproveRequest, ArmRequest};
 pub use customers::{CustomersRead, KnownCustomer, KnownCustomers, ListedCustomer};
+pub use job::Begun;
 pub(super) use operator::joined;
 pub use operator::{
     About, AccountVerb, Ack, OperatorRequest, ProtectionVerb, RequestEffect, TeardownVerb, Verb,
@@ -22,7 +24,7 @@ pub use operator::{
 pub(super) use reload::KEPT;
 pub use reload::ReloadAnswer;
 pub(super) use replica::FORGOTTEN;
-pub use replica::{Begun, Presence, Replica, SILENT};
+pub use replica::{Presence, Replica};
 pub(super) use survey::MOVES_AT_ONCE;
 pub use survey::{AccountSurvey, Move, Survey, SurveyRequest, Tally};
 pub use teardown::{

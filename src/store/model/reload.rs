@@ -1,4 +1,4 @@
-//! What replicas answer to a request to read their configuration anew.
+//! The answers of replicas to a request to read their configuration anew.
 
 use std::collections::BTreeSet;
 

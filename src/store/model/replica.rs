@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::core::ids::AccountName;
 
 /// A replica that has not ticked for this long does not work.
-pub const SILENT: Duration = Duration::from_secs(30);
+const SILENT: SignedDuration = SignedDuration::from_secs(30);
 /// One that has not ticked for this long is forgotten.
 pub(in crate::store) const FORGOTTEN: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -76,21 +76,10 @@ impl Replica {
         let silent = now.duration_since(self.ticked_at);
         if self.stopped_at.is_some() {
             Presence::Stopped
-        } else if silent > SignedDuration::try_from(SILENT).unwrap_or(SignedDuration::MAX) {
+        } else if silent > SILENT {
             Presence::Silent
         } else {
             Presence::Working
         }
     }
-}
-
-/// Whether a job was begun.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Begun {
-    /// By whoever asked.
-    Here,
-    /// Somebody else does it now. It may fail, and then it is to be begun anew.
-    Elsewhere,
-    /// It is done.
-    NotDue,
 }

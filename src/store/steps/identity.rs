@@ -85,7 +85,7 @@ async fn leave(tx: &mut Tx, name: &AccountName, now: Timestamp) -> Result<()> {
     let (proven, halted) = (std::mem::take(&mut account.proven), account.halted.take());
     identities::leave(tx, name, proven, halted.as_ref(), now).await?;
     // Another process may work for what it stood for until now.
-    leases::revoke(tx, name, now).await?;
+    leases::take_away(tx, None, Some(name), now).await?;
     settle(tx, &account, now).await
 }
 

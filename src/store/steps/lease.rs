@@ -96,7 +96,7 @@ async fn take_over(tx: &mut Tx, replica: &str, is_alone: bool, now: Timestamp) -
     }
     let whose = (!is_alone).then_some(replica);
     jobs::take_over(tx, whose).await?;
-    leases::take_over(tx, whose, now).await
+    leases::take_away(tx, whose, None, now).await
 }
 
 async fn claim(tx: &mut Tx, request: &ClaimRequest, now: Timestamp) -> Result<Vec<Claimed>> {

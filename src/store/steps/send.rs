@@ -137,24 +137,23 @@ async fn record_answer(tx: &mut Tx, id: CommandId, answer: &Answer, now: Timesta
     let command = commands::load(tx, id).await?;
     commands::answer(tx, id, answer, now).await?;
     let name = &command.account;
+    let sent_at = command.last_sent_at.unwrap_or(now);
     // The account may stand for another partner by now, whom this answer is not about.
-    let then = match command.last_sent_at {
-        Some(at) => identities::stood_for(tx, name, at).await?,
-        None => None,
-    };
-    let of_then = identities::stands_for(tx, name).await?.zip(then);
-    let is_same_app = of_then.as_ref().is_none_or(|(now, then)| now == then);
-    let is_same_partner = of_then.as_ref().is_none_or(|(now, then)| now[..2] == then[..2]);
-    if answer.outcome == Some(Outcome::Accepted) && is_same_app {
+    let left = identities::left_since(tx, name, sent_at).await?;
+    if answer.outcome == Some(Outcome::Accepted) && left.is_none() {
         account::prove(tx, name, Proven::of(&command.intent)).await?;
     }
+    let Some(text) = &answer.halts else { return Ok(()) };
     let guard = Reason::Halted.as_str();
-    if let (Some(text), false, Some(at)) = (&answer.halts, is_same_partner, command.last_sent_at) {
-        return identities::halt_left(tx, name, at, text, guard, now).await;
+    if let Some(left) = left {
+        identities::halt_left(tx, name, sent_at, text, guard, now).await?;
+        let in_force = identities::in_force(tx).await?;
+        let stands_for = in_force.iter().find(|(known, _)| known == name);
+        // The same partner with another app is halted, too.
+        if stands_for.is_none_or(|(_, words)| words[..2] != left[..2]) {
+            return Ok(());
+        }
     }
     // One step with the answer: there is no moment at which the one is known and not the other.
-    if let Some(text) = &answer.halts {
-        account::halt(tx, name, guard, text, now).await?;
-    }
-    Ok(())
+    account::halt(tx, name, guard, text, now).await
 }

@@ -216,29 +216,18 @@ pub(in crate::store) async fn note_entitlements(
     Ok(())
 }
 
-/// What the account stands for.
-pub(in crate::store) async fn stands_for(tx: &mut Tx, name: &AccountName) -> Result<Option<Words>> {
-    let found = sql::query("SELECT * FROM identities WHERE account = $1 AND left_at IS NULL")
-        .bind(name.as_str())
-        .fetch_optional(tx)
-        .await?;
-    found.map(|row| words_of(&Fields::new(&row, "identities", "account"))).transpose()
-}
-
-/// What the account stood for at a time, if that is known.
-pub(in crate::store) async fn stood_for(
+/// The partner that the account stood for at a time, if it has left that one since.
+pub(in crate::store) async fn left_since(
     tx: &mut Tx,
     name: &AccountName,
     at: Timestamp,
 ) -> Result<Option<Words>> {
-    let found = sql::query(
-        "SELECT * FROM identities WHERE account = $1 AND since <= $2
-           AND (left_at IS NULL OR left_at > $2) ORDER BY since DESC LIMIT 1",
-    )
-    .bind(name.as_str())
-    .bind(at)
-    .fetch_optional(tx)
-    .await?;
+    let found =
+        sql::query("SELECT * FROM identities WHERE account = $1 AND since <= $2 AND left_at > $2")
+            .bind(name.as_str())
+            .bind(at)
+            .fetch_optional(tx)
+            .await?;
     found.map(|row| words_of(&Fields::new(&row, "identities", "account"))).transpose()
 }
 

@@ -12,10 +12,12 @@ use crate::core::ids::{AccountName, Fence, TeardownId, TenantId};
 use crate::core::teardown::Teardown;
 use crate::store::{Claimed, Result, StoreError, Tx};
 
-/// Gives back the leases of processes of a replica that are gone; of all where none is named.
-pub(in crate::store) async fn take_over(
+/// Takes leases away, and makes their rows due at once: those of a replica, where one is named, and those on
+/// the rows of an account, where one is named.
+pub(in crate::store) async fn take_away(
     tx: &mut Tx,
     replica: Option<&str>,
+    account: Option<&AccountName>,
     now: Timestamp,
 ) -> Result<u64> {
     sql::query(concat!(
@@ -24,33 +26,14 @@ pub(in crate::store) async fn take_over(
               next_attempt_at = NULL, updated_at = $1
          WHERE lease_owner IS NOT NULL AND ",
         owned_by!("$2"),
-        " AND ",
+        " AND ($3 IS NULL OR lower(account) = $3) AND ",
         open!()
     ))
     .bind(now)
     .bind(replica)
+    .bind(account.map(AccountName::as_str))
     .execute(tx)
     .await
-}
-
-/// Takes the leases on the rows of an account away from whoever has them.
-pub(in crate::store) async fn revoke(
-    tx: &mut Tx,
-    name: &AccountName,
-    now: Timestamp,
-) -> Result<()> {
-    sql::query(concat!(
-        "UPDATE teardowns SET lease_owner = NULL, lease_until = NULL,
-             fence = fence + CASE WHEN fence < 1000000000000000 THEN 1 ELSE 0 END,
-              next_attempt_at = NULL, updated_at = $1
-         WHERE lower(account) = $2 AND lease_owner IS NOT NULL AND ",
-        open!()
-    ))
-    .bind(now)
-    .bind(name.as_str())
-    .execute(tx)
-    .await?;
-    Ok(())
 }
 
 /// How many rows of the account are out under a lease that has not lapsed.

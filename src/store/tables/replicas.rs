@@ -75,7 +75,7 @@ fn replica(row: &Row) -> Result<Replica> {
     })
 }
 
-/// Those that work.
+/// The replicas that work.
 pub(in crate::store) async fn working(tx: &mut Tx, now: Timestamp) -> Result<Vec<Replica>> {
     let mut replicas = load_all(tx).await?;
     replicas.retain(|replica| replica.presence(now) == Presence::Working);

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tokio::signal::unix::Signal;
 
@@ -14,7 +13,7 @@ use crate::core::clock::Clock;
 use crate::interfaces::cli::view::tell_by_the_wall;
 use crate::interfaces::http::Readiness;
 use crate::interfaces::reload::Reloader;
-use crate::store::{Presence, Replica, Result, Store};
+use crate::store::{Result, Store};
 
 /// How often requests of other processes are looked for.
 const REQUESTS: Duration = Duration::from_secs(1);
@@ -78,17 +77,6 @@ impl Beside {
         self.store.answer_reloads(&self.replica, &open?, &answer, self.clock.now()).await
     }
 
-    /// Keeps it known how the replicas are, where there are several.
-    pub(super) async fn watch_replicas(self) {
-        loop {
-            if let Ok(replicas) = self.store.replicas().await {
-                let told = told(&replicas, self.clock.now());
-                self.readiness.replicas(told);
-            }
-            self.clock.sleep(STATUS).await;
-        }
-    }
-
     /// Tells the service manager when the daemon is ready, and from then on what it does.
     pub(super) async fn tell_the_supervisor(self) {
         let zone = TimeZone::system();
@@ -118,18 +106,4 @@ impl Beside {
         }
         line
     }
-}
-
-/// How the replicas are, in words.
-fn told(replicas: &[Replica], now: Timestamp) -> Option<String> {
-    let each = replicas.iter().map(|replica| match replica.presence(now) {
-        Presence::Working => format!("{} works", replica.name),
-        Presence::Stopped => format!("{} was stopped", replica.name),
-        Presence::Silent => {
-            let silent = now.duration_since(replica.ticked_at).as_secs();
-            format!("{} has been silent for {silent} s", replica.name)
-        }
-    });
-    let each: Vec<String> = each.collect();
-    (each.len() > 1).then(|| format!("replicas: {}", each.join(", ")))
 }

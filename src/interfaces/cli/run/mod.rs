@@ -82,9 +82,9 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
     // With port 0 the system has chosen one.
     let listen = listener.local_addr().unwrap_or(config.metrics.listen);
     let metrics = telemetry::install_metrics()?;
-    let mut meter =
-        Meter::new(store.clone(), config.clone(), &accounts, metrics.clone(), Arc::clone(&clock));
     let readiness = Arc::new(Readiness::new(Arc::clone(&clock), TICK_LIMIT));
+    let told = Arc::clone(&readiness);
+    let mut meter = Meter::new(store.clone(), config.clone(), &accounts, metrics.clone(), told);
     let reloader = Reloader::new(sources, config.clone(), filter, accounts.clone());
     let may_claim = assemble::enough_room(&config.database);
     let daemon = Daemon::start(
@@ -135,7 +135,6 @@ pub(crate) async fn execute(globals: &Globals) -> Ending {
     let counted = customers::watch(accounts.clone(), store.clone(), Arc::clone(&clock));
     tasks.spawn("the count of customers", counted);
     tasks.spawn("the watch for a stop", watch_for_drain(stop.clone(), beside.clone()));
-    tasks.spawn("the watch for replicas", beside.clone().watch_replicas());
     if supervisor.listens() {
         tasks.spawn("what the service manager is told", beside.clone().tell_the_supervisor());
     }
